@@ -66,8 +66,8 @@ def _who(rule: AccessRule, say: Callable[[str], str]) -> str:
     if rule.action is None:
         return say("whoever is known")
     roles = [f"{MIN_ROLE[rule.action].value}{_scopes(rule.action, say)}"]
-    if rule.own is not None:
-        roles.append(f"{MIN_ROLE[rule.own].value}, {say('of their own')}")
+    if rule.enough_for_own is not None:
+        roles.append(f"{MIN_ROLE[rule.enough_for_own].value}, {say('of their own')}")
     return f" {say('or')} ".join(roles)
 
 

@@ -1,4 +1,4 @@
-"""Fixtures of the web room: a world, where it listens, and a caller."""
+"""Fixtures of the web tests: a world, its address, and clients."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    """Three models: pictures of digits, records of customers, and a regression."""
+    """Three models: an image classifier, a record classifier and a regression."""
     with memory_store() as store:
         yield build_world(store, [DIGITS, CHURN, RENT])
 
 
 @pytest.fixture
 def address(world: World) -> Iterator[str]:
-    """Where the world listens."""
+    """Base URL of the world."""
     with served(world.app) as where:
         yield where
 
 
 @pytest.fixture
 def client(address: str) -> Iterator[httpx.Client]:
-    """A caller of the whole app over a real connection."""
+    """A client of the whole app over a real connection."""
     with httpx.Client(base_url=address, timeout=10) as caller:
         yield caller
 
 
 @pytest.fixture
 def ana(world: World) -> str:
-    """The first admin; gives her id."""
+    """Creates the first admin; returns her id."""
     return add(world, "ana")
 
 
 @pytest.fixture
 def admin(address: str, ana: str) -> Iterator[httpx.Client]:
-    """Ana, signed in."""
+    """A client logged in as Ana."""
     assert ana
     with signed_in(address, "ana") as caller:
         yield caller
@@ -53,6 +53,6 @@ def admin(address: str, ana: str) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def provider() -> Iterator[IdentityProvider]:
-    """Where people sign in who have no password here."""
+    """An identity provider."""
     with identity_provider() as it:
         yield it

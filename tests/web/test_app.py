@@ -1,4 +1,4 @@
-"""The whole app over a real connection and a real store: routes, refusals, headers."""
+"""The whole app over a real connection and a real store: routes, errors, headers."""
 
 from __future__ import annotations
 
@@ -67,19 +67,19 @@ def is_problem(response: httpx.Response, status: int, code: str) -> bool:
     ],
 )
 def test_every_refusal_has_our_body(client: httpx.Client, method: str, path: str, status: int, code: str) -> None:
-    """No route, unknown paths and methods included, answers with the framework's own error body."""
+    """Every error, also for unknown paths and methods, has Relevo's error body."""
     assert is_problem(client.request(method, path), status, code)
 
 
 def test_a_wrong_parameter_is_named_in_the_callers_language(client: httpx.Client) -> None:
-    """The field at fault is named, and the sentence follows Accept-Language."""
+    """The error names the field, and its message follows Accept-Language."""
     body = client.get("/predictions?limit=0", headers={"Accept-Language": "es"}).json()
     assert body["field"] == "limit"
     assert body["error"].startswith("El parámetro 'limit' espera un número")
 
 
 def test_405_names_every_method_of_the_path(client: httpx.Client) -> None:
-    """Allow lists the methods of all routes that share the path, the predict paths included."""
+    """Allow lists the methods of all routes of the path, predict paths included."""
     assert client.delete(f"/predictions/{uuid.UUID(int=0)}/label").headers["allow"] == "GET, PUT"
     assert is_problem(client.get("/models/digits/predict"), 405, "method_not_allowed")
     assert client.get("/submit").headers["allow"] == "POST"
@@ -87,15 +87,15 @@ def test_405_names_every_method_of_the_path(client: httpx.Client) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/health/ready", "/models/digits"])
 def test_head_is_get_without_the_body(client: httpx.Client, path: str) -> None:
-    """Link checkers and load balancers may ask by HEAD."""
-    asked = client.head(path)
-    assert (asked.status_code, asked.content) == (200, b"")
-    assert asked.headers["content-type"] == client.get(path).headers["content-type"]
+    """HEAD is answered like GET, without a body."""
+    response = client.head(path)
+    assert (response.status_code, response.content) == (200, b"")
+    assert response.headers["content-type"] == client.get(path).headers["content-type"]
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/models", "/nothing", "/health/live", "/metrics"])
 def test_every_answer_is_sealed(client: httpx.Client, path: str) -> None:
-    """Each answer, errors too, carries the policy that no script, frame or host of others may be used."""
+    """All responses, errors too, have the security headers."""
     headers = client.get(path, headers={"X-Request-Id": "abc-1"}).headers
     assert headers["x-request-id"] == "abc-1"
     assert "default-src 'none'" in headers["content-security-policy"]
@@ -107,7 +107,7 @@ def test_every_answer_is_sealed(client: httpx.Client, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/predictions", "/models", "/users", "/metrics", "/labels", "/audit", "/nothing"])
 def test_no_answer_is_left_in_a_cache(client: httpx.Client, path: str) -> None:
-    """What somebody read stays neither in their browser nor in a proxy, unless a route says for how long; a page's files may."""
+    """Responses are no-store unless the route sets a policy; static files are cacheable."""
     assert client.get(path).headers.get_list("cache-control") == ["no-store"]
     assert client.head(path).headers.get_list("cache-control") == ["no-store"]
     assert client.get("/favicon.ico").headers.get_list("cache-control") == ["public, max-age=86400"]
@@ -115,14 +115,14 @@ def test_no_answer_is_left_in_a_cache(client: httpx.Client, path: str) -> None:
 
 @pytest.mark.parametrize("name", ["a b", "x" * 65, "<script>", ""])
 def test_a_strange_request_id_is_replaced(client: httpx.Client, name: str) -> None:
-    """What is no plain word is not echoed."""
+    """An invalid X-Request-Id is not echoed."""
     given = client.get("/health/live", headers={"X-Request-Id": name}).headers["x-request-id"]
     assert given != name
     assert len(given) == 16
 
 
 def test_an_accident_is_answered_without_its_trace(world: World, client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An unforeseen exception is a 500 of our kind that tells nothing of the inside."""
+    """An unexpected exception gives a 500 without internal details."""
     monkeypatch.setattr(type(world.service), "models", lambda _: 1 / 0)
     response = client.get("/")
     assert is_problem(response, 500, "internal")
@@ -132,13 +132,13 @@ def test_an_accident_is_answered_without_its_trace(world: World, client: httpx.C
 def test_an_accident_in_the_predict_handlers_is_answered_too(
     world: World, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The raw handlers stand inside the same boundary."""
+    """ErrorMiddleware covers the raw handlers."""
     monkeypatch.setattr(type(world.service), "models", lambda _: 1 / 0)
     assert is_problem(client.post("/predict"), 500, "internal")
 
 
 def test_a_database_away_is_a_503(world: World, client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the database the history says so, and when to come back; the page goes on."""
+    """Without the database the history gives 503 with Retry-After; the model page works."""
 
     def away(*_: object, **__: object) -> None:
         raise DatabaseUnavailableError
@@ -151,7 +151,7 @@ def test_a_database_away_is_a_503(world: World, client: httpx.Client, monkeypatc
 
 
 def test_the_framework_reports_to_nobody(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """FastAPI's own reporting of requests and failed inputs stays off, even where the environment switches it on."""
+    """FastAPI's telemetry stays off, even if the environment enables it."""
     monkeypatch.setenv("FASTAPI_OTEL_AUTO_CONFIGURE", "true")
     told = getattr(build_api(world.parts), "_telemetry", None)
     if told is None:
@@ -163,7 +163,7 @@ def test_the_framework_reports_to_nobody(world: World, monkeypatch: pytest.Monke
 
 
 def test_ready_tells_the_truth(world: World, client: httpx.Client) -> None:
-    """Ready is 200 with each model's state; with a reason against it 503, while live stays 200."""
+    """Readiness is 200 with each model's state, or 503 with a reason, while liveness stays 200."""
     body = client.get("/health/ready").json()
     assert (body["ready"], [model["name"] for model in body["models"]]) == (True, ["churn", "digits", "rent"])
     world.service.reason = "the server is stopping"
@@ -173,7 +173,7 @@ def test_ready_tells_the_truth(world: World, client: httpx.Client) -> None:
 
 
 def test_metrics_are_prometheus_text(client: httpx.Client) -> None:
-    """The text of all workers, in the type that Prometheus asks for."""
+    """The metrics of all workers, with Prometheus' content type."""
     answer = client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert answer.content == METRICS
@@ -183,7 +183,7 @@ def test_metrics_are_prometheus_text(client: httpx.Client) -> None:
 
 
 def test_models_tell_versions_and_aliases(client: httpx.Client) -> None:
-    """The list joins the registry with what this worker serves; a model's page holds its versions."""
+    """The list joins registry and worker state; a model lists its versions."""
     listed = {model["name"]: model for model in client.get("/models").json()["models"]}
     assert (listed["digits"]["aliases"], listed["digits"]["serving"], listed["digits"]["ready"]) == ({"champion": 1}, 1, True)
     one = client.get("/models/digits").json()
@@ -192,16 +192,16 @@ def test_models_tell_versions_and_aliases(client: httpx.Client) -> None:
 
 
 def test_an_alias_moves_once_under_its_etag(world: World, client: httpx.Client) -> None:
-    """Of two people who saw the same state, the second is told that it changed; both moves and reasons stay readable."""
+    """Of two changes with the same ETag, the second gets 412; the history keeps reasons."""
     world.store.registry.add(model="digits", digest="f" * 64, summary={}, who="test", at=datetime.now(UTC))
     etag = client.get("/models/digits/aliases/champion").headers["etag"]
     moved = client.put("/models/digits/aliases/champion", json={"version": 2, "reason": "better"}, headers={"If-Match": etag})
     assert (moved.status_code, moved.json()["previous"], moved.json()["version"]) == (200, 1, 2)
     late = client.put("/models/digits/aliases/champion", json={"version": 1}, headers={"If-Match": etag})
     assert is_problem(late, 412, "stale_state")
-    told = client.get("/models/digits/aliases").json()
-    assert told["aliases"] == {"champion": 2}
-    assert [move["reason"] for move in told["moves"]] == ["better", "first"]
+    body = client.get("/models/digits/aliases").json()
+    assert body["aliases"] == {"champion": 2}
+    assert [move["reason"] for move in body["moves"]] == ["better", "first"]
     newest = client.get("/models/digits/aliases?limit=1").json()
     assert [move["reason"] for move in newest["moves"]] == ["better"]
     older = client.get(f"/models/digits/aliases?limit=1&before={newest['next_before']}").json()
@@ -220,7 +220,7 @@ def test_an_alias_moves_once_under_its_etag(world: World, client: httpx.Client) 
     ],
 )
 def test_a_bad_move_is_refused(client: httpx.Client, body: bytes, status: int, code: str) -> None:
-    """Broken JSON, wrong kinds, misspelt keys and unknown versions each have their own refusal."""
+    """Invalid JSON, types, keys and versions each have their own error."""
     response = client.put("/models/digits/aliases/champion", content=body, headers={"Content-Type": "application/json"})
     assert is_problem(response, status, code)
 
@@ -229,7 +229,7 @@ def test_a_bad_move_is_refused(client: httpx.Client, body: bytes, status: int, c
 
 
 def test_history_pages_through_everything_once(world: World, client: httpx.Client) -> None:
-    """Following next_cursor meets every prediction once, newest first, with its label."""
+    """Following next_cursor returns every prediction once, newest first, with its label."""
     some = [prediction(id=ids.new_id(1_700_000_000_000 + number)) for number in range(7)]
     world.store.history.record(some)
     client.put(f"/predictions/{ids.text(some[0].id)}/label", json={"value": "3"})
@@ -244,7 +244,7 @@ def test_history_pages_through_everything_once(world: World, client: httpx.Clien
 
 
 def test_history_is_narrowed(world: World, client: httpx.Client) -> None:
-    """Model, version, label, uncertainty and times each leave what they say."""
+    """Filters by model, version, prediction, uncertainty and time."""
     world.store.history.record(
         [
             prediction(id=ids.new_id(1_700_000_000_000), label="1", uncertain=True),
@@ -262,18 +262,18 @@ def test_history_is_narrowed(world: World, client: httpx.Client) -> None:
 
 
 def test_a_prediction_is_told_in_full(world: World, client: httpx.Client) -> None:
-    """One prediction shows answer, shares, arm, latency and time with its zone, never its input or subject."""
+    """A prediction shows probabilities, arm, latency and time, never its input or subject."""
     made = prediction(scores=np.array([0.25, 0.75], dtype="<f4").tobytes(), subject="someone", at_us=1_700_000_000_000_000)
     world.store.history.record([made])
-    told = client.get(f"/predictions/{ids.text(made.id)}").json()
-    assert told["probabilities"] == [0.25, 0.75]
-    assert (told["prediction"], told["arm"], told["latency_ms"]) == ("7", "champion", 1.5)
-    assert datetime.fromisoformat(told["at"]) == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
-    assert "someone" not in json.dumps(told)
+    body = client.get(f"/predictions/{ids.text(made.id)}").json()
+    assert body["probabilities"] == [0.25, 0.75]
+    assert (body["prediction"], body["arm"], body["latency_ms"]) == ("7", "champion", 1.5)
+    assert datetime.fromisoformat(body["at"]) == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
+    assert "someone" not in json.dumps(body)
 
 
 def test_an_image_comes_back_bare(world: World, client: httpx.Client) -> None:
-    """A stored image is a download of its pixels only: what else the file held is not passed on."""
+    """A stored image is returned as pixels only, without metadata."""
     from PIL.PngImagePlugin import PngInfo
 
     secret = PngInfo()
@@ -290,7 +290,7 @@ def test_an_image_comes_back_bare(world: World, client: httpx.Client) -> None:
 
 
 def test_a_record_comes_back_as_it_was(world: World, client: httpx.Client) -> None:
-    """A stored record is the JSON that was sent, as a download."""
+    """A stored record is returned as the JSON that was sent, as a download."""
     made = prediction(input=b'{"tenure": 4}')
     world.store.history.record([made])
     answer = client.get(f"/predictions/{ids.text(made.id)}/input")
@@ -299,7 +299,7 @@ def test_a_record_comes_back_as_it_was(world: World, client: httpx.Client) -> No
 
 
 def test_an_image_can_be_asked_for_small(world: World, client: httpx.Client) -> None:
-    """At most so many pixels a side; a side beyond the documented range is refused."""
+    """`side` limits the image size; values out of range are rejected."""
     made = prediction(kind=InputKind.IMAGE, input=png())
     world.store.history.record([made])
     where = f"/predictions/{ids.text(made.id)}/input"
@@ -309,7 +309,7 @@ def test_an_image_can_be_asked_for_small(world: World, client: httpx.Client) -> 
 
 
 def test_an_input_that_was_not_kept_says_so(world: World, client: httpx.Client) -> None:
-    """The refusal names the setting."""
+    """The error names the setting."""
     made = prediction(input=None)
     world.store.history.record([made])
     assert is_problem(client.get(f"/predictions/{ids.text(made.id)}/input"), 404, "input_not_kept")
@@ -319,19 +319,19 @@ def test_an_input_that_was_not_kept_says_so(world: World, client: httpx.Client) 
 
 
 def test_a_label_is_kept_once_and_corrected_by_another(world: World, client: httpx.Client) -> None:
-    """The same label twice is one entry; another one counts from then on, and the first stays readable."""
+    """A repeated label is one entry; a new one overrides it, and both stay listed."""
     made = prediction()
     world.store.history.record([made])
     where = f"/predictions/{ids.text(made.id)}/label"
     for value in ("3", "3", "5"):
         assert client.put(where, json={"value": value}).json()["value"] == value
-    told = client.get(where).json()
-    assert told["label"] == "5"
-    assert [truth["value"] for truth in told["history"]] == ["3", "5"]
+    body = client.get(where).json()
+    assert body["label"] == "5"
+    assert [truth["value"] for truth in body["history"]] == ["3", "5"]
 
 
 def test_a_label_waits_for_its_fresh_prediction(world: World, client: httpx.Client) -> None:
-    """Feedback that is faster than the journal's shipping is kept, not refused."""
+    """A label that arrives before the journal is shipped is stored."""
     made = prediction()
     later = threading.Timer(0.4, world.store.history.record, ([made],))
     later.start()
@@ -341,14 +341,14 @@ def test_a_label_waits_for_its_fresh_prediction(world: World, client: httpx.Clie
 
 @pytest.mark.parametrize("value", ["", "a" * 201, "zero\0byte", "\x1b[31m", True, [1]])
 def test_a_wrong_label_is_refused_by_its_fields_name(client: httpx.Client, value: object) -> None:
-    """The name is the caller's own, never one of the validator's."""
+    """The error names the field of the request, not the validator's."""
     told = client.put(f"/predictions/{uuid.UUID(int=0)}/label", json={"value": value})
     assert is_problem(told, 422, "parameter_wrong")
     assert told.json()["field"] == "value"
 
 
 def test_what_is_put_is_json_by_any_name(world: World, client: httpx.Client) -> None:
-    """`curl -X PUT -d` calls its JSON a form; labels and aliases are taken all the same."""
+    """`curl -X PUT -d` sends JSON with the content type of a form; labels and aliases accept it."""
     made = prediction()
     world.store.history.record([made])
     for kind in ("application/x-www-form-urlencoded", "text/plain", ""):
@@ -380,14 +380,14 @@ def test_what_is_put_is_json_by_any_name(world: World, client: httpx.Client) -> 
     ],
 )
 def test_broken_feedback_is_called_what_it_is(client: httpx.Client, kind: str, body: bytes, status: int, told: str) -> None:
-    """A form that breaks off, has too many fields, or lacks one, is answered by a page that says so."""
+    """Malformed feedback forms give an error page."""
     answered = client.post("/feedback", content=body, headers={"content-type": kind})
     assert (answered.status_code, answered.headers["content-type"]) == (status, "text/html; charset=utf-8")
     assert told in answered.text
 
 
 def test_an_old_unknown_prediction_is_refused_at_once(client: httpx.Client) -> None:
-    """Only a fresh id is waited for."""
+    """Only recent ids are polled for."""
     begun = time.monotonic()
     old = ids.text(ids.new_id(1_700_000_000_000))
     assert is_problem(client.put(f"/predictions/{old}/label", json={"value": "3"}), 404, "prediction_not_found")
@@ -408,14 +408,14 @@ def test_an_old_unknown_prediction_is_refused_at_once(client: httpx.Client) -> N
     ],
 )
 def test_a_label_the_model_cannot_answer_is_refused(world: World, client: httpx.Client, model: str, body: Any, code: str) -> None:
-    """A label is one of the model's, a regression's is a finite number; the refusal says which there are."""
+    """Labels must be among the model's, or a finite number for a regression; the error lists them."""
     made = prediction(model=model)
     world.store.history.record([made])
     assert is_problem(client.put(f"/predictions/{ids.text(made.id)}/label", json=body), 422, code)
 
 
 def test_a_regressions_truth_is_a_number(world: World, client: httpx.Client) -> None:
-    """JSON numbers and numbers in text are both taken."""
+    """Numbers are accepted as JSON numbers and as text."""
     made = prediction(model="rent", label=None, value=900.0)
     world.store.history.record([made])
     where = f"/predictions/{ids.text(made.id)}/label"
@@ -424,7 +424,7 @@ def test_a_regressions_truth_is_a_number(world: World, client: httpx.Client) -> 
 
 
 def test_labels_of_a_version_no_longer_served_are_known(world: World, client: httpx.Client) -> None:
-    """After a handover the old version's predictions are checked against the old version's labels."""
+    """Labels are validated against the version that predicted, even if no longer served."""
     made = prediction()
     world.store.history.record([made])
     world.service.manifests = []

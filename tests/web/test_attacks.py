@@ -1,4 +1,4 @@
-"""As somebody who means harm: no token, a token for little, paths that climb, bodies that are too much, too slow or two at once."""
+"""Attacks: missing or weak credentials, path traversal, oversized and slow bodies, request smuggling."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def keys(home: Path) -> dict[str, str]:
-    """A key to predict with, and one to read with, in a home with an admin."""
+    """A predict key and a read key, in a home with an admin."""
     store = relevo.server.open_store(settings_of(home))
     boss = store.people.add_user("boss", Role.ADMIN, at=relevo.server.utc_now())
     made = {
@@ -77,12 +77,12 @@ def connected(server: RunningServer) -> socket.socket:
 
 
 def head(method: str, path: str, *lines: str, key: str = "") -> bytes:
-    told = [f"{method} {path} HTTP/1.1", "Host: localhost", *([f"Authorization: Bearer {key}"] if key else []), *lines]
-    return "\r\n".join(told).encode() + b"\r\n\r\n"
+    lines_sent = [f"{method} {path} HTTP/1.1", "Host: localhost", *([f"Authorization: Bearer {key}"] if key else []), *lines]
+    return "\r\n".join(lines_sent).encode() + b"\r\n\r\n"
 
 
 def answer(connection: socket.socket) -> tuple[int, bytes]:
-    """Status and body of the next answer."""
+    """Status and body of the next response."""
     held = bytearray()
     while b"\r\n\r\n" not in held:
         more = connection.recv(65536)
@@ -95,7 +95,7 @@ def answer(connection: socket.socket) -> tuple[int, bytes]:
     return int(start.split()[1]), body
 
 
-def asked(server: RunningServer, raw: bytes) -> tuple[int, bytes]:
+def exchange(server: RunningServer, raw: bytes) -> tuple[int, bytes]:
     with connected(server) as connection:
         connection.sendall(raw)
         return answer(connection)
@@ -106,70 +106,72 @@ def asked(server: RunningServer, raw: bytes) -> tuple[int, bytes]:
 
 @pytest.mark.parametrize("path", _CLIMBING)
 def test_no_path_climbs(server: RunningServer, keys: dict[str, str], path: str) -> None:
-    """With a token that reads, with one that does not, and without one: no file, no trace, and nothing of what lies there."""
+    """Path traversal returns no file, no traceback and no content, with any credentials."""
     for key in ("", keys["predict"], keys["read"]):
-        status, body = asked(server, head("GET", path, key=key))
+        status, body = exchange(server, head("GET", path, key=key))
         assert status in {400, 401, 403, 404, 422}, body
         assert not any(secret in body for secret in _SECRETS)
 
 
 def test_without_a_token_what_is_there_looks_like_what_is_not(server: RunningServer) -> None:
-    """A stranger cannot tell a model, a version or a prediction that exists from one that does not."""
-    told = [
+    """Without credentials, existing and missing objects are indistinguishable."""
+    responses = [
         httpx.get(f"{server.url}{path}") for path in ("/models/digits", "/models/nobody", "/models/digits/versions/1", "/nothing")
     ]
-    assert {one.status_code for one in told} == {401}
-    assert len({one.json()["error"] for one in told}) == 1
+    assert {one.status_code for one in responses} == {401}
+    assert len({one.json()["error"] for one in responses}) == 1
 
 
 def test_a_climbing_model_name_is_no_model(server: RunningServer, keys: dict[str, str], digit_pngs: list[bytes]) -> None:
-    """On the way of predictions too, the short one and the long one."""
+    """Path traversal in model names, on both predict paths."""
     for path in ("/models/..%2fdigits/predict", "/models/%2e%2e/predict", "/models/digits%2f../predict"):
         lines = ["Content-Type: image/png", f"Content-Length: {len(digit_pngs[0])}"]
         for more in ([], ["Connection: close"]):
-            status, body = asked(server, head("POST", path, *lines, *more, key=keys["predict"]) + digit_pngs[0])
+            status, body = exchange(server, head("POST", path, *lines, *more, key=keys["predict"]) + digit_pngs[0])
             assert status in {401, 403, 404}, body
 
 
-# --- too much -----------------------------------------------------------------------------------------------------------
+# --- oversized -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_stranger_s_large_body_is_not_read(server: RunningServer) -> None:
-    """Who says nothing of themselves is told at once, however much they announce, and nothing of it is kept."""
+    """Unauthenticated requests are rejected before their body is read."""
     for length in (100, 10 * 2**20, 2**40):
-        status, body = asked(server, head("POST", "/predict", "Content-Type: image/png", f"Content-Length: {length}") + b"abc")
+        status, body = exchange(server, head("POST", "/predict", "Content-Type: image/png", f"Content-Length: {length}") + b"abc")
         assert (status, json.loads(body)["code"]) == (401, "not_known")
 
 
 def test_a_large_body_with_a_token_is_refused_by_its_size(server: RunningServer, keys: dict[str, str]) -> None:
-    """Announced, or sent in chunks without a word of how many; on every address that takes a body."""
+    """Oversized bodies, with Content-Length or chunked, are rejected on every path."""
     length = 2 * 2**20
     for path in ("/predict", "/models/digits/predict", "/submit", "/predict/"):
         lines = ["Content-Type: image/png", f"Content-Length: {length}"]
-        assert asked(server, head("POST", path, *lines, key=keys["predict"]) + b"abc")[0] == 413
+        assert exchange(server, head("POST", path, *lines, key=keys["predict"]) + b"abc")[0] == 413
     with connected(server) as connection:
         connection.sendall(head("POST", "/predict", "Content-Type: image/png", "Transfer-Encoding: chunked", key=keys["predict"]))
         piece = b"%x\r\n" % 2**18 + bytes(2**18) + b"\r\n"
         for _ in range(5):
             connection.sendall(piece)
         assert answer(connection)[0] == 413
-    assert asked(server, head("POST", "/login", "Content-Type: application/json", f"Content-Length: {length}") + b"{")[0] == 413
+    assert exchange(server, head("POST", "/login", "Content-Type: application/json", f"Content-Length: {length}") + b"{")[0] == 413
 
 
 def test_two_lengths_are_none(server: RunningServer, keys: dict[str, str]) -> None:
-    """What another server before this one might read as two requests is refused."""
+    """Ambiguous lengths (request smuggling) are rejected."""
     for lines in (
         ("Content-Length: 3", "Transfer-Encoding: chunked"),
         ("Content-Length: 3", "Content-Length: 4"),
         ("Transfer-Encoding: chunked, identity",),
         ("Content-Length: +3",),
     ):
-        status, body = asked(server, head("POST", "/predict", *lines, key=keys["predict"]) + b"0\r\n\r\nGET /keys HTTP/1.1\r\n\r\n")
+        status, body = exchange(
+            server, head("POST", "/predict", *lines, key=keys["predict"]) + b"0\r\n\r\nGET /keys HTTP/1.1\r\n\r\n"
+        )
         assert (status, json.loads(body)["code"]) == (400, "http_malformed"), lines
 
 
 def test_a_token_is_looked_for_in_one_place(server: RunningServer, keys: dict[str, str]) -> None:
-    """Not in the address, where logs would keep it; not in a cookie; and a token among others is none."""
+    """Keys in the URL, in cookies or among several are ignored."""
     key = keys["read"]
     for raw in (
         head("GET", f"/models?key={key}&access_token={key}"),
@@ -182,15 +184,15 @@ def test_a_token_is_looked_for_in_one_place(server: RunningServer, keys: dict[st
         head("GET", "/models", "Authorization: Bearer " + "x" * 50_000),
         head("GET", "/models", "Authorization: Bearer wrong", f"Authorization: Bearer {key}"),
     ):
-        assert asked(server, raw)[0] == 401
-    assert asked(server, head("GET", "/models", key=key))[0] == 200
+        assert exchange(server, raw)[0] == 401
+    assert exchange(server, head("GET", "/models", key=key))[0] == 200
 
 
-# --- too slow -----------------------------------------------------------------------------------------------------------
+# --- slow ---------------------------------------------------------------------------------------------------------------
 
 
 def test_slow_strangers_hold_nobody_up(server: RunningServer, keys: dict[str, str], digit_pngs: list[bytes]) -> None:
-    """A hundred bodies that do not end, at the one address where strangers may send some, and heads that do not end either."""
+    """A hundred unfinished bodies on the public login path, and unfinished heads, do not block the server."""
     with ExitStack() as held:
         for number in range(100):
             connection = held.enter_context(connected(server))
@@ -199,6 +201,6 @@ def test_slow_strangers_hold_nobody_up(server: RunningServer, keys: dict[str, st
         begun = time.monotonic()
         for _ in range(5):
             headers = {"authorization": f"Bearer {keys['predict']}", "content-type": "image/png"}
-            told = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=headers)
-            assert told.status_code == 200
+            response = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=headers)
+            assert response.status_code == 200
         assert time.monotonic() - begun < 5

@@ -1,4 +1,4 @@
-"""Requests made from the OpenAPI document: no 500, no undocumented answer, nothing invalid taken."""
+"""Fuzzing from the OpenAPI document: no 500, no undocumented response, no invalid input accepted."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-#: A valid If-Match may be stale, a valid query may come too early, a name be taken: no rejection of the schema. What a schema
-#: cannot say: which letters can be seen, which names are models', how long a time may be told by the minute.
+#: Errors that valid requests may get: a stale If-Match, an object that does not exist yet, a taken name. And what a schema
+#: cannot express: printable characters, existing models, the longest range of minute buckets.
 _CONFIG = """
 [checks]
 positive_data_acceptance.expected-statuses = ["2xx", "404", "409", "412"]
@@ -26,7 +26,7 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "422"]
 
 
 def test_no_generated_request_breaks_the_api(address: str, tmp_path: Path) -> None:
-    """Some hundreds of valid and broken requests to every route but predicting and signing in meet only documented answers."""
+    """Hundreds of valid and invalid requests to all routes except predict and login get documented responses."""
     pytest.importorskip("schemathesis", reason="schemathesis is not installed")
     config = tmp_path / "schemathesis.toml"
     config.write_text(_CONFIG, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Requests of older services' clients, sent by curl and requests as they always were, to models that were imported without more."""
+"""Requests of older services' clients, with curl and requests, to models imported without further options."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _LUNGS = ("Bacterial pneumonia", "Normal", "Viral pneumonia")
 
 
 def _network(channels: int, side: int, columns: int, end: str) -> Any:
-    """Pictures as Keras takes them, (n, side, side, channels): the mean of each channel, one dense layer, one activation."""
+    """A Keras image model, (n, side, side, channels): channel means, one dense layer, one activation."""
     helper = onnx.helper
     draw = np.random.default_rng(3)
     weights = (draw.normal(size=(channels, columns)) * 6).astype(np.float32)
@@ -61,7 +61,7 @@ def _imported(folder: Path, file: str, network: Any, **options: Any) -> Package:
 
 @pytest.fixture(scope="module")
 def urls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A server for each of three imported files; that of the digits speaks Spanish, and goes by the names of compose.yaml."""
+    """A server for each of three imported files; that of the digits defaults to Spanish and uses the host names of compose.yaml."""
     folder = tmp_path_factory.mktemp("files")
     named = re.search(r"RELEVO_ALLOWED_HOSTS: \$\{RELEVO_ALLOWED_HOSTS:-(.+)\}", _COMPOSE.read_text(encoding="utf-8"))
     assert named is not None
@@ -86,7 +86,7 @@ def urls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the clients stand: a digit, a photograph, an X-ray, and a text."""
+    """The clients' folder: a digit, a photograph, an X-ray, and a text file."""
     folder = tmp_path_factory.mktemp("client")
     draw = np.random.default_rng(1)
     Image.fromarray(draw.integers(0, 256, (28, 28), dtype=np.uint8)).save(folder / "digit.png")
@@ -97,7 +97,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _curl(folder: Path, *words: str) -> tuple[int, str]:
-    """Status and body, as curl without any option of ours has them."""
+    """Status and body from curl without further options."""
     command = ["curl", "--silent", "--write-out", "\n%{http_code}", *words]
     told = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=True).stdout
     body, _, status = told.rpartition("\n")
@@ -105,7 +105,7 @@ def _curl(folder: Path, *words: str) -> tuple[int, str]:
 
 
 def test_mnist_is_asked_by_curl(urls: dict[str, str], folder: Path) -> None:
-    """`curl -F file=@…` reads a digit, as a text and as a number."""
+    """`curl -F file=@…` returns the digit, as text and as a number."""
     status, body = _curl(folder, "-F", "file=@digit.png", f"{urls['mnist']}/predict")
     answer = json.loads(body)
     assert status == 200, body
@@ -114,7 +114,7 @@ def test_mnist_is_asked_by_curl(urls: dict[str, str], folder: Path) -> None:
 
 
 def test_mnist_is_asked_from_inside_compose(urls: dict[str, str], folder: Path) -> None:
-    """The page's own service asks http://api:5000 with requests, and gets what curl gets; another name is refused."""
+    """A container that calls http://api:5000 gets the same response; an unknown host is rejected."""
     with (folder / "digit.png").open("rb") as file:
         content = file.read()
     sent = {"file": ("digit.png", content, "image/png")}
@@ -141,14 +141,14 @@ def test_mnist_is_asked_from_inside_compose(urls: dict[str, str], folder: Path) 
 def test_mnist_tells_its_errors_in_spanish(
     urls: dict[str, str], folder: Path, words: tuple[str, ...], status: int, sentence: str
 ) -> None:
-    """A client that says no language reads the server's, in the field `error`."""
+    """Without a requested language, errors are in the server's, in the field `error`."""
     told, body = _curl(folder, *words, f"{urls['mnist']}/predict")
     assert json.loads(body)["error"].startswith(sentence), body
     assert told == status
 
 
 def test_cats_and_dogs_are_asked_by_a_plain_form(urls: dict[str, str], folder: Path) -> None:
-    """`-F my_image=@…` at /submit is answered by a page with the picture and the verdict; at /predict by JSON of the same."""
+    """`-F my_image=@…` returns a page from /submit and JSON from /predict."""
     status, page = _curl(folder, "-F", "my_image=@cat.jpg", f"{urls['cats']}/submit")
     assert status == 200, page
     answer = json.loads(_curl(folder, "-F", "my_image=@cat.jpg", f"{urls['cats']}/predict")[1])
@@ -163,7 +163,7 @@ def test_cats_and_dogs_are_asked_by_a_plain_form(urls: dict[str, str], folder: P
 
 
 def test_the_x_ray_page_takes_a_picture(urls: dict[str, str], folder: Path) -> None:
-    """The page has a form for a file, and its answer names the diagnosis with a bar for each class."""
+    """The page has an upload form, and the result names the diagnosis with a bar for each class."""
     _, form = _curl(folder, f"{urls['xray']}/")
     field = re.search(r'<input[^>]*type="file"[^>]*>', form)
     assert field is not None
@@ -173,9 +173,9 @@ def test_the_x_ray_page_takes_a_picture(urls: dict[str, str], folder: Path) -> N
     status, page = _curl(folder, "-F", f"{name[1]}=@chest.jpeg", f"{urls['xray']}/submit")
     assert status == 200, page
     assert all(label in page for label in _LUNGS)
-    told = requests.post(f"{urls['xray']}/predict", files={"file": (folder / "chest.jpeg").read_bytes()}, timeout=60).json()
-    assert told["prediction"] in _LUNGS
-    assert len(told["probabilities"]) == 3
+    body = requests.post(f"{urls['xray']}/predict", files={"file": (folder / "chest.jpeg").read_bytes()}, timeout=60).json()
+    assert body["prediction"] in _LUNGS
+    assert len(body["probabilities"]) == 3
 
 
 def _import(file: Path, settings: Settings) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def _import(file: Path, settings: Settings) -> dict[str, Any]:
 
 
 def test_a_file_under_two_names_is_one_version_called_by_both(folder: Path, tmp_path: Path) -> None:
-    """The package does not depend on its file's name; a running server learns the further name without a restart."""
+    """The package does not depend on the file name; a running server learns the second name without a restart."""
     first, second = tmp_path / "clf.onnx", tmp_path / "clf 2.onnx"
     onnx.save(_network(1, 28, 10, "Softmax"), first)
     shutil.copy(first, second)

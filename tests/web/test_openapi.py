@@ -1,4 +1,4 @@
-"""The OpenAPI document and its page: complete, true, and without outside hosts."""
+"""The OpenAPI document and its page: complete, correct, and without external hosts."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     import httpx
 
 
-#: What only browsers ask for; and the path that is documented once for each model.
+#: Paths for browsers only, and the path that is documented once for each model.
 _PAGES = {"/", "/docs", "/openapi.json", "/favicon.ico", "/static/{address}", "/feedback", "/history", "/health"}
 _PAGES |= {"/models/{name}/predict", "/login/oidc", "/login/oidc/callback", "/login/console"}
 
 
 def test_every_route_is_documented(client: httpx.Client) -> None:
-    """Each path of the API is in the document, each operation with a summary and its refusals in our one body."""
+    """Each path is in the document, each operation with a summary and the common error body."""
     whole = client.get("/openapi.json").json()
     asked = {rule.path for rule in RULES} - _PAGES
     assert whole["paths"].keys() == asked | {f"/models/{name}/predict" for name in ("churn", "digits", "rent")}
@@ -37,7 +37,7 @@ def test_every_route_is_documented(client: httpx.Client) -> None:
 
 
 def test_a_models_schema_is_its_signature() -> None:
-    """Types, ranges, closed lists and what may be left out are those of the signature."""
+    """Types, ranges, closed lists and optional fields match the signature."""
     schema: dict[str, Any] = record_schema(CHURN.input)  # type: ignore[arg-type]  # churn takes records
     assert schema["required"] == ["tenure", "monthlycharges", "contract", "paperless"]
     assert schema["additionalProperties"] is False
@@ -53,7 +53,7 @@ def test_a_models_schema_is_its_signature() -> None:
 
 
 def test_the_docs_page_shows_every_operation_without_a_script(client: httpx.Client) -> None:
-    """All paths can be read in the page itself, in both languages."""
+    """All paths are in the page itself, in both languages."""
     html = client.get("/docs").text
     assert "<script" not in html
     for path in client.get("/openapi.json").json()["paths"]:
@@ -62,7 +62,7 @@ def test_the_docs_page_shows_every_operation_without_a_script(client: httpx.Clie
 
 
 def _texts(part: Any) -> set[str]:
-    """What the page of the document says to people, schemas of bodies among it."""
+    """The translatable texts of the document, including those of body schemas."""
     if isinstance(part, list):
         return set().union(*map(_texts, part))
     if not isinstance(part, dict):
@@ -72,13 +72,13 @@ def _texts(part: Any) -> set[str]:
     return own | bodies | set().union(*(_texts(value) for value in part.values()))
 
 
-#: Words of the models' makers.
+#: Texts of the models' packages.
 _THEIRS = {"", "$", "m²", "months"}
 
 
 @pytest.mark.parametrize("language", [language for language in LANGUAGES if language != "en"])
 def test_the_docs_page_is_whole_in_each_language(client: httpx.Client, language: str) -> None:
-    """Chapters, summaries, descriptions, parameters, bodies and answers are translated, and no translation is left over."""
+    """All texts are translated, and the catalogue has no unused entries."""
     whole = client.get("/openapi.json").json()
     english = dict(chapters(whole, "en"))
     says = _texts(list(english.values())) | english.keys()
@@ -92,7 +92,7 @@ def _is_of(template: str, text: str) -> bool:
 
 
 def test_predict_paths_go_to_the_raw_handlers() -> None:
-    """The paths of the design, and no others, pass the framework by."""
+    """Exactly the predict paths bypass FastAPI."""
     taken = ["/predict", "/predict/", "/submit", "/models/digits/predict"]
     assert all(PREDICT_PATHS.fullmatch(path) for path in taken)
     left = ["/", "/predictions", "/models/a/b/predict", "/models//predict", "/submit/", "/models/digits/predict/x"]

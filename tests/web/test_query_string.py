@@ -1,4 +1,4 @@
-"""Query strings: no parameter is passed over, none breaks a route."""
+"""Query strings: unknown parameters are rejected, and no query string causes a 500."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from relevo.package.package import Package
 
-#: Pages that the document of the API leaves out, and what they are asked by.
+#: Pages that are not in the OpenAPI document, and their methods.
 _PAGES = [("GET", "/"), ("GET", "/history"), ("GET", "/health"), ("GET", "/docs"), ("POST", "/feedback"), ("POST", "/submit")]
 
 
@@ -26,7 +26,7 @@ def http(tmp_path_factory: pytest.TempPathFactory, digits_package: Package) -> I
 
 @pytest.fixture(scope="module")
 def routes(http: httpx.Client) -> list[tuple[str, str]]:
-    """Method and path of every route, its holes filled."""
+    """Method and path of every route, with its parameters filled in."""
     paths = http.get("/openapi.json").json()["paths"]
     fillings = {"name": "digits", "model": "digits", "number": "1", "version": "1", "alias": "champion"}
     found = list(_PAGES)
@@ -39,16 +39,16 @@ def routes(http: httpx.Client) -> list[tuple[str, str]]:
 
 
 def test_many_parameters_break_no_route(http: httpx.Client, routes: list[tuple[str, str]]) -> None:
-    """An address of hundreds of parameters is refused with 422 on every route, in the language it asks for or another."""
+    """Hundreds of parameters give 422 on every route, in the requested language."""
     assert len(routes) > 40
     for query in ("lang=en&" + "&".join(f"a{place}=1" for place in range(400)), "&" * 300, "lang=es" * 1 + "&lang=en" * 150):
         for method, path in routes:
-            told = http.request(method, f"{path}?{query}")
-            assert told.status_code == 422, (method, path, told.status_code, told.text)
+            response = http.request(method, f"{path}?{query}")
+            assert response.status_code == 422, (method, path, response.status_code, response.text)
 
 
 def test_no_query_breaks_a_route(http: httpx.Client, routes: list[tuple[str, str]]) -> None:
-    """Whatever letters a query string is made of, no route fails inside."""
+    """No query string causes a 500 on any route."""
     draw = random.Random(3)  # noqa: S311 - no secret
     pieces = [
         "lang=",
@@ -72,8 +72,8 @@ def test_no_query_breaks_a_route(http: httpx.Client, routes: list[tuple[str, str
     for method, path in routes:
         for _ in range(4):
             query = "".join(draw.choice(pieces) for _ in range(draw.randint(1, 30)))
-            told = http.request(method, f"{path}?{query}")
-            assert told.status_code < 500 or told.status_code == 503, (method, path, query, told.text)
+            response = http.request(method, f"{path}?{query}")
+            assert response.status_code < 500 or response.status_code == 503, (method, path, query, response.text)
 
 
 @pytest.mark.parametrize(
@@ -91,10 +91,12 @@ def test_no_query_breaks_a_route(http: httpx.Client, routes: list[tuple[str, str
 def test_an_unknown_parameter_is_refused_by_name(
     http: httpx.Client, digit_pngs: list[bytes], method: str, path: str, wrong: str, near: str
 ) -> None:
-    """Nobody who asks for version 99 is answered by another: the parameter and the nearest known one are named."""
+    """An unknown parameter such as version=99 is an error that names it and the closest known one."""
     sent = {"file": ("a.png", digit_pngs[0])} if method == "POST" else None
-    told = http.request(method, f"{path}?{wrong}=99", files=sent)
-    assert (told.status_code, told.json()["code"], told.json()["field"]) == (422, "parameter_unknown", wrong), told.text
+    response = http.request(method, f"{path}?{wrong}=99", files=sent)
+    assert (response.status_code, response.json()["code"], response.json()["field"]) == (422, "parameter_unknown", wrong), (
+        response.text
+    )
     if near != "lang":
-        assert f"'{near}'" in told.json()["error"]
+        assert f"'{near}'" in response.json()["error"]
     assert http.request(method, f"{path}?lang=es", files=sent).status_code == 200

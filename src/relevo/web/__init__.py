@@ -1,11 +1,11 @@
-"""Relevo over HTTP: routes, the model page, OpenAPI, languages, and the one map from error to answer.
+"""The HTTP interface: routes, the model page, OpenAPI, languages, and the mapping from errors to responses.
 
-    bytes ─► Envelope ─► Boundary ─► Wall ──► Guard ──► Dispatch ─┬► predict handlers   raw ASGI, the hot path
-             request id  errors      not from  who asks,          └► Turnstile ─► BodyLimitMiddleware ─► FastAPI   everything else
-             headers     become      another   and may            where rates are
-                         problems    site      they?              bound
+    bytes ─► SecurityHeaders ─► Error ────► TrustedHost ─► Auth ───► PredictDispatch ─┬► predict handlers   raw ASGI, the hot path
+             request id,        exception   Host and       401, 403                   └► RateLimit ─► BodyLimit ─► FastAPI   the rest
+             headers            ─► JSON     Origin checks                                if configured
 
-    a plain predict request ─► express: from the parser to the batch and back, past all of these, and with the same outcome
+    a plain predict request ─► http.fast_path: from the parser to the batch and back without this stack; the outcome is the same
 
-This room translates; the work is done by the objects it is given (`app.Parts`). It never sees SQL and never imports the loop.
+This package translates between HTTP and the objects in `context.AppContext`, which do the work. It runs no SQL and does not import
+the background process.
 """

@@ -1,7 +1,7 @@
-"""The application: what it is given, and its layers as one expression.
+"""Builds the ASGI application: the middleware stack as one expression, and the FastAPI routes.
 
-compose ─ Parts ─► build_app ─► Envelope(Boundary(Queries(Wall(Guard(Dispatch(predict, Turnstile(BodyLimitMiddleware(FastAPI(routes)))))))))
-                                                                                    where rates are bound
+server.worker ─ AppContext ─► build_app ─► SecurityHeaders(Error(QueryLimit(TrustedHost(Auth(PredictDispatch(predict, rest))))))
+rest = RateLimit(BodyLimit(FastAPI(routes)))      RateLimit only where rate limits are configured
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from relevo.errors import RelevoError
 from relevo.web.auth.guard import AuthMiddleware
 from relevo.web.auth.password_login import PasswordAuthenticator
 from relevo.web.context import AppContext
-from relevo.web.exception_handlers import answer_failure
 from relevo.web.middleware.core import (
     MAX_SMALL_BODY,
     BodyLimitMiddleware,
@@ -28,8 +27,9 @@ from relevo.web.middleware.core import (
 )
 from relevo.web.middleware.rate_limit import RateLimitMiddleware
 from relevo.web.middleware.trusted_host import HostChecker
+from relevo.web.pages.error_page import handle_exception
 from relevo.web.predict.body import BodyLimits
-from relevo.web.query_string import Queries, only_known
+from relevo.web.query_string import QueryLimitMiddleware, reject_unknown_parameters
 from relevo.web.routes import (
     audit,
     console_login,
@@ -59,27 +59,27 @@ if TYPE_CHECKING:
 
 __all__ = ["AppContext", "build_api", "build_app"]
 
-#: Rooms whose addresses come from elsewhere with parameters of their own: providers, probes.
-_OPEN = (login.router, oidc.router, console_login.router, health.router, metrics.router)
-#: FastAPI can send spans and failed inputs to a collector that the environment names. Nothing leaves this machine.
+#: Routers that accept unknown query parameters: identity providers and health probes add their own.
+_LENIENT_ROUTERS = (login.router, oidc.router, console_login.router, health.router, metrics.router)
+#: FastAPI can send spans and failed inputs to a collector named in the environment. Switched off: nothing leaves this machine.
 _NO_TELEMETRY: Any = dict.fromkeys(("auto_configure", "tracing", "metrics", "logs", "operation_spans"), False)
 
 
 def build_app(parts: AppContext) -> ASGIApp:
-    """The whole of HTTP as one ASGI app; nothing runs until it is served."""
+    """The complete ASGI app; nothing runs until it is served."""
     settings = parts.settings
     limits = BodyLimits(max_bytes=MAX_SMALL_BODY, max_parts=settings.max_parts, max_fields=settings.max_fields)
     rest: ASGIApp = BodyLimitMiddleware(build_api(parts), limits, parts.service.room)
     if parts.allowance is not None:
         rest = RateLimitMiddleware(rest, parts.allowance)
-    inside = TrustedHostMiddleware(
+    checked = TrustedHostMiddleware(
         AuthMiddleware(PredictDispatch(predict=parts.predict, rest=rest), parts.door), HostChecker(settings)
     )
-    return SecurityHeadersMiddleware(ErrorMiddleware(Queries(inside), language=settings.language))
+    return SecurityHeadersMiddleware(ErrorMiddleware(QueryLimitMiddleware(checked), language=settings.language))
 
 
 def build_api(parts: AppContext) -> FastAPI:
-    """Every route but the predict paths. Its own docs are off: they would fetch their script from another host."""
+    """All routes except the predict paths. FastAPI's own docs are off: they load a script from another host."""
     api = FastAPI(
         title="Relevo",
         version=relevo.__version__,
@@ -89,17 +89,17 @@ def build_api(parts: AppContext) -> FastAPI:
         redirect_slashes=False,
         telemetry=_NO_TELEMETRY,
         exception_handlers={
-            RelevoError: answer_failure,
-            HTTPException: answer_failure,
-            RequestValidationError: answer_failure,
-            Exception: answer_failure,
+            RelevoError: handle_exception,
+            HTTPException: handle_exception,
+            RequestValidationError: handle_exception,
+            Exception: handle_exception,
         },
     )
     api.state.parts = parts
-    api.state.sign_ins = PasswordAuthenticator(parts.people, parts.now)
-    api.state.rooms = [
-        room.router
-        for room in (
+    api.state.passwords = PasswordAuthenticator(parts.people, parts.now)
+    api.state.routers = [
+        module.router
+        for module in (
             login,
             oidc,
             console_login,
@@ -123,6 +123,6 @@ def build_api(parts: AppContext) -> FastAPI:
             model_page,
         )
     ]
-    for room in api.state.rooms:
-        api.include_router(room, dependencies=[] if room in _OPEN else [Depends(only_known)])
+    for router in api.state.routers:
+        api.include_router(router, dependencies=[] if router in _LENIENT_ROUTERS else [Depends(reject_unknown_parameters)])
     return api

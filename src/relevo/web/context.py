@@ -1,6 +1,6 @@
-"""Everything the routes work with, in one value; a file of its own, since the app knows the routes and they know this.
+"""The dependencies of the routes in one value. A module of its own: the app imports the routes, and the routes import this.
 
-compose ─► Parts ─► app.state.parts ─► each route
+server.worker ─► AppContext ─► app.state.parts ─► each route
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 
 
 def utc_now() -> datetime:
-    """The clock of records."""
+    """Current time for records, timezone-aware UTC."""
     return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppContext:
-    """Everything the routes work with; made by compose, lives as long as the worker."""
+    """Dependencies of the routes, built by `server.worker`. Lifetime: the worker."""
 
     service: ModelService
     predict: ASGIApp  # the raw handlers of the predict paths
@@ -49,15 +49,15 @@ class AppContext:
     traffic: Traffic
     shelf: PackageStore
     asking: LabelQueue
-    clean: Callable[[str], CurationReport]  # model → what is fit to be learnt from
+    clean: Callable[[str], CurationReport]  # model name → which labels are usable for training
     people: Users
     audit: AuditLog
     trail: AuditReader
     erasing: Erasure
     door: Authenticator
     settings: Settings
-    metrics: Callable[[], bytes]  # the Prometheus text of all workers
-    provider: Provider | None = None  # where else people may sign in
-    console_key: bytes = b""  # by which consoles are believed; without one none is
-    allowance: RateLimiter | None = None  # how much each caller may ask for; shared with `predict`
+    metrics: Callable[[], bytes]  # Prometheus text of all workers
+    provider: Provider | None = None  # identity provider for OpenID Connect login
+    console_key: bytes = b""  # key of the console signatures; empty: no console is trusted
+    allowance: RateLimiter | None = None  # rate limits per client; shared with `predict`
     now: Callable[[], datetime] = utc_now  # aware, UTC

@@ -1,10 +1,10 @@
-"""The history as CSV, a page of the database at a time; the same columns that `relevo label import` reads back.
+"""Streams the prediction history as CSV, one database page at a time. `relevo label import` reads the same columns back.
 
-window ─► predictions, labels that count ─► rows ─► lines in UTF-8
+query ─► predictions, effective labels ─► rows ─► UTF-8 lines
 
-Whoever estimates from the labels counts by asked_why, as docs/how-to/label-predictions.md tells; once the queue is empty, weighing
-each by 1 / asked_propensity comes to the same. Uncertain answers were asked about more often than others.
-Texts are protected from being taken for formulas, as `relevo.util.csv_dialect` does it.
+Labels are a biased sample, since uncertain predictions enter the label queue more often. Estimates must stratify by asked_why, as
+docs/how-to/label-predictions.md explains; once the queue is empty, weighting each label by 1 / asked_propensity gives the same result.
+Text cells are escaped against formula injection by `relevo.util.csv_dialect`.
 """
 
 from __future__ import annotations
@@ -47,28 +47,33 @@ HEADS = (
     "asked_why",
     "asked_propensity",
 )
-_A_PAGE = 1000
+_PAGE_SIZE = 1000
 
 
 def csv_lines(history: PredictionStore, labels: Labels, asking: LabelQueue, **filters: Any) -> Iterator[bytes]:
-    """The whole window, newest first: a line with the names of the columns, then one for each prediction."""
-    yield _written([HEADS])
+    """All predictions that match the filters, newest first: a header line, then one line for each prediction."""
+    yield _encode_rows([HEADS])
     cursor = None
     while True:
-        page = history.window(cursor=cursor, limit=_A_PAGE, **filters)
-        some = [stored.prediction.id for stored in page.items]
-        given, asked = labels.current_many(some), asking.of(some)
-        yield _written([_cells(it, given.get(it.prediction.id), asked.get(it.prediction.id)) for it in page.items])
+        page = history.window(cursor=cursor, limit=_PAGE_SIZE, **filters)
+        prediction_ids = [stored.prediction.id for stored in page.items]
+        current_labels, queue_items = labels.current_many(prediction_ids), asking.of(prediction_ids)
+        yield _encode_rows(
+            [
+                _cells(stored, current_labels.get(stored.prediction.id), queue_items.get(stored.prediction.id))
+                for stored in page.items
+            ]
+        )
         cursor = page.next_cursor
         if cursor is None:
             return
 
 
-def _cells(stored: StoredPrediction, label: Label | None, ask: QueueItem | None) -> tuple[object, ...]:
-    it = stored.prediction
-    told: tuple[object, ...] = ("", "", "", "", "")
+def _cells(stored: StoredPrediction, label: Label | None, queue_item: QueueItem | None) -> tuple[object, ...]:
+    record = stored.prediction
+    label_cells: tuple[object, ...] = ("", "", "", "", "")
     if label is not None:
-        told = (
+        label_cells = (
             protected(label.value),
             protected(label.author),
             protected(label.source),
@@ -76,28 +81,28 @@ def _cells(stored: StoredPrediction, label: Label | None, ask: QueueItem | None)
             protected(label.note),
         )
     return (
-        ids.text(it.id),
-        from_us(it.at_us).isoformat(),
-        it.model,
-        it.version,
-        it.arm.value,
-        it.kind.value,
-        it.value if it.label is None else protected(it.label),
-        it.confidence,
-        str(it.uncertain).lower(),
-        it.latency_us / 1000,
-        it.error,
-        *told,
-        *(("", "") if ask is None else (ask.why.value, ask.propensity)),
+        ids.text(record.id),
+        from_us(record.at_us).isoformat(),
+        record.model,
+        record.version,
+        record.arm.value,
+        record.kind.value,
+        record.value if record.label is None else protected(record.label),
+        record.confidence,
+        str(record.uncertain).lower(),
+        record.latency_us / 1000,
+        record.error,
+        *label_cells,
+        *(("", "") if queue_item is None else (queue_item.why.value, queue_item.propensity)),
     )
 
 
-def _written(rows: Sequence[Sequence[object]]) -> bytes:
+def _encode_rows(rows: Sequence[Sequence[object]]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\r\n").writerows(rows)
     return text.getvalue().encode()
 
 
-def name_of(model: str | None, now: datetime) -> str:
-    """What a browser saves it as."""
+def file_name(model: str | None, now: datetime) -> str:
+    """File name of the download."""
     return f"{model or 'predictions'}-{now.astimezone(UTC):%Y-%m-%d}.csv"

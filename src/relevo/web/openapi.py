@@ -1,9 +1,9 @@
-"""The OpenAPI document: FastAPI's for its own routes, and the predict paths written here from the signatures now served.
+"""Builds the OpenAPI document: FastAPI's own for its routes, and the predict paths generated from the signatures of the served models.
 
     signature ─ record_schema ─► JSON Schema ─┐
-    FastAPI routes ───────────────────────────┴─► document ─► /openapi.json, and chapters of it for /docs
+    FastAPI routes ───────────────────────────┴─► document ─► /openapi.json, and its chapters for /docs
 
-A served model has a path of its own with its own schema, so that a client can be generated and a fuzzer knows what is valid.
+Each served model has its own path with its own schema, so that clients can be generated and a fuzzer knows the valid inputs.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from relevo.serve.service import ModelState
 
 Json = dict[str, Any]
-_MAKING = threading.Lock()
+_build_lock = threading.Lock()
 
 _RECORDED = "Every answer is recorded before it is given; its query_id finds it in the history and takes its label."
 
-#: Whom the input is about, on every predict path.
+#: Header that names the data subject, on all predict paths.
 _SUBJECT: Json = {
     "name": "Relevo-Subject",
     "in": "header",
@@ -41,8 +41,8 @@ _SUBJECT: Json = {
     "description": "Whom the input is about, so that it can be erased; kept as a pseudonym alone",
     "schema": {"type": "string", "minLength": 1, "maxLength": 200},
 }
-#: What a predict path may answer beside its answer.
-_REFUSED = (400, 404, 413, 415, 422, 429, 500, 503)
+#: Error statuses of the predict paths.
+_ERROR_STATUSES = (400, 404, 413, 415, 422, 429, 500, 503)
 _BINARY: Json = {"type": "string", "format": "binary"}
 _IMAGE_TYPES = (
     "image/png",
@@ -54,12 +54,12 @@ _IMAGE_TYPES = (
     "image/x-portable-graymap",
     "image/x-portable-pixmap",
 )
-#: Above this a float64 no longer holds every integer, and the record encoder refuses it.
-_EXACT = 2**53
-#: Where the document speaks to people.
-_TEXTS = frozenset({"summary", "description"})
-#: The framework's own schemas of a refusal.
-_FRAMEWORKS = ("HTTPValidationError", "ValidationError")
+#: Above this, float64 cannot represent every integer, and the record encoder rejects the value.
+_MAX_EXACT_INTEGER = 2**53
+#: Keys whose values are prose.
+_TEXT_KEYS = frozenset({"summary", "description"})
+#: Error schemas of FastAPI, which Relevo never sends.
+_FRAMEWORK_SCHEMAS = ("HTTPValidationError", "ValidationError")
 _RAISES = re.compile(r"\s*Raises [^.]*\.")
 _TYPES = {
     FieldKind.NUMBER: "number",
@@ -70,57 +70,57 @@ _TYPES = {
 
 
 def document(api: FastAPI, states: Sequence[ModelState], default: str | None) -> Json:
-    """The whole document, as plain values. Models that are not loaded have no path of their own."""
-    # Race: several that ask first would make the framework's schemas at the same time, from the same parts.
-    with _MAKING:
-        made = api.openapi()
-    whole = msgspec.json.decode(msgspec.json.encode(made))
-    assert isinstance(whole, dict)  # noqa: S101 - narrows: an object was encoded
-    for item in whole["paths"].values():
+    """The complete document as plain values. Models that are not loaded have no path of their own."""
+    # Race: concurrent first requests would build FastAPI's schemas at the same time, from shared parts.
+    with _build_lock:
+        generated = api.openapi()
+    schema_doc = msgspec.json.decode(msgspec.json.encode(generated))
+    assert isinstance(schema_doc, dict)  # noqa: S101 - narrows: an object was encoded
+    for item in schema_doc["paths"].values():
         for operation in item.values():
             operation["description"] = _RAISES.sub("", operation.get("description", "")).strip()
-            _answer_with_ours(operation["responses"])
-    for name in _FRAMEWORKS:
-        whole["components"]["schemas"].pop(name, None)
+            _use_error_body(operation["responses"])
+    for name in _FRAMEWORK_SCHEMAS:
+        schema_doc["components"]["schemas"].pop(name, None)
     served = {state.name: state.manifest for state in states if state.manifest is not None}
-    whole["paths"] = {**_predict_paths(served, default), **whole["paths"]}
-    return whole
+    schema_doc["paths"] = {**_predict_paths(served, default), **schema_doc["paths"]}
+    return schema_doc
 
 
-def _answer_with_ours(responses: Json) -> None:
-    """What the framework would say of a wrong parameter is never sent: `failures` answers all of them."""
-    if str(responses.get("422", "")).find(_FRAMEWORKS[0]) >= 0:
-        responses["422"] = _refusal(error_responses(422)[422])
+def _use_error_body(responses: Json) -> None:
+    """Replaces FastAPI's validation error response: `errors.as_error` converts all of them."""
+    if str(responses.get("422", "")).find(_FRAMEWORK_SCHEMAS[0]) >= 0:
+        responses["422"] = _error_response(error_responses(422)[422])
 
 
 def _predict_paths(served: dict[str, Manifest], default: str | None) -> Json:
     paths: Json = {}
     if default in served:
-        paths["/predict"] = {"post": _operation(served[default], "predict", f"Ask the default model, {default}")}
+        paths["/predict"] = {"post": _predict_operation(served[default], "predict", f"Ask the default model, {default}")}
     for name, manifest in served.items():
-        paths[f"/models/{name}/predict"] = {"post": _operation(manifest, f"predict_{name}", f"Ask the model {name}")}
-    paths["/predict/"] = {"post": _plain_form(list(served))}
-    paths["/submit"] = {"post": _page_form(list(served))}
+        paths[f"/models/{name}/predict"] = {"post": _predict_operation(manifest, f"predict_{name}", f"Ask the model {name}")}
+    paths["/predict/"] = {"post": _legacy_predict_operation(list(served))}
+    paths["/submit"] = {"post": _submit_operation(list(served))}
     return paths
 
 
-def _operation(manifest: Manifest, identity: str, summary: str) -> Json:
+def _predict_operation(manifest: Manifest, identity: str, summary: str) -> Json:
     return {
         "tags": ["predict"],
         "operationId": identity,
         "summary": summary,
         "description": f"{manifest.description} {_RECORDED}".strip(),
         "parameters": [_SUBJECT],
-        "requestBody": {"required": True, "content": _bodies(manifest)},
+        "requestBody": {"required": True, "content": _request_content(manifest)},
         "responses": {
-            "200": {"description": "The answer", "content": {"application/json": {"schema": _answers(manifest)}}},
-            **{str(status): _refusal(facts) for status, facts in error_responses(*_REFUSED).items()},
+            "200": {"description": "The answer", "content": {"application/json": {"schema": _response_schema(manifest)}}},
+            **{str(status): _error_response(facts) for status, facts in error_responses(*_ERROR_STATUSES).items()},
         },
     }
 
 
-def _plain_form(names: list[str]) -> Json:
-    """The short form of the answer, for a form with an image and the name of a model."""
+def _legacy_predict_operation(names: list[str]) -> Json:
+    """`POST /predict/`: the short response, for a form with an image and a model name."""
     form = {"type": "object", "properties": {"image": _BINARY, "model": {"type": "string", "enum": names}}, "required": ["image"]}
     kinds: Json = {"status_code": "integer", "query_id": "string", "prediction": ["string", "number"], "execution_time": "string"}
     answer = {"type": "object", "properties": {name: {"type": kind} for name, kind in kinds.items()}, "required": list(kinds)}
@@ -133,13 +133,13 @@ def _plain_form(names: list[str]) -> Json:
         "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}},
         "responses": {
             "200": {"description": "The answer in short", "content": {"application/json": {"schema": answer}}},
-            **{str(status): _refusal(facts) for status, facts in error_responses(*_REFUSED).items()},
+            **{str(status): _error_response(facts) for status, facts in error_responses(*_ERROR_STATUSES).items()},
         },
     }
 
 
-def _page_form(names: list[str]) -> Json:
-    """The form of the model page; answers and refusals are pages."""
+def _submit_operation(names: list[str]) -> Json:
+    """`POST /submit`: the form of the model page; responses and errors are HTML pages."""
     form = {"type": "object", "properties": {"file": _BINARY}, "description": "The file of an image, or a record field by field"}
     page = {"content": {"text/html": {"schema": {"type": "string"}}}}
     return {
@@ -156,12 +156,12 @@ def _page_form(names: list[str]) -> Json:
     }
 
 
-def _refusal(facts: Json) -> Json:
+def _error_response(facts: Json) -> Json:
     schema = {"$ref": "#/components/schemas/ErrorBody"}
     return {"description": facts["description"], "content": {"application/json": {"schema": schema}}}
 
 
-def _bodies(manifest: Manifest) -> Json:
+def _request_content(manifest: Manifest) -> Json:
     if isinstance(manifest.input, ImageInput):
         form = {"type": "object", "properties": {"file": _BINARY}, "required": ["file"]}
         return {"multipart/form-data": {"schema": form}, **{kind: {"schema": _BINARY} for kind in _IMAGE_TYPES}}
@@ -179,8 +179,8 @@ def record_schema(record: RecordInput, *, null: bool = False) -> Json:
     }
 
 
-def _types(field: Field, missing: Literal["refuse", "zero"], *, null: bool) -> str | list[str]:
-    """What a value may be. Where a missing field counts as 0, so does a null in place of a text, and true and false are numbers."""
+def _json_types(field: Field, missing: Literal["refuse", "zero"], *, null: bool) -> str | list[str]:
+    """JSON types of a field. Where a missing field counts as 0, a null in place of a text is valid, and booleans are numbers."""
     is_zero = missing == "zero"
     types = [_TYPES[field.kind]]
     if is_zero:
@@ -191,9 +191,9 @@ def _types(field: Field, missing: Literal["refuse", "zero"], *, null: bool) -> s
 
 
 def _field_schema(field: Field, missing: Literal["refuse", "zero"], *, null: bool) -> Json:
-    schema: Json = {"type": _types(field, missing, null=null)}
+    schema: Json = {"type": _json_types(field, missing, null=null)}
     if field.kind is FieldKind.INTEGER:
-        schema |= {"minimum": -_EXACT, "maximum": _EXACT}
+        schema |= {"minimum": -_MAX_EXACT_INTEGER, "maximum": _MAX_EXACT_INTEGER}
     if field.minimum is not None:
         schema["minimum"] = field.minimum
     if field.maximum is not None:
@@ -209,14 +209,14 @@ def _field_schema(field: Field, missing: Literal["refuse", "zero"], *, null: boo
     return schema
 
 
-def _answers(manifest: Manifest) -> Json:
-    one = _answer(manifest)
+def _response_schema(manifest: Manifest) -> Json:
+    prediction = _prediction_schema(manifest)
     if isinstance(manifest.input, ImageInput):
-        return one
-    return {"anyOf": [one, {"type": "array", "items": one}]}
+        return prediction
+    return {"anyOf": [prediction, {"type": "array", "items": prediction}]}
 
 
-def _answer(manifest: Manifest) -> Json:
+def _prediction_schema(manifest: Manifest) -> Json:
     output = manifest.output
     properties: Json = {
         "query_id": {"type": "string", "format": "uuid"},
@@ -236,15 +236,15 @@ def _answer(manifest: Manifest) -> Json:
             "uncertain": {"type": "boolean", "description": "Too close to call by the model's decision rule"},
         }
     if isinstance(manifest.input, RecordInput):
-        told = "What was ignored or counted as 0, where anything was"
-        properties["warnings"] = {"type": "array", "items": {"type": "string"}, "description": told}
-    also = {name: _also(fact, properties) for name, fact in manifest.answer.items() if name not in OWN}
-    required = ["query_id", "model", "version", "prediction", *also]
-    return {"type": "object", "properties": properties | also, "required": required}
+        description = "What was ignored or counted as 0, where anything was"
+        properties["warnings"] = {"type": "array", "items": {"type": "string"}, "description": description}
+    extra = {name: _extra_field_schema(fact, properties) for name, fact in manifest.answer.items() if name not in OWN}
+    required = ["query_id", "model", "version", "prediction", *extra]
+    return {"type": "object", "properties": properties | extra, "required": required}
 
 
-def _also(fact: str, properties: Json) -> Json:
-    """The schema of a field the model's answers carry beside their own."""
+def _extra_field_schema(fact: str, properties: Json) -> Json:
+    """Schema of an extra field that the manifest adds to the model's responses."""
     kind, _, label = fact.partition(":")
     if kind == "is":
         return {"type": "boolean", "description": f"Whether the prediction is {label}"}
@@ -255,48 +255,52 @@ def _also(fact: str, properties: Json) -> Json:
     return {**properties[fact], "description": f"The same as {fact}"}
 
 
-def chapters(whole: Json, language: str) -> list[tuple[str, list[Json]]]:
-    """The document by tag, for reading in a language: method, path, summary, parameters, bodies and answers of each operation.
+def chapters(schema_doc: Json, language: str) -> list[tuple[str, list[Json]]]:
+    """The document grouped by tag and translated: method, path, summary, parameters, bodies and responses of each operation.
 
-    What the document itself says stays English: programs are made from it.
+    Only /docs is translated; openapi.json stays English, since programs are generated from it.
     """
-    found: dict[str, list[Json]] = {}
-    for path, item in whole["paths"].items():
+    grouped: dict[str, list[Json]] = {}
+    for path, item in schema_doc["paths"].items():
         for method, operation in item.items():
-            shown = _read(_shown(operation), whole, language)
+            shown = _translate(_summarize(operation), schema_doc, language)
             entry = {**shown, "method": method.upper(), "path": path}
             entry["bodies"] = {kind: _indented(schema) for kind, schema in shown["bodies"].items()}
-            found.setdefault(said(operation["tags"][0], language), []).append(entry)
-    return list(found.items())
+            grouped.setdefault(said(operation["tags"][0], language), []).append(entry)
+    return list(grouped.items())
 
 
-def _shown(operation: Json) -> Json:
+def _summarize(operation: Json) -> Json:
     content = operation.get("requestBody", {}).get("content", {})
     return {
         "summary": operation.get("summary", ""),
         "description": operation.get("description", ""),
         "parameters": operation.get("parameters", []),
         "bodies": {kind: body["schema"] for kind, body in content.items()},
-        "answers": [{"status": status, "description": one["description"]} for status, one in operation["responses"].items()],
+        "answers": [
+            {"status": status, "description": response["description"]} for status, response in operation["responses"].items()
+        ],
     }
 
 
-def _read(part: Any, whole: Json, language: str) -> Any:
-    """The part with its texts in the language, and each named schema in place of its name."""
+def _translate(part: Any, schema_doc: Json, language: str) -> Any:
+    """The part with its prose in the language, and with each `$ref` replaced by its schema."""
     if isinstance(part, list):
-        return [_read(one, whole, language) for one in part]
+        return [_translate(item, schema_doc, language) for item in part]
     if not isinstance(part, dict):
         return part
     if "$ref" in part:
-        return _read(whole["components"]["schemas"][part["$ref"].rpartition("/")[2]], whole, language)
+        return _translate(schema_doc["components"]["schemas"][part["$ref"].rpartition("/")[2]], schema_doc, language)
     return {
-        name: said(flat(value), language) if name in _TEXTS and isinstance(value, str) else _read(value, whole, language)
+        name: said(single_line(value), language)
+        if name in _TEXT_KEYS and isinstance(value, str)
+        else _translate(value, schema_doc, language)
         for name, value in part.items()
     }
 
 
-def flat(text: str) -> str:
-    """A docstring's words on one line, as the catalogues have them."""
+def single_line(text: str) -> str:
+    """A docstring on one line, as the catalogues store it."""
     return " ".join(text.split())
 
 

@@ -1,8 +1,8 @@
-"""The query string of a request: bounded, read once, and held against what its route knows.
+"""Parses query strings, limits their size, and rejects parameters that the route does not know.
 
-    ?lang=en&model=digits ─ Queries: at most 100 parameters ─► route ─ refuse_unknown ─► 422 that names the nearest known one
+    ?lang=en&model=digits ─ QueryLimitMiddleware: at most 100 parameters ─► route ─ check_parameters ─► 422 with the closest known name
 
-Nothing that a caller asks for is passed over: `?version=99` is refused rather than answered by another version.
+Unknown parameters are never ignored: `?version=99` is an error on a route that cannot select a version.
 """
 
 from __future__ import annotations
@@ -22,55 +22,55 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-#: Parameters of one address; no route knows a tenth of them.
-MOST = 100
-#: What every route knows: the language of its answer.
+#: Parameters of one query string; no route has a tenth of them.
+MAX_PARAMETERS = 100
+#: Known to all routes: the language of the response.
 LANGUAGE = "lang"
 _NAME_LENGTH_SHOWN = 64
 
 
-class Queries:
-    """Refuses a query string of too many parameters before anybody reads it; lives as long as the app."""
+class QueryLimitMiddleware:
+    """Rejects query strings with too many parameters before they are parsed. Lifetime: the app."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises TooManyParametersError."""
-        if scope["type"] == "http" and scope.get("query_string", b"").count(b"&") >= MOST:
-            raise TooManyParametersError(limit=MOST)
+        if scope["type"] == "http" and scope.get("query_string", b"").count(b"&") >= MAX_PARAMETERS:
+            raise TooManyParametersError(limit=MAX_PARAMETERS)
         await self._app(scope, receive, send)
 
 
-def query_of(scope: Scope) -> dict[str, str]:
-    """The parameters; of one that stands twice the first counts, and of too many none, since they are refused."""
+def query_parameters(scope: Scope) -> dict[str, str]:
+    """Parameters by name; the first of a repeated name wins. Empty above MAX_PARAMETERS: the middleware rejects that request."""
     query: bytes = scope.get("query_string", b"")
-    if not query or query.count(b"&") >= MOST:
+    if not query or query.count(b"&") >= MAX_PARAMETERS:
         return {}
     return dict(reversed(parse_qsl(query.decode("latin-1"), keep_blank_values=True)))
 
 
-def refuse_unknown(given: Iterable[str], known: Iterable[str]) -> None:
-    """Raises UnknownParameterError for the first parameter that is not known, the language's apart."""
-    names = [*known, LANGUAGE]
-    for name in given:
-        if name not in names:
+def check_parameters(names: Iterable[str], known: Iterable[str]) -> None:
+    """Raises UnknownParameterError for the first parameter that is neither known nor the language."""
+    allowed = [*known, LANGUAGE]
+    for name in names:
+        if name not in allowed:
             shown = name[:_NAME_LENGTH_SHOWN]
-            raise UnknownParameterError(field=shown, nearest=difflib.get_close_matches(shown, names, n=1, cutoff=0.0)[0])
+            raise UnknownParameterError(field=shown, nearest=difflib.get_close_matches(shown, allowed, n=1, cutoff=0.0)[0])
 
 
-def only_known(request: Request) -> None:
-    """For routes of the framework: refuse what none of the route's own parameters is. Raises UnknownParameterError."""
+def reject_unknown_parameters(request: Request) -> None:
+    """FastAPI dependency: rejects query parameters that the route does not declare. Raises UnknownParameterError."""
     route = request.scope.get("route")
     if isinstance(route, APIRoute):
-        refuse_unknown(query_of(request.scope), _names(route))
+        check_parameters(query_parameters(request.scope), _declared_names(route))
 
 
-def _names(route: APIRoute) -> Iterator[str]:
-    """What the route's own function takes of the query, by itself or as a model of several."""
+def _declared_names(route: APIRoute) -> Iterator[str]:
+    """Names of the route's query parameters, including the fields of query models."""
     for parameter in route.dependant.query_params:
-        kind = parameter.field_info.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from (field.alias or name for name, field in kind.model_fields.items())
+        annotation = parameter.field_info.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            yield from (field.alias or name for name, field in annotation.model_fields.items())
         else:
             yield parameter.alias

@@ -1,6 +1,6 @@
-"""What a request asks for beside its body: a language, and its own name.
+"""Reads the language, the request id and the base URL of a request.
 
-?lang= ─► cookie ─► Accept-Language ─► setting        the first that names a spoken language wins
+?lang= ─► cookie ─► Accept-Language ─► setting `language`        the first that names an available language wins
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from relevo.i18n.catalog import known, negotiate_language
-from relevo.web.query_string import LANGUAGE, query_of
+from relevo.web.query_string import LANGUAGE, query_parameters
 
 if TYPE_CHECKING:
     from starlette.types import Scope
@@ -21,7 +21,7 @@ _HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\
 
 
 def header(scope: Scope, name: bytes) -> str | None:
-    """The first header of that lower-case name, or None."""
+    """Value of the first header with this lower-case name, or None."""
     for key, value in scope["headers"]:
         if key == name:
             text: str = value.decode("latin-1")
@@ -30,18 +30,18 @@ def header(scope: Scope, name: bytes) -> str | None:
 
 
 def language_of(scope: Scope, default: str) -> str:
-    """The language of an answer to this request, one of catalog.LANGUAGES."""
-    return _asked_for(scope) or _remembered(scope) or negotiate_language(header(scope, b"accept-language"), default)
+    """Language of the response, one of catalog.LANGUAGES."""
+    return _from_query(scope) or _from_cookie(scope) or negotiate_language(header(scope, b"accept-language"), default)
 
 
-def _asked_for(scope: Scope) -> str | None:
+def _from_query(scope: Scope) -> str | None:
     query: bytes = scope.get("query_string", b"")
     if b"lang=" not in query:
         return None
-    return known(query_of(scope).get(LANGUAGE, ""))
+    return known(query_parameters(scope).get(LANGUAGE, ""))
 
 
-def _remembered(scope: Scope) -> str | None:
+def _from_cookie(scope: Scope) -> str | None:
     for pair in (header(scope, b"cookie") or "").split(";"):
         name, _, value = pair.strip().partition("=")
         if name == COOKIE:
@@ -50,15 +50,15 @@ def _remembered(scope: Scope) -> str | None:
 
 
 def request_id_of(scope: Scope) -> str:
-    """The caller's X-Request-Id where it is a plain word, else a new random one."""
+    """The client's X-Request-Id if it matches _REQUEST_ID, else a new random one."""
     for key, value in scope["headers"]:
         if key == b"x-request-id" and _REQUEST_ID.fullmatch(value):
-            own: str = value.decode("ascii")
-            return own
+            request_id: str = value.decode("ascii")
+            return request_id
     return os.urandom(8).hex()
 
 
 def address_of(scope: Scope) -> str:
-    """Scheme and host as the caller wrote them, for lines to be copied; a Host that is none is not repeated."""
+    """Base URL of the request, for example commands and redirects; localhost if the Host header is invalid."""
     host = header(scope, b"host") or ""
     return f"{scope.get('scheme', 'http')}://{host if _HOST.fullmatch(host) else 'localhost'}"

@@ -1,4 +1,4 @@
-"""Who else can reach the server decides what must stand before it is served: a start-up matrix."""
+"""Start-up matrix: which protections a server needs, by who can reach it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from relevo.errors import ConfigError
 from relevo.web.auth.exposure import check_exposure, is_exposed, missing_protection
 
 _HERE = ["127.0.0.1", "127.8.9.1", "::1", "localhost"]
-#: A name, too, may lead outward, and so may a writing of an address that only the system understands.
+#: Host names, and address notations that only the operating system parses, may be reachable, too.
 _BEYOND = ["0.0.0.0", "::", "192.168.7.7", "fd00::1", "models.example", "127.1", ""]  # noqa: S104 - nobody listens there
 _GUARDS: dict[str, dict[str, Any]] = {
     "": {},
@@ -24,7 +24,7 @@ _GUARDS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize(("host", "guard", "users"), [*itertools.product(_HERE + _BEYOND, _GUARDS, [False, True])])
 def test_who_is_served_where(host: str, guard: str, *, users: bool) -> None:
-    """Beyond this machine it takes users and encryption, or a person's --insecure, which is warned of; here it takes nothing."""
+    """An exposed server needs users and encryption, or --insecure with a warning; a loopback server needs neither."""
     settings = Settings(host=host, **_GUARDS[guard])
     is_safe = (host in _HERE and guard != "proxy") or (users and guard != "")
     if is_safe:
@@ -40,7 +40,7 @@ def test_who_is_served_where(host: str, guard: str, *, users: bool) -> None:
 
 
 def test_a_proxy_in_front_makes_loopback_reachable() -> None:
-    """What a proxy passes on comes from anywhere, so nobody is let in unasked; what it lacks is told by name."""
+    """A loopback server behind a proxy is exposed; the error names the missing protection."""
     behind = Settings(trusted_proxies="127.0.0.1")
     assert is_exposed(behind)
     assert not is_exposed(Settings())

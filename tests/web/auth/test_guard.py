@@ -1,4 +1,4 @@
-"""The one door: every route is classified, and nobody comes in whom no rule lets in."""
+"""Authentication middleware: every route has an access rule, and requests without permission are denied."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from relevo.domain.access import Role, Scope
 from relevo.web.app import build_api
 from relevo.web.auth.access_rules import RULES, find_rule
-from relevo.web.auth.guard import NOBODY_YET
+from relevo.web.auth.guard import NOT_LOADED
 
 if TYPE_CHECKING:
     import httpx
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def key(world: World) -> str:
-    """A key to ask the digits with, in a world that has users by now."""
+    """A predict key; creating it adds the first user."""
     user = world.store.people.add_user("ana", Role.ADMIN, at=datetime.now(UTC))
     made = world.store.people.add_key(user, "test", [Scope.PREDICT], at=datetime.now(UTC))
     world.parts.door.roll = world.store.people.roll()
@@ -28,9 +28,9 @@ def key(world: World) -> str:
 
 
 def test_every_route_is_classified(world: World) -> None:
-    """A route that stands in no row fails here, before anybody can ask it."""
+    """A route without an access rule fails this test."""
     api = build_api(world.parts)
-    for room in api.state.rooms:
+    for room in api.state.routers:
         for route in room.routes:
             assert isinstance(route, APIRoute)
             for method in route.methods or ():
@@ -40,21 +40,21 @@ def test_every_route_is_classified(world: World) -> None:
 
 
 def test_no_row_is_for_a_route_that_is_gone(world: World) -> None:
-    """The table names nothing that is not there."""
+    """Every access rule belongs to an existing route."""
     api = build_api(world.parts)
-    there = {(method, route.path_format) for room in api.state.rooms for route in room.routes for method in route.methods or ()}
+    there = {(method, route.path_format) for room in api.state.routers for route in room.routes for method in route.methods or ()}
     there |= {("POST", path) for path in ("/predict", "/predict/", "/submit", "/models/{name}/predict")}
     assert {(rule.method, rule.path) for rule in RULES} == there
 
 
 def test_without_users_nobody_is_asked(client: httpx.Client) -> None:
-    """On a machine without users everything is served as ever."""
+    """Without users, all requests are served."""
     assert client.get("/models").status_code == 200
 
 
 @pytest.mark.usefixtures("key")
 def test_with_users_nobody_comes_in_unasked(client: httpx.Client) -> None:
-    """Once there is a user, every address but the public ones wants to know who asks, also one that is not there."""
+    """With users, all paths but the public ones require authentication, unknown paths included."""
     for rule in RULES:
         path = rule.path.replace("{name}", "digits").replace("{version}", "1").replace("{alias}", "champion")
         answer = client.request(rule.method, path.replace("{query_id}", "x").replace("{address}", "x"))
@@ -63,7 +63,7 @@ def test_with_users_nobody_comes_in_unasked(client: httpx.Client) -> None:
 
 
 def test_a_predict_key_predicts_and_reads_nothing(client: httpx.Client, key: str) -> None:
-    """A key does what its scope says: no list of models, no history."""
+    """A predict key cannot list models or read the history."""
     client.headers["authorization"] = f"Bearer {key}"
     assert client.post("/predict", json={}).status_code not in {401, 403}
     assert client.get("/predictions").json()["code"] == "not_allowed"
@@ -73,7 +73,7 @@ def test_a_predict_key_predicts_and_reads_nothing(client: httpx.Client, key: str
 
 
 def test_whether_it_is_ready_is_told_to_all_and_of_what_to_those_who_may_see_it(client: httpx.Client, world: World) -> None:
-    """A probe needs no key, and strangers learn from it neither which models there are nor why one is not ready."""
+    """Readiness needs no key; model names and reasons need authentication."""
     well = {"ok": True, "code": "", "reason": "", "exchanged": None}
     assert [one["name"] for one in client.get("/health/ready").json()["models"]] == ["churn", "digits", "rent"]
     user = world.store.people.add_user("ana", None, grants={"digits": Role.VIEWER}, at=datetime.now(UTC))
@@ -83,13 +83,13 @@ def test_whether_it_is_ready_is_told_to_all_and_of_what_to_those_who_may_see_it(
     known = client.get("/health/ready", headers={"authorization": f"Bearer {reader}"}).json()
     assert [one["name"] for one in known["models"]] == ["digits"]
     world.service.reason = "the model 'churn' is not loaded"
-    told = client.get("/health/ready")
-    assert (told.status_code, "churn" in told.text) == (503, False)
+    response = client.get("/health/ready")
+    assert (response.status_code, "churn" in response.text) == (503, False)
 
 
 def test_until_the_store_has_told_nobody_is_let_in(world: World, client: httpx.Client) -> None:
-    """A server that has never seen its store says so, rather than that it does not know who asks."""
-    world.parts.door.roll = NOBODY_YET
+    """A server that has never read its store answers 503, not 401."""
+    world.parts.door.roll = NOT_LOADED
     answer = client.get("/models")
     assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
     assert client.get("/health/live").status_code == 200

@@ -1,4 +1,4 @@
-"""A token of an identity provider is believed only when everything about it fits."""
+"""Validation of ID tokens: every check must pass."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def believed(provider: IdentityProvider, *more: Any, token: str = "", later_s: i
 
 
 def test_what_fits_is_believed(provider: IdentityProvider) -> None:
-    """One audience, a list of one, or several with this server as the authorized party; clocks may differ by a minute."""
+    """One audience, a list of one, or several with this server as authorized party; clocks may differ by a minute."""
     for claims in ({}, {"aud": [CLIENT]}, {"aud": [CLIENT, "another"], "azp": CLIENT}):
         provider.claims = claims
         assert believed(provider)["sub"] == "7"
@@ -53,7 +53,7 @@ def test_what_fits_is_believed(provider: IdentityProvider) -> None:
 
 @pytest.mark.parametrize("make", [lambda: ECKey.generate_key("P-256"), lambda: RSAKey.generate_key(2048), OKPKey.generate_key])
 def test_usual_kinds_of_keys(provider: IdentityProvider, make: Callable[[], Any]) -> None:
-    """What providers sign with; a key without a name is found when it is the only one."""
+    """Common signature algorithms are accepted; a key without a kid is used if it is the only one."""
     provider.key = make()
     token = provider.token({"nonce": ASKED.nonce}) if not isinstance(provider.key, OKPKey) else _by_okp(provider)
     assert believed(provider, token=token)["preferred_username"] == "ana"
@@ -97,7 +97,7 @@ def _by_okp(provider: IdentityProvider) -> str:
     ids=str,
 )
 def test_what_does_not_fit_is_refused(provider: IdentityProvider, claims: dict[str, Any]) -> None:
-    """Another's nonce, audience, issuer or access token, one that is over or not yet good, or of nobody."""
+    """A foreign nonce, audience, issuer or access token, an expired or future token, or a missing subject is rejected."""
     provider.claims = claims
     with pytest.raises(IdentityProofError) as refused:
         believed(provider)
@@ -106,14 +106,14 @@ def test_what_does_not_fit_is_refused(provider: IdentityProvider, claims: dict[s
 
 @pytest.mark.parametrize("sign", [unsigned, signed_with_the_secret, signed_with_the_public_key, signed_by_somebody_else])
 def test_what_the_provider_did_not_sign_is_refused(provider: IdentityProvider, sign: Any) -> None:
-    """Without a signature, with a secret that others know, by the public key taken for one, or by another key of the same name."""
+    """Unsigned, HMAC-signed, key-confused and foreign tokens are rejected."""
     provider.sign = sign
     with pytest.raises(IdentityProofError):
         believed(provider)
 
 
 def test_a_shared_secret_is_no_public_key(provider: IdentityProvider) -> None:
-    """A provider that lists one signs with it in vain."""
+    """A symmetric key in the provider's key set is not used."""
     shared = OctKey.import_key(SECRET.encode(), {"kid": "shared"})
     provider.header, provider.sign = {"kid": "shared"}, signed_with_the_secret
     with pytest.raises(IdentityProofError):
@@ -121,7 +121,7 @@ def test_a_shared_secret_is_no_public_key(provider: IdentityProvider) -> None:
 
 
 def test_keys_of_kinds_to_come_are_passed_over(provider: IdentityProvider) -> None:
-    """A provider may list what this release knows nothing of, and what is for encryption, beside the key that counts."""
+    """Unknown key types and encryption keys in the key set are ignored."""
     own = provider.key.as_dict(private=False)
     keys = public_keys(
         {"keys": [{"kty": "AKP", "alg": "ML-DSA-44", "pub": "x", "kid": "later"}, own, {**own, "use": "enc", "kid": "e"}]}
@@ -132,7 +132,7 @@ def test_keys_of_kinds_to_come_are_passed_over(provider: IdentityProvider) -> No
 
 
 def test_a_token_is_good_for_ten_minutes(provider: IdentityProvider) -> None:
-    """However long the provider would have it."""
+    """Tokens older than ten minutes are rejected, whatever their `exp`."""
     provider.claims = {"exp": int(time.time()) + 86_400}
     believed(provider, later_s=590)
     with pytest.raises(IdentityProofError, match="over"):
@@ -141,7 +141,7 @@ def test_a_token_is_good_for_ten_minutes(provider: IdentityProvider) -> None:
 
 @pytest.mark.parametrize("token", ["", "a", "a.b.c", "....", "é.é.é", "a" * 40_000, "e30.e30.e30", "bnVsbA.e30.x"])
 def test_what_is_no_token_is_refused(provider: IdentityProvider, token: str) -> None:
-    """Told as such, never by a trace."""
+    """Malformed tokens raise IdentityProofError."""
     keys = public_keys({"keys": [provider.key.as_dict(private=False)]})
     with pytest.raises(IdentityProofError):
         check_id_token(token, keys, ASKED, access_token=None, now=int(time.time()))
@@ -151,6 +151,6 @@ def test_what_is_no_token_is_refused(provider: IdentityProvider, token: str) -> 
     "told", [{}, {"keys": None}, {"keys": [7]}, {"keys": [{"kty": "RSA"}]}, {"keys": [{"kty": "EC", "crv": 1}]}]
 )
 def test_keys_that_are_none_check_nothing(provider: IdentityProvider, told: dict[str, Any]) -> None:
-    """Broken keys are refused, or are none; in either case nobody comes in."""
+    """With a malformed or empty key set, no token is accepted."""
     with pytest.raises(IdentityProofError):
         check_id_token(provider.token({"nonce": ASKED.nonce}), public_keys(told), ASKED, access_token=None, now=int(time.time()))

@@ -1,4 +1,4 @@
-"""Signing in at an identity provider: who comes back is let in only when everything about them fits, and only once."""
+"""OpenID Connect login: a callback is accepted only if all checks pass, and only once."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ PAGE = {"accept": "text/html"}
 
 @pytest.fixture
 def world(provider: IdentityProvider) -> Iterator[World]:
-    """A world with an admin, where who is new becomes a viewer."""
+    """A world with an admin, where new accounts become viewers."""
     settings = Settings(oidc_issuer=provider.issuer, oidc_client_id=CLIENT, oidc_client_secret=SECRET, oidc_default_role="viewer")
     with memory_store() as store:
         store.people.add_user("boss", Role.ADMIN, at=utc_now())
@@ -60,13 +60,13 @@ def address(world: World) -> Iterator[str]:
 
 @pytest.fixture
 def browser(address: str) -> Iterator[httpx.Client]:
-    """Somebody with a browser, who goes wherever it is sent."""
+    """A browser that follows redirects."""
     with httpx.Client(base_url=address, headers=PAGE, timeout=10, follow_redirects=False) as it:
         yield it
 
 
 def callback_of(browser: httpx.Client, path: str = "/login/oidc") -> str:
-    """Go to the provider and sign in there: the address it sends the browser back to."""
+    """Logs in at the provider; returns the callback URL."""
     sent = browser.get(path)
     assert sent.status_code == 303, sent.text
     back = httpx.get(sent.headers["location"])
@@ -78,20 +78,20 @@ def signed_in(browser: httpx.Client) -> httpx.Response:
 
 
 def test_who_signs_in_there_is_signed_in_here(browser: httpx.Client, provider: IdentityProvider, world: World) -> None:
-    """A new user of the role that is set, a session, and back to where they were going; the next time the same user."""
+    """A new account gets a user with the default role, a session and its target page; the next login finds the same user."""
     done = browser.get(callback_of(browser, "/login/oidc?next=/predictions%3Flimit%3D5"))
     assert (done.status_code, done.headers["location"]) == (303, "/predictions?limit=5")
-    told = browser.get("/me", headers={"accept": "application/json"}).json()
-    assert (told["name"], told["role"], told["way"]) == ("ana", "viewer", "session")
+    body = browser.get("/me", headers={"accept": "application/json"}).json()
+    assert (body["name"], body["role"], body["way"]) == ("ana", "viewer", "session")
     browser.cookies.clear()
     provider.person["preferred_username"] = "renamed"
     assert signed_in(browser).status_code == 303
-    assert browser.get("/me").json()["id"] == told["id"]
+    assert browser.get("/me").json()["id"] == body["id"]
     assert [user.name for user in world.store.people.each()] == ["ana", "boss"]
 
 
 def test_what_the_provider_is_asked(browser: httpx.Client, provider: IdentityProvider) -> None:
-    """A code for a challenge of S256, with a state and nonce of 256 bits; the secret goes by a header, never by the browser."""
+    """The request has an S256 challenge and 256-bit state and nonce; the client secret is sent in a header, never by the browser."""
     signed_in(browser)
     asked, taken = provider.asked[0], provider.taken[0]
     assert (asked["response_type"], asked["client_id"], asked["code_challenge_method"]) == ("code", CLIENT, "S256")
@@ -103,7 +103,7 @@ def test_what_the_provider_is_asked(browser: httpx.Client, provider: IdentityPro
 
 
 def test_a_token_for_another_is_refused(browser: httpx.Client, provider: IdentityProvider, world: World) -> None:
-    """Another's nonce, audience or issuer, one that is over, or one that the provider did not sign: no user, no session."""
+    """A foreign nonce, audience or issuer, an expired token or a foreign signature creates no user and no session."""
     for claims in ({"nonce": "another"}, {"aud": "another"}, {"iss": "https://another.example"}, {"exp": 1}, {"sub": None}):
         provider.claims = claims
         _refused(browser, signed_in(browser), world)
@@ -121,18 +121,18 @@ def _refused(browser: httpx.Client, done: httpx.Response, world: World, code: in
 
 
 def test_a_way_back_is_gone_once(browser: httpx.Client, provider: IdentityProvider) -> None:
-    """The same state again, with the same code or another's, finds nothing; the provider is not even asked."""
+    """A state is accepted once; a repeated callback does not reach the provider."""
     back = callback_of(browser)
     tie = dict(browser.cookies)
     assert browser.get(back).status_code == 303
     browser.cookies.update(tie)
-    asked = len(provider.taken)
+    count = len(provider.taken)
     assert browser.get(back).status_code == 401
-    assert len(provider.taken) == asked
+    assert len(provider.taken) == count
 
 
 def test_a_code_that_was_used_is_refused(browser: httpx.Client, provider: IdentityProvider, world: World) -> None:
-    """A code that somebody else has already spent is worth nothing on a journey of one's own."""
+    """A code that has been redeemed is rejected, even with a fresh state."""
     spent = dict(parse_qsl(urlsplit(callback_of(browser)).query))["code"]
     provider.codes.clear()
     fresh = dict(parse_qsl(urlsplit(callback_of(browser)).query))["state"]
@@ -140,7 +140,7 @@ def test_a_code_that_was_used_is_refused(browser: httpx.Client, provider: Identi
 
 
 def test_another_persons_code_is_refused(browser: httpx.Client, address: str, world: World) -> None:
-    """A code that was asked for in one browser does not fit the challenge of another."""
+    """A code does not match the PKCE challenge of another browser."""
     stolen = dict(parse_qsl(urlsplit(callback_of(browser)).query))["code"]
     with httpx.Client(base_url=address, headers=PAGE) as thief:
         own = dict(parse_qsl(urlsplit(callback_of(thief)).query))["state"]
@@ -148,7 +148,7 @@ def test_another_persons_code_is_refused(browser: httpx.Client, address: str, wo
 
 
 def test_nobody_is_signed_in_by_a_strangers_link(browser: httpx.Client, address: str, world: World) -> None:
-    """The way back of one browser, opened in another that never left, or left on a journey of its own, leads nowhere."""
+    """A callback URL opened in another browser is rejected, with or without a login attempt of its own."""
     link = callback_of(browser)
     with httpx.Client(base_url=address, headers=PAGE) as victim:
         _refused(victim, victim.get(link), world)
@@ -157,7 +157,7 @@ def test_nobody_is_signed_in_by_a_strangers_link(browser: httpx.Client, address:
 
 
 def test_a_broken_way_back_is_refused(browser: httpx.Client, provider: IdentityProvider, world: World) -> None:
-    """Nothing, half of it, something twice, a refusal, another provider's name: each is told on the sign-in page."""
+    """Missing, repeated or wrong callback parameters are reported on the login page."""
     for query in (
         "",
         "code=x",
@@ -177,7 +177,7 @@ def test_a_broken_way_back_is_refused(browser: httpx.Client, provider: IdentityP
 
 
 def test_a_provider_that_promises_its_name_must_give_it(browser: httpx.Client, provider: IdentityProvider, world: World) -> None:
-    """RFC 9207: without the name it might be another one's answer."""
+    """RFC 9207: a missing `iss` is rejected if the provider announces it."""
     provider.about = {"authorization_response_iss_parameter_supported": True}
     back = callback_of(browser)
     _refused(browser, browser.get(back), world)
@@ -185,7 +185,7 @@ def test_a_provider_that_promises_its_name_must_give_it(browser: httpx.Client, p
 
 
 def test_too_late_is_refused(world: World, provider: IdentityProvider) -> None:
-    """Ten minutes after it was begun a journey is over."""
+    """A login attempt expires after ten minutes."""
     from datetime import timedelta
 
     late = timedelta()
@@ -198,21 +198,21 @@ def test_too_late_is_refused(world: World, provider: IdentityProvider) -> None:
 
 
 def test_a_new_key_of_the_provider_is_read(browser: httpx.Client, provider: IdentityProvider, world: World) -> None:
-    """Providers change keys: a name that is not known lets them be read again, but not for each such token."""
+    """An unknown kid causes the keys to be fetched again, at a limited rate."""
     assert signed_in(browser).status_code == 303
     provider.new_key()
     assert signed_in(browser).status_code == 401, "keys were read a moment ago"
     reads = provider.jwks_reads
     known = world.parts.provider
     assert known is not None
-    assert known._keys is not None
-    known._keys = (time.monotonic() - 11, known._keys[1])
+    assert known._cached_keys is not None
+    known._cached_keys = (time.monotonic() - 11, known._cached_keys[1])
     assert signed_in(browser).status_code == 303
     assert provider.jwks_reads == reads + 1
 
 
 def test_a_provider_that_is_not_itself_is_not_used(browser: httpx.Client, provider: IdentityProvider) -> None:
-    """Another name, an address that anybody may read, or a description without end: 503, and nobody is sent there."""
+    """A wrong issuer, a plain-http URL or an endless document gives 503 without a redirect."""
     for about in (
         {"issuer": "https://another.example"},
         {"token_endpoint": "http://another.example/token"},
@@ -227,7 +227,7 @@ def test_a_provider_that_is_not_itself_is_not_used(browser: httpx.Client, provid
 
 
 def test_a_provider_that_is_away_keeps_nobody_else_out(world: World) -> None:
-    """The page says so, and signing in here goes on."""
+    """If the provider is unavailable, the page says so, and password login works."""
     settings = Settings(oidc_issuer="http://127.0.0.1:9", oidc_client_id=CLIENT)
     parts = dataclasses.replace(world.parts, settings=settings, provider=Provider(settings))
     with served(build_app(parts)) as address, httpx.Client(base_url=address, headers=PAGE) as browser:
@@ -236,7 +236,7 @@ def test_a_provider_that_is_away_keeps_nobody_else_out(world: World) -> None:
 
 
 def test_who_is_switched_off_stays_out(browser: httpx.Client, world: World) -> None:
-    """The account is known and leads to a user who may not come in; no second user is made of it."""
+    """A disabled user cannot log in, and no second user is created."""
     signed_in(browser)
     people = world.store.people
     people.change_user(people.named("ana").id, UserChange(disabled=True), at=utc_now())
@@ -246,7 +246,7 @@ def test_who_is_switched_off_stays_out(browser: httpx.Client, world: World) -> N
 
 
 def test_where_nobody_is_made_an_account_must_be_linked(world: World, provider: IdentityProvider) -> None:
-    """oidc_default_role = nobody: a stranger stays out; linked to a user, the account is that user, whatever the provider calls it."""
+    """With oidc_default_role = nobody, an account needs a link to a user; its names do not matter."""
     settings = dataclasses.replace(world.parts.settings, oidc_default_role="nobody")
     people = world.store.people
     app = build_app(dataclasses.replace(world.parts, settings=settings))
@@ -263,7 +263,7 @@ def test_where_nobody_is_made_an_account_must_be_linked(world: World, provider: 
 
 
 def test_names_that_are_taken_are_not_taken_over(browser: httpx.Client, provider: IdentityProvider, world: World) -> None:
-    """Whoever calls themselves boss there is not the boss here, and becomes a user of another name."""
+    """An account with the name of an existing user becomes a different user."""
     provider.person = {"sub": "8", "preferred_username": "boss", "email": "boss@example.org"}
     assert signed_in(browser).status_code == 303
     me = browser.get("/me").json()
@@ -272,7 +272,7 @@ def test_names_that_are_taken_are_not_taken_over(browser: httpx.Client, provider
 
 
 def test_the_session_is_a_new_one(browser: httpx.Client) -> None:
-    """A cookie that somebody laid into the browser before is not the session of whoever signs in."""
+    """Login ignores a session cookie planted before it."""
     browser.cookies.set("relevo_session", "laid-there-by-somebody")
     done = signed_in(browser)
     assert done.status_code == 303
@@ -281,7 +281,7 @@ def test_the_session_is_a_new_one(browser: httpx.Client) -> None:
 
 
 def test_journeys_of_one_address_are_bounded(browser: httpx.Client, world: World) -> None:
-    """Whoever begins a thousand times takes the place of their own, and a farther way than /login is not remembered."""
+    """Pending login attempts of one address are limited, and `next` has a maximum length."""
     from sqlalchemy import text
 
     for _ in range(25):
@@ -293,7 +293,7 @@ def test_journeys_of_one_address_are_bounded(browser: httpx.Client, world: World
 
 
 def test_what_is_safe() -> None:
-    """https, or this machine."""
+    """URLs with https, or with a loopback host, are accepted."""
     assert is_https_or_local("https://id.example/realms/one")
     assert is_https_or_local("http://localhost:8080")
     assert not any(
@@ -302,7 +302,7 @@ def test_what_is_safe() -> None:
 
 
 def test_the_settings_reach_the_server(tmp_path: Path, provider: IdentityProvider) -> None:
-    """oidc_issuer, oidc_client_id, oidc_client_secret, oidc_default_role: a real server leads there, and back in as what was set."""
+    """oidc_issuer, oidc_client_id, oidc_client_secret and oidc_default_role take effect in a real server."""
     store = relevo.server.open_store(settings_of(tmp_path))
     store.people.add_user("boss", Role.ADMIN, at=utc_now())
     store.engine.dispose()

@@ -1,11 +1,11 @@
-"""Every address, asked by everybody about every model: each is answered as the table of roles says, and as nothing else.
+"""Every route, requested by every kind of caller about every model: the responses match the permission table.
 
-rows of classified ─┐
-callers ────────────┼─► one request each ─ expected(caller, row, model) ─► in | 401 | 403 | 404
+access rules ───────┐
+callers ────────────┼─► one request each ─ expected(caller, rule, model) ─► allowed | 401 | 403 | 404
 own model, foreign ─┘
 
-What is expected is written down here a second time, by hand, and is not asked of the code. A new row is walked by itself; one whose
-model is told by what it names must say here what to send, so that its route gets to look.
+The expected permissions are written here a second time, independently of the code. New rules are covered automatically; a rule with
+`checked_in_route` needs a request body here, so that its route reaches the check.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from relevo.telemetry import Telemetry
 from relevo.testing import memory_store
 from relevo.web.app import build_app
 from relevo.web.auth.access_rules import RULES, AccessRule
-from relevo.web.auth.sessions import csrf_of
+from relevo.web.auth.sessions import csrf_token_for
 from relevo.web.predict.handlers import PredictHandlers
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 NOW = datetime.now(UTC)
 URL = "http://127.0.0.1"
-#: Stands where the hash of a password does; nobody signs in by one here.
+#: Placeholder for a password hash; these tests do not log in by password.
 KEPT = "$argon2id$"
 
 _VIEWER = {Action.LOOK, Action.PREDICT, Action.SEE_ANSWERS}
@@ -57,7 +57,7 @@ SCOPED = {
     Scope.OPERATE: {Action.OPERATE, Action.JUDGE_LABELS},
 }
 EVERYWHERE = {Action.ADMINISTER, Action.TRUST}
-#: What a route that reads a body needs before it looks whose the thing is; {} where the guard decides alone.
+#: Request body that a route needs before it checks the permission; {} where the middleware decides.
 BODIES: dict[tuple[str, str], Any] = {
     ("PUT", "/predictions/{query_id}/label"): lambda model: {"value": "7" if model == "digits" else "stays"},
     ("POST", "/predictions/{query_id}/label/{number}/judgement"): lambda _: {"verdict": "accepted"},
@@ -65,21 +65,21 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/predict"): lambda _: {},
     ("POST", "/users/{user_id}/password"): lambda _: {"password": "short"},
 }
-#: Where being let in may still mean that the thing is not in one's own list.
+#: Routes that may answer 404 after the permission check, since the object is not in the caller's own list.
 MAY_LACK = {("POST", "/queue/{query_id}/skip")}
-#: Asked in a test of their own: a model that stands in a form or in the query, and the end of a session.
+#: Covered by tests of their own: models named in a form or query, and logout.
 ELSEWHERE = {("POST", "/predict/"), ("POST", "/submit"), ("POST", "/feedback"), ("POST", "/logout")}
 OUT = {"not_known": 401, "not_allowed": 403, "model_not_found": 404, "prediction_not_found": 404, "not_your_page": 403}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """Somebody who asks, and what was said of them when they were made."""
+    """A caller and the grants with which it was created."""
 
     label: str
     role: Role | None = None
     grants: dict[str, Role] = field(default_factory=dict)
-    scopes: tuple[Scope, ...] | None = None  # None: by a session
+    scopes: tuple[Scope, ...] | None = None  # None: logs in with a session
     only_model: str | None = None
 
     def may(self, action: Action, model: str | None) -> bool:
@@ -126,7 +126,7 @@ CALLERS = [
 
 
 class WaitingService(StandInService):
-    """Gets as far as asking the model, which is where who may is settled."""
+    """A service that accepts requests up to the point where permissions have been checked."""
 
     async def predict(self, *_: object, **__: object) -> None:
         """Nobody is refused any more here."""
@@ -146,13 +146,13 @@ class WaitingService(StandInService):
 
 @dataclass(frozen=True, kw_only=True)
 class House:
-    """The app with everybody in it; lives as long as the module."""
+    """The app with all callers. Lifetime: the module."""
 
     world: World
     handlers: PredictHandlers
-    headers: dict[str, dict[str, str]]  # caller's label → what they send along
+    headers: dict[str, dict[str, str]]  # caller's label → request headers
     ids: dict[str, str]  # model → a prediction of it
-    user: str  # somebody who never asks
+    user: str  # a user who sends no requests
     key: str
 
     def ask(self, method: str, path: str, caller: Caller | None, **more: Any) -> httpx.Response:
@@ -170,7 +170,7 @@ class House:
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """Two models with a labelled prediction each, and all the callers."""
+    """Two models with one labelled prediction each, and all callers."""
     with memory_store() as store:
         world = build_world(store, [DIGITS, CHURN])
         boss = store.people.add_user("boss", Role.ADMIN, password_hash=KEPT, at=NOW)
@@ -204,7 +204,7 @@ def _headers(world: World, caller: Caller) -> dict[str, str]:
         key = people.keys.add(user, "test", caller.scopes, model=caller.only_model, at=NOW).secret
         return {"authorization": f"Bearer {key}"}
     token = people.sessions.open(user, at=NOW, by=LOCAL_ACTOR)
-    return {"cookie": f"relevo_session={token}", "origin": URL, "x-csrf-token": csrf_of(token)}
+    return {"cookie": f"relevo_session={token}", "origin": URL, "x-csrf-token": csrf_token_for(token)}
 
 
 def _predicted(world: World, model: str) -> str:
@@ -215,7 +215,7 @@ def _predicted(world: World, model: str) -> str:
 
 
 def walked() -> Iterator[tuple[AccessRule, str]]:
-    """Every row with every model that it may be asked about."""
+    """Every rule with every applicable model."""
     for rule in RULES:
         if (rule.method, rule.path) not in ELSEWHERE:
             for model in ("digits", "churn") if "{" in rule.path and not rule.public else ("digits",):
@@ -223,20 +223,20 @@ def walked() -> Iterator[tuple[AccessRule, str]]:
 
 
 def address(house: House, rule: AccessRule, model: str) -> str:
-    """The row's path with things of this model in it."""
+    """The rule's path with objects of this model."""
     filled = {"name": model, "query_id": house.ids[model], "user_id": house.user, "key_id": "rlv_nobodys"}
     filled |= {"version": "1", "alias": "champion", "number": "1"}
     return rule.path.format_map(defaultdict(lambda: "x", filled))
 
 
 def expected(caller: Caller | None, rule: AccessRule, model: str) -> set[str]:
-    """The codes that may come; empty for being let in."""
+    """The allowed error codes; empty if the request must be allowed."""
     if rule.public:
         return set()
     if caller is None:
         return {"not_known"}
     if rule.path == "/users/{user_id}/password":
-        # One's own is one's own affair; this is another's.
+        # Users may change their own password; this one is another user's.
         return _unless(caller.may(Action.ADMINISTER, None))
     if rule.action is None:
         return set()
@@ -246,8 +246,8 @@ def expected(caller: Caller | None, rule: AccessRule, model: str) -> set[str]:
 
 
 def _by_object(caller: Caller, rule: AccessRule, action: Action, model: str) -> set[str]:
-    at_all = caller.may(action, None) or (rule.own is not None and caller.may(rule.own, None))
-    if not at_all or not rule.by_object or "{" not in rule.path:
+    at_all = caller.may(action, None) or (rule.enough_for_own is not None and caller.may(rule.enough_for_own, None))
+    if not at_all or not rule.checked_in_route or "{" not in rule.path:
         return _unless(at_all)
     return _unless(caller.may(action, model)) if caller.sees(model) else {"prediction_not_found"}
 
@@ -258,58 +258,60 @@ def _unless(allowed: bool) -> set[str]:  # noqa: FBT001 - reads as a sentence wh
 
 @pytest.mark.parametrize("caller", [None, *CALLERS], ids=lambda caller: caller.label if caller else "nobody")
 def test_everybody_at_every_door(house: House, caller: Caller | None) -> None:
-    """Each address answers each caller, about each model, as the table says: in, not known, not allowed, or not there."""
+    """Every route answers every caller, for every model, as the table says: allowed, 401, 403 or 404."""
     wrong = []
     for rule, model in walked():
         body = BODIES.get((rule.method, rule.path), lambda _: {})(model)
         sent = {"json": body} if rule.method not in {"GET", "DELETE"} else {}
-        told = house.ask(rule.method, address(house, rule, model), caller, **sent)
-        kind = told.headers.get("content-type", "")
-        code = told.json().get("code", "") if kind == "application/json" and told.status_code >= 400 else ""
+        response = house.ask(rule.method, address(house, rule, model), caller, **sent)
+        kind = response.headers.get("content-type", "")
+        code = response.json().get("code", "") if kind == "application/json" and response.status_code >= 400 else ""
         came = {code} & OUT.keys()
         if (rule.method, rule.path) in MAY_LACK and not expected(caller, rule, model):
             came -= {"prediction_not_found"}
         if not (came <= (wanted := expected(caller, rule, model)) and bool(came) == bool(wanted)):
-            wrong.append(f"{rule.method} {rule.path} of {model}: {told.status_code} {code}, expected {wanted or 'to be let in'}")
-        assert not came or told.status_code == OUT[code]
+            wrong.append(
+                f"{rule.method} {rule.path} of {model}: {response.status_code} {code}, expected {wanted or 'to be let in'}"
+            )
+        assert not came or response.status_code == OUT[code]
     assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS"])
 def test_a_path_spelled_otherwise_is_no_way_round(house: House, method: str) -> None:
-    """What the rows do not know is nowhere, however generous a router is about line ends, blanks, slashes and signs."""
-    # Where the last part is a name or a number, another spelling is another name, of which the same row tells who may.
+    """Variants of a path (line ends, blanks, slashes, percent signs) do not bypass the rules."""
+    # If the last part is a parameter, another spelling is another value, covered by the same rule.
     for path in {rule.path for rule in RULES if not rule.public and not rule.path.endswith("}")}:
         plain = path.format_map(defaultdict(lambda: "x", {"name": "digits", "version": "1", "alias": "champion"}))
         for other in ("%0A", "%0D%0A", "%20", "%00", ";x", "/"):
-            told = house.ask(method, plain + other, CALLERS[0], **({"json": {}} if method == "POST" else {}))
-            # Of "//" clients make "/"; the other one is a path of its own.
+            response = house.ask(method, plain + other, CALLERS[0], **({"json": {}} if method == "POST" else {}))
+            # Clients normalize "//" to "/"; the other one is a different path.
             known = plain + other in {"//", "/predict/"}
-            assert told.status_code in {400, 403, 404, 405, 422} or known, f"{method} {plain}{other}: {told.status_code}"
+            assert response.status_code in {400, 403, 404, 405, 422} or known, f"{method} {plain}{other}: {response.status_code}"
 
 
 def test_a_row_by_object_says_what_to_send() -> None:
-    """A route that looks for itself whose the thing is gets to look: its body is told above, or it needs none."""
+    """Every rule with `checked_in_route` has a request body in this module or needs none."""
     for rule in RULES:
-        if rule.by_object and rule.method not in {"GET", "DELETE"}:
+        if rule.checked_in_route and rule.method not in {"GET", "DELETE"}:
             assert (rule.method, rule.path) in BODIES.keys() | ELSEWHERE, f"say in BODIES what {rule.method} {rule.path} takes"
 
 
 @pytest.mark.parametrize("caller", [one for one in CALLERS if not one.sees("churn")], ids=lambda caller: caller.label)
 def test_what_is_foreign_shows_nowhere(house: House, caller: Caller) -> None:
-    """No list, page or document gives away that another model is there, what it takes, or what it was asked."""
+    """No list, page or document reveals a model that the caller may not see."""
     for rule in RULES:
         if rule.method != "GET" or "{" in rule.path:
             continue
         for query in ("", "?model=churn", "?object=model:churn"):
-            told = house.ask("GET", rule.path + query, caller)
+            response = house.ask("GET", rule.path + query, caller)
             for foreign in (house.ids["churn"], CHURN.description, "monthlycharges", '"churn"', "model=churn"):
                 own_words = query and "churn" in foreign and "model" in foreign
-                assert own_words or foreign not in told.text, f"{rule.path}{query} tells {foreign}"
+                assert own_words or foreign not in response.text, f"{rule.path}{query} tells {foreign}"
     for asked in ("digits", "churn"):
-        told = house.ask("POST", "/submit", caller, params={"model": asked}, data={"tenure": "x"})
+        response = house.ask("POST", "/submit", caller, params={"model": asked}, data={"tenure": "x"})
         for foreign in (CHURN.description, "monthlycharges", "model=churn"):
-            assert foreign not in told.text, f"/submit about {asked} tells {foreign}"
+            assert foreign not in response.text, f"/submit about {asked} tells {foreign}"
 
 
 FORMS: dict[str, Callable[[str, House], dict[str, Any]]] = {
@@ -322,25 +324,25 @@ FORMS: dict[str, Callable[[str, House], dict[str, Any]]] = {
 @pytest.mark.parametrize("path", FORMS)
 @pytest.mark.parametrize("caller", [None, *CALLERS], ids=lambda caller: caller.label if caller else "nobody")
 def test_everybody_with_every_form(house: House, caller: Caller | None, path: str) -> None:
-    """A model that stands in a form or in the query is held against whoever sends it."""
+    """A model named in a form or in the query is checked against the caller's permissions."""
     action = Action.LABEL if path == "/feedback" else Action.PREDICT
     for model in ("digits", "churn"):
-        told = house.ask("POST", path, caller, **FORMS[path](model, house))
+        response = house.ask("POST", path, caller, **FORMS[path](model, house))
         if caller is None:
-            assert told.status_code == 401
+            assert response.status_code == 401
         elif not caller.may(action, None):
-            assert told.status_code == 403
+            assert response.status_code == 403
         elif not caller.sees(model):
-            assert told.status_code == 404
+            assert response.status_code == 404
         elif not caller.may(action, model):
-            assert told.status_code == 403
+            assert response.status_code == 403
         else:
-            assert told.status_code == (200 if path == "/feedback" else 503), told.text
+            assert response.status_code == (200 if path == "/feedback" else 503), response.text
 
 
 @pytest.mark.parametrize(("csrf", "status"), [(None, 403), ("0" * 64, 403), ("own", 503)])
 def test_the_form_of_the_page_carries_the_token(house: House, csrf: str | None, status: int) -> None:
-    """Without a header, what is posted to /submit must have the session's token in it; then the model is asked."""
+    """Without the CSRF header, /submit requires the CSRF token in the form."""
     caller = CALLERS[0]
     headers = dict(house.headers[caller.label])
     own = headers.pop("x-csrf-token")
@@ -351,12 +353,12 @@ def test_the_form_of_the_page_carries_the_token(house: House, csrf: str | None, 
 
 @pytest.mark.parametrize("caller", [one for one in CALLERS if one.scopes], ids=lambda caller: caller.label)
 def test_the_short_way_asks_the_same(house: House, caller: Caller) -> None:
-    """Requests that never become a task are held against the same table."""
+    """The fast path applies the same permissions."""
     headers = [(name.encode(), value.encode()) for name, value in house.headers[caller.label].items()]
     headers.append((b"content-type", b"application/json"))
     for model in ("digits", "churn"):
         for url, asked in ((f"/models/{model}/predict", model), ("/predict", "digits")):
-            # Whoever is let in gets as far as asking the model, of which there is none behind this service.
+            # Permitted requests reach the service, which has no model.
             wanted = AttributeError if caller.may(Action.PREDICT, asked) else (PermissionDeniedError, ModelNotFoundError)
             with pytest.raises(wanted):
-                house.handlers.ask(url.encode(), headers, b"{}", None)
+                house.handlers.try_submit(url.encode(), headers, b"{}", None)

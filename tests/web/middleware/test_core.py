@@ -1,4 +1,4 @@
-"""The coats around the routes, alone: what happens when an answer fails half-way, and who gets which path."""
+"""The middleware by itself: responses that fail half-way, and path dispatch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def scope_of(**changes: Any) -> Scope:
     return {**plain, **changes}
 
 
-def asked(app: ASGIApp, **changes: Any) -> list[Message]:
+def run_app(app: ASGIApp, **changes: Any) -> list[Message]:
     sent: list[Message] = []
 
     async def receive() -> Message:
@@ -50,28 +50,28 @@ async def _refuse(_: Scope, __: Receive, ___: Send) -> None:
 
 
 def test_a_half_sent_answer_breaks_the_connection() -> None:
-    """After the status is out no second answer is sent: the server must see the failure and cut the line."""
+    """After the status line no error response is sent; the exception reaches the server."""
     with pytest.raises(ShuttingDownError):
-        asked(SecurityHeadersMiddleware(ErrorMiddleware(_half, language="en")))
+        run_app(SecurityHeadersMiddleware(ErrorMiddleware(_half, language="en")))
 
 
 def test_a_failure_after_a_whole_answer_changes_nothing() -> None:
-    """What goes wrong after the last byte is logged and the caller keeps the answer."""
-    assert [message["type"] for message in asked(SecurityHeadersMiddleware(ErrorMiddleware(_late, language="en")))] == [
+    """An exception after the last byte is logged only."""
+    assert [message["type"] for message in run_app(SecurityHeadersMiddleware(ErrorMiddleware(_late, language="en")))] == [
         "http.response.start",
         "http.response.body",
     ]
 
 
 def test_an_error_is_said_in_the_default_language_of_the_server() -> None:
-    """A caller who asks for no language hears the server's."""
-    start, body = asked(SecurityHeadersMiddleware(ErrorMiddleware(_refuse, language="es")))
+    """Without a requested language, errors use the server's."""
+    start, body = run_app(SecurityHeadersMiddleware(ErrorMiddleware(_refuse, language="es")))
     assert start["status"] == 400
     assert "no se puede interpretar" in body["body"].decode()
 
 
 def test_lifespan_passes_through() -> None:
-    """What is no request reaches the framework untouched."""
+    """Lifespan events reach the app unchanged."""
     met: list[str] = []
 
     async def rest(scope: Scope, _: Receive, __: Send) -> None:
@@ -79,7 +79,9 @@ def test_lifespan_passes_through() -> None:
         met.append(scope["type"])
 
     assert (
-        asked(SecurityHeadersMiddleware(ErrorMiddleware(PredictDispatch(predict=_half, rest=rest), language="en")), type="lifespan")
+        run_app(
+            SecurityHeadersMiddleware(ErrorMiddleware(PredictDispatch(predict=_half, rest=rest), language="en")), type="lifespan"
+        )
         == []
     )
     assert met == ["lifespan"]
@@ -96,7 +98,7 @@ def test_lifespan_passes_through() -> None:
     ],
 )
 def test_only_a_host_is_taken_for_one(host: bytes, address: str) -> None:
-    """The address in the page's copied line is the caller's own, or localhost."""
+    """The base URL is the client's Host, or localhost if it is invalid."""
     assert address_of(scope_of(headers=[(b"host", host)])) == address
 
 
@@ -110,6 +112,6 @@ def test_only_a_host_is_taken_for_one(host: bytes, address: str) -> None:
     ],
 )
 def test_the_nearest_choice_of_language_wins(query: bytes, cookie: bytes, accept: bytes, language: str) -> None:
-    """Address, then cookie, then browser, then setting."""
+    """Query, then cookie, then browser, then setting."""
     scope = scope_of(query_string=query, headers=[(b"cookie", cookie), (b"accept-language", accept)])
     assert language_of(scope, "en") == language

@@ -1,4 +1,4 @@
-"""How much one caller may ask for: by rows, bytes and pixels, by the second and at once, without a word to anybody else."""
+"""Rate limits by client: rows, bytes and pixels, per second and concurrent, independent of other clients."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.server import running
 from relevo.config import Settings
 from relevo.domain.access import ANONYMOUS_ADMIN, AuthMethod, Principal, Role
 from relevo.errors import ConcurrencyLimitError, RateLimitError
-from relevo.web.middleware.rate_limit import _MOST_CALLERS, RateLimiter, allowance_of, client_id, request_cost
+from relevo.web.middleware.rate_limit import _MAX_BUCKETS, RateLimiter, allowance_of, client_id, request_cost
 
 if TYPE_CHECKING:
     from relevo.package.package import Package
@@ -25,7 +25,7 @@ PNG = {"content-type": "image/png"}
 
 
 class Clock:
-    """Stands still until it is told to go on."""
+    """A manual clock."""
 
     now = 1000.0
 
@@ -35,14 +35,14 @@ class Clock:
 
 
 def allowed(clock: Clock | None = None, **changes: Any) -> RateLimiter:
-    return RateLimiter(**{"rate": 10.0, "burst": 20.0, "at_once": 0, "monotonic": clock or Clock(), **changes})
+    return RateLimiter(**{"rate": 10.0, "burst": 20.0, "max_concurrent": 0, "monotonic": clock or Clock(), **changes})
 
 
 def test_what_is_over_the_burst_is_waited_for() -> None:
-    """Units go below zero once, and the wait that is told is the one that it takes."""
+    """Tokens go below zero once; Retry-After is the time until they are positive."""
     clock = Clock()
     allowance = allowed(clock)
-    allowance.pay("ana", 45)
+    allowance.charge_or_refuse("ana", 45)
     with pytest.raises(RateLimitError) as refused:
         allowance.check("ana")
     wait = refused.value.facts["retry_after"]
@@ -50,52 +50,52 @@ def test_what_is_over_the_burst_is_waited_for() -> None:
     allowance.check("ben")
     clock.now += 2.4
     with pytest.raises(RateLimitError):
-        allowance.pay("ana", 1)
+        allowance.charge_or_refuse("ana", 1)
     clock.now += 0.2
     allowance.check("ana")
 
 
 def test_units_come_back_up_to_the_burst() -> None:
-    """A night's silence saves no more than the burst."""
+    """Tokens never exceed the burst."""
     clock = Clock()
     allowance = allowed(clock)
-    allowance.pay("ana", 1)
+    allowance.charge_or_refuse("ana", 1)
     clock.now += 36_000
-    allowance.pay("ana", 20)
+    allowance.charge_or_refuse("ana", 20)
     with pytest.raises(RateLimitError):
         allowance.check("ana")
 
 
 def test_so_many_at_once() -> None:
-    """One that ended, however it ended, makes room for the next."""
-    allowance = allowed(rate=0.0, at_once=2)
-    with allowance.visit("ana"), allowance.visit("ben"):
-        with pytest.raises(ZeroDivisionError), allowance.visit("ana"):
+    """A finished request, whatever its result, makes room for the next."""
+    allowance = allowed(rate=0.0, max_concurrent=2)
+    with allowance.limit("ana"), allowance.limit("ben"):
+        with pytest.raises(ZeroDivisionError), allowance.limit("ana"):
             1 / 0  # noqa: B018 - what went wrong is of no matter
-        with allowance.visit("ana"), pytest.raises(ConcurrencyLimitError) as refused, allowance.visit("ana"):
+        with allowance.limit("ana"), pytest.raises(ConcurrencyLimitError) as refused, allowance.limit("ana"):
             pass
         assert refused.value.facts["limit"] == 2
-        with allowance.visit("ana"):
+        with allowance.limit("ana"):
             pass
 
 
 def test_callers_that_are_gone_are_forgotten() -> None:
-    """However many addresses ask, what is kept is bounded, and who is in debt or waits for an answer stays known."""
+    """The number of buckets is bounded; clients in debt or with running requests are kept."""
     clock = Clock()
     allowance = allowed(clock)
-    allowance.pay("ana", 1000)
+    allowance.charge_or_refuse("ana", 1000)
     allowance.check("ben")
-    allowance.enter("ben")
-    for number in range(3 * _MOST_CALLERS):
-        allowance.pay(f"caller {number}", 1)
+    allowance.start("ben")
+    for number in range(3 * _MAX_BUCKETS):
+        allowance.charge_or_refuse(f"caller {number}", 1)
         clock.now += 0.001
-    assert len(allowance._accounts) <= _MOST_CALLERS
+    assert len(allowance._buckets) <= _MAX_BUCKETS
     with pytest.raises(RateLimitError):
         allowance.check("ana")
-    allowance.leave("ben")
-    for number in range(3 * _MOST_CALLERS):
-        allowance.pay(f"flood {number}", 1000)
-    assert len(allowance._accounts) <= _MOST_CALLERS
+    allowance.finish("ben")
+    for number in range(3 * _MAX_BUCKETS):
+        allowance.charge_or_refuse(f"flood {number}", 1000)
+    assert len(allowance._buckets) <= _MAX_BUCKETS
 
 
 @pytest.mark.parametrize(
@@ -107,21 +107,21 @@ def test_callers_that_are_gone_are_forgotten() -> None:
     ],
 )
 def test_an_address_is_one_caller(address: str, same: str, other: str) -> None:
-    """Whoever holds a network of IPv6 holds 2^64 addresses; they are one."""
+    """All addresses of an IPv6 /64 network are one client."""
     named = {told: client_id(ANONYMOUS_ADMIN, (told, 1)) for told in (address, same, other)}
     assert named[address] == named[same] != named[other]
     assert client_id(None, None) == ""
 
 
 def test_a_key_is_a_caller_wherever_it_asks_from() -> None:
-    """The key before the user, the user before the address."""
+    """The key identifies a client, else the user, else the address."""
     key = Principal(id="u1", name="ana", way=AuthMethod.KEY, role=Role.VIEWER, key="rlv_1")
     session = Principal(id="u1", name="ana", way=AuthMethod.SESSION, role=Role.VIEWER)
     assert client_id(key, ("10.0.0.1", 1)) == client_id(key, ("10.0.0.2", 1)) != client_id(session, ("10.0.0.1", 1))
 
 
 def test_rows_bytes_and_pixels_weigh() -> None:
-    """A row is a unit, and so are 256 KiB or a million pixels; what is no picture weighs its bytes."""
+    """A row costs one token, as do 256 KiB or a million pixels; invalid images cost their bytes."""
     held = io.BytesIO()
     Image.new("L", (3000, 1000)).save(held, "PNG")
     assert request_cost(0, rows=7) == 7
@@ -131,7 +131,7 @@ def test_rows_bytes_and_pixels_weigh() -> None:
 
 
 def test_the_settings_are_shared_out_among_workers() -> None:
-    """rate_limit and rate_burst: each worker has its part; without a burst it is ten seconds' worth; 0 is no bound."""
+    """rate_limit and rate_burst are divided among workers; the default burst is ten seconds; 0 is no limit."""
     assert allowance_of(Settings()) is None
     halves = allowance_of(Settings(rate_limit=10, workers=2))
     assert halves is not None
@@ -143,21 +143,21 @@ def test_the_settings_are_shared_out_among_workers() -> None:
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 4, 7, 16])
 def test_all_workers_together_allow_what_was_said(workers: int) -> None:
-    """Units a second, units at once and requests under way: the shares add up to no more, unless each worker must have its one."""
+    """The shares of all workers add up to the configured limits, except for a minimum of one each."""
     for bound in (1, 2, 5, 10, 16, 33, 100):
         settings = Settings(rate_limit=bound / 3, rate_burst=bound, max_concurrency_per_client=bound, workers=workers)
         share = allowance_of(settings)
         assert share is not None
         assert share._rate * workers == pytest.approx(bound / 3)
         assert share._burst * workers == pytest.approx(max(bound, workers))
-        assert share._at_once * workers <= max(bound, workers)
-        assert share._at_once >= 1
+        assert share._max_concurrent * workers <= max(bound, workers)
+        assert share._max_concurrent >= 1
 
 
 def test_unevenly_spread_connections_get_no_more_than_was_said(
     tmp_path: Any, digits_package: Package, digit_pngs: list[bytes]
 ) -> None:
-    """Over one kept connection the share of one worker; over many connections what the settings say, and no more."""
+    """One connection gets one worker's share; many connections get at most the configured rate."""
     with running(tmp_path, digits_package, workers=2, rate_limit=0.2, rate_burst=24) as server:
 
         def answered(client: httpx.Client, times: int, headers: dict[str, str]) -> int:
@@ -170,13 +170,13 @@ def test_unevenly_spread_connections_get_no_more_than_was_said(
         with httpx.Client(base_url=server.url, transport=httpx.HTTPTransport(local_address="127.0.0.3")) as many:
             spread = answered(many, 100, PNG | {"connection": "close"})
         back = (time.monotonic() - begun) * 0.2 + 2
-        # A digit weighs little more than one unit.
+        # An image of a digit costs little more than one token.
         assert 9 <= kept <= 12 + back
         assert 19 <= spread <= 24 + back
 
 
 def test_a_flood_of_one_leaves_the_others_alone(tmp_path: Any, digits_package: Package, digit_pngs: list[bytes]) -> None:
-    """rate_limit, by both ways and beside predictions: 429 and when to come back for who floods, answers for who does not."""
+    """rate_limit on all paths: 429 with Retry-After for a flooding client, normal responses for others."""
     with running(tmp_path, digits_package, rate_limit=2, rate_burst=6) as server:
         flooder = httpx.Client(base_url=server.url, transport=httpx.HTTPTransport(local_address="127.0.0.2"))
         neighbour = httpx.Client(base_url=server.url, transport=httpx.HTTPTransport(local_address="127.0.0.3"))
@@ -198,7 +198,7 @@ def test_a_flood_of_one_leaves_the_others_alone(tmp_path: Any, digits_package: P
 
 
 def test_what_is_no_question_costs_as_well(tmp_path: Any, churn_package: Package, churn_records: list[dict[str, Any]]) -> None:
-    """Garbage is paid by its size, a batch by its rows, and a large one is answered once."""
+    """Invalid bodies cost their size, batches their rows; a large batch is answered once."""
     with running(tmp_path, churn_package, rate_limit=1, rate_burst=3) as server:
         for number, (body, status) in enumerate([(b"{" + b" " * 2**20, 413), (b"{}", 429)]):
             assert httpx.post(f"{server.url}/predict", content=body, headers={"content-type": "application/json"}).status_code == (
@@ -213,7 +213,7 @@ def test_what_is_no_question_costs_as_well(tmp_path: Any, churn_package: Package
 
 
 def test_a_caller_who_hangs_up_gives_its_place_back(tmp_path: Any, digits_package: Package, digit_pngs: list[bytes]) -> None:
-    """On the short way too, with one request at once: whoever goes before the answer is there is no longer under way."""
+    """A client that disconnects early frees its concurrency slot, on the fast path too."""
     with running(tmp_path, digits_package, max_concurrency_per_client=1) as server:
         host, port = server.url.removeprefix("http://").split(":")
         head = (
@@ -228,5 +228,5 @@ def test_a_caller_who_hangs_up_gives_its_place_back(tmp_path: Any, digits_packag
         with socket.create_connection((host, int(port)), timeout=10) as connection:
             connection.sendall(head.encode() + digit_pngs[0])
             told = connection.recv(65536).decode()
-        # Only the short way names a request after its prediction.
+        # Only the fast path uses the query_id as request id.
         assert re.search("x-request-id: (.+)\r", told)[1] == re.search('"query_id":"([^"]+)"', told)[1]  # type: ignore[index]  # both are there

@@ -1,4 +1,4 @@
-"""Which names this server goes by, and what a page elsewhere can do with it: nothing."""
+"""Host and Origin checks against DNS rebinding and cross-site requests."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def server(tmp_path_factory: pytest.TempPathFactory, digits_package: Package) ->
 
 def checked(*headers: tuple[str, str], method: str = "POST", **settings: Any) -> None:
     lines = [(name.encode(), value.encode("latin-1")) for name, value in headers]
-    HostChecker(Settings(**settings)).check({"type": "http", "method": method, "headers": lines})
+    HostChecker(Settings(**settings)).check_request({"type": "http", "method": method, "headers": lines})
 
 
 @pytest.mark.parametrize(
     "host", ["localhost", "LOCALHOST:5000", "localhost.", "127.0.0.1", "127.8.9.1:80", "[::1]:8000", "[::1]", "192.168.7.7:8000"]
 )
 def test_its_own_names_are_let_in(host: str) -> None:
-    """Loopback in any writing and with any port, and the address it was told to listen on."""
+    """Loopback in any notation and with any port, and the setting `host`, are accepted."""
     checked(("host", host), host="192.168.7.7")
 
 
@@ -61,25 +61,25 @@ def test_its_own_names_are_let_in(host: str) -> None:
     ],
 )
 def test_every_other_name_is_refused(host: str) -> None:
-    """A name that leads here by somebody else's doing is not ours."""
+    """A foreign name that resolves to this server is rejected."""
     with pytest.raises(HostNotAllowedError):
         checked(("host", host), method="GET")
 
 
 def test_one_strange_name_of_two_is_enough() -> None:
-    """Two Host headers are no way around."""
+    """A second Host header does not bypass the check."""
     with pytest.raises(HostNotAllowedError):
         checked(("host", "localhost"), ("host", "evil.example"))
 
 
 @pytest.mark.parametrize("host", ["10.1.2.3:8000", "relevo:8000", "localhost:5000", socket.gethostname(), "[fd00::1]:80"])
 def test_a_server_for_others_goes_by_addresses_and_plain_names(host: str) -> None:
-    """In a container, where the host is every address: published ports, probes by address, and neighbours by their name."""
+    """In a container: published ports, IP addresses and names without a dot are accepted."""
     checked(("host", host), host=_OPEN)
 
 
 def test_a_server_for_others_has_no_names_of_the_internet() -> None:
-    """A name with a dot must be listed there, too; with * every name is."""
+    """A name with a dot must be listed in allowed_hosts; * accepts all."""
     with pytest.raises(HostNotAllowedError):
         checked(("host", "evil.example"), host=_OPEN)
     checked(("host", "models.example"), host=_OPEN, allowed_hosts="Models.Example.")
@@ -90,7 +90,7 @@ def test_a_server_for_others_has_no_names_of_the_internet() -> None:
     "origin", ["http://localhost:5000", "https://localhost:5000", "HTTP://LOCALHOST:5000", "https://models.example:8443"]
 )
 def test_its_own_pages_may_change_things(origin: str) -> None:
-    """The origin is the host that was asked for, whatever a proxy made of the scheme, or a name that was listed."""
+    """Same-origin requests are accepted, whatever scheme a proxy uses, as are listed names."""
     checked(("host", "localhost:5000"), ("origin", origin), ("sec-fetch-site", "same-origin"), allowed_hosts="models.example")
 
 
@@ -108,47 +108,47 @@ def test_its_own_pages_may_change_things(origin: str) -> None:
     ],
 )
 def test_a_page_elsewhere_may_change_nothing(line: tuple[str, str]) -> None:
-    """Another host, another port, or an origin that hides itself; reading, which the browser guards, goes on."""
+    """Unsafe methods from another host, port or opaque origin are rejected; reads are left to the browser."""
     with pytest.raises(OriginError):
         checked(("host", "localhost:5000"), line)
     checked(("host", "localhost:5000"), line, method="GET")
 
 
 def test_programs_are_asked_for_nothing() -> None:
-    """No Origin, no Sec-Fetch-Site, and in HTTP/1.0 no Host."""
+    """Origin, Sec-Fetch-Site and, in HTTP/1.0, Host are optional."""
     checked()
     checked(("host", "127.0.0.1:8000"))
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    """A caller cannot fill the memory with ports of localhost."""
+    """The cache of accepted Host values is bounded."""
     callers = HostChecker(Settings())
-    assert all(callers.know(b"localhost:%d" % port) for port in range(3000))
-    assert len(callers._met) <= 1000
+    assert all(callers.is_known_host(b"localhost:%d" % port) for port in range(3000))
+    assert len(callers._accepted) <= 1000
 
 
 @pytest.mark.parametrize("path", ["/predict", "/models/digits/predict", "/predict/", "/submit", "/feedback"])
 def test_nothing_is_recorded_for_a_page_elsewhere(server: RunningServer, digit_pngs: list[bytes], path: str) -> None:
-    """A post that needs no permission of the browser is refused by the server; one under a strange name as well."""
+    """A simple cross-site POST is rejected, as is one with a foreign Host."""
     for headers, code in (
         ({"Origin": "http://evil.example"}, "forbidden"),
         ({"Sec-Fetch-Site": "cross-site"}, "forbidden"),
         ({"Host": "evil.example"}, "host_not_allowed"),
     ):
-        told = httpx.post(f"{server.url}{path}", content=digit_pngs[0], headers={"content-type": "text/plain", **headers})
-        assert (told.status_code, told.json()["code"]) == (403, code)
+        response = httpx.post(f"{server.url}{path}", content=digit_pngs[0], headers={"content-type": "text/plain", **headers})
+        assert (response.status_code, response.json()["code"]) == (403, code)
     assert httpx.get(f"{server.url}/predictions").json()["items"] == []
 
 
 @pytest.mark.parametrize("path", ["/predictions", "/models", "/metrics", "/", "/health/live"])
 def test_nothing_is_told_under_a_strange_name(server: RunningServer, path: str) -> None:
-    """Reading is what a borrowed name is for."""
+    """Reads with a foreign Host are rejected."""
     assert httpx.get(f"{server.url}{path}", headers={"Host": "evil.example"}).json()["code"] == "host_not_allowed"
 
 
 def test_a_listed_name_is_let_in(server: RunningServer, digit_pngs: list[bytes]) -> None:
-    """allowed_hosts are names of this server, by both ways, and pages under them are its own."""
+    """Names in allowed_hosts are accepted on both paths, and their pages are same-origin."""
     for name in ("models.example", "OTHER.example:8443"):
         for more in ({}, {"Origin": f"https://{name}"}):
-            told = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers={**_PNG, "Host": name, **more})
-            assert told.status_code == 200
+            response = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers={**_PNG, "Host": name, **more})
+            assert response.status_code == 200

@@ -1,4 +1,4 @@
-"""The model page in a real Chromium: every way of asking, both languages, a phone, and no script at all."""
+"""The model page in a real Chromium: all inputs, both languages, a phone, and without JavaScript."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def file_of(folder: Path, shade: int, name: str = "picture.png", side: int = 40)
 
 
 def test_a_record_is_asked_and_corrected(world: World, visit: Callable[..., Page]) -> None:
-    """The form is filled by its example, answered in place, and the feedback is kept through the public route."""
+    """The example fills the form, the prediction appears in place, and feedback is stored through the public route."""
     page = visit("/?model=churn")
     page.click("#fill")
     page.click(".primary")
@@ -44,7 +44,7 @@ def test_a_record_is_asked_and_corrected(world: World, visit: Callable[..., Page
 
 
 def test_a_wrong_field_is_pointed_at(seen: Seen, visit: Callable[..., Page]) -> None:
-    """A refusal is shown in place, what was typed stays, and the field at fault has the focus."""
+    """An error appears in place, form values stay, and the invalid field has the focus."""
     page = visit("/?model=churn")
     page.click("#fill")
     page.evaluate("document.querySelector('#ask').noValidate = true")
@@ -54,13 +54,13 @@ def test_a_wrong_field_is_pointed_at(seen: Seen, visit: Callable[..., Page]) -> 
     assert "tenure" in page.inner_text(".refusal")
     assert page.evaluate("document.activeElement.name") == "tenure"
     assert page.input_value("[name=monthlycharges]") == "79.85"
-    # The browser itself notes each refused request.
+    # The browser logs each rejected request.
     assert all("422" in complaint for complaint in seen.complaints)
     seen.complaints.clear()
 
 
 def test_a_drawing_is_sent_at_the_models_size(world: World, visit: Callable[..., Page]) -> None:
-    """What is drawn reaches the model cropped, centred and averaged down, white on black."""
+    """A drawing reaches the model cropped, centred and area-averaged, white on black."""
     page = visit("/")
     draw_a_seven(page)
     page.click(".primary")
@@ -74,7 +74,7 @@ def test_a_drawing_is_sent_at_the_models_size(world: World, visit: Callable[...,
 
 
 def test_the_pad_can_be_wiped_and_erased(visit: Callable[..., Page]) -> None:
-    """Clearing empties the pad, an empty pad is not sent, and the eraser takes ink away."""
+    """Clearing empties the pad, an empty pad is not sent, and the eraser removes ink."""
     page = visit("/")
     draw_a_seven(page)
     inked = (
@@ -92,7 +92,7 @@ def test_the_pad_can_be_wiped_and_erased(visit: Callable[..., Page]) -> None:
 
 
 def test_a_finger_draws_too(visit: Callable[..., Page]) -> None:
-    """On a touch screen a stroke draws and does not scroll the page."""
+    """On a touch screen a stroke draws without scrolling the page."""
     page = visit("/", has_touch=True, is_mobile=True, viewport={"width": 390, "height": 844})
     page.locator("#pad").scroll_into_view_if_needed()
     box = page.locator("#pad").bounding_box()
@@ -111,7 +111,7 @@ def test_a_finger_draws_too(visit: Callable[..., Page]) -> None:
 
 
 def test_an_uploaded_file_is_previewed_and_uncertain_is_said(tmp_path: Path, visit: Callable[..., Page]) -> None:
-    """A chosen file is shown before and after it is asked; *not sure* is said in words and to screen readers."""
+    """A chosen file is previewed; an uncertain prediction is announced in text and to screen readers."""
     page = visit("/")
     page.click("[data-way=file]")
     page.set_input_files("#file", file_of(tmp_path, 255))
@@ -125,7 +125,7 @@ def test_an_uploaded_file_is_previewed_and_uncertain_is_said(tmp_path: Path, vis
 
 @pytest.mark.parametrize("event", ["drop", "paste"])
 def test_dropped_and_pasted_pictures_are_asked_at_once(tmp_path: Path, visit: Callable[..., Page], event: str) -> None:
-    """A picture dropped on the page or pasted into it is answered without another click."""
+    """A dropped or pasted image is submitted without another click."""
     page = visit("/")
     data = base64.b64encode(file_of(tmp_path, 10).read_bytes()).decode()
     page.evaluate(
@@ -155,7 +155,7 @@ def test_the_camera_is_offered_where_there_is_one(visit: Callable[..., Page]) ->
 
 
 def test_the_language_switches_and_stays(visit: Callable[..., Page]) -> None:
-    """A Spanish browser meets Spanish; the switch changes it for all later pages and answers."""
+    """A Spanish browser gets Spanish; the language switch applies to all later pages."""
     page = visit("/?model=churn", locale="es-ES")
     assert page.inner_text(".primary") == "Preguntar al modelo"
     page.click(".languages >> text=English")
@@ -169,7 +169,7 @@ def test_the_language_switches_and_stays(visit: Callable[..., Page]) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/?model=churn&lang=es", "/?model=rent", "/docs?lang=es", "/history?lang=es", "/health"])
 def test_a_phone_needs_no_sideways_scroll(visit: Callable[..., Page], path: str) -> None:
-    """At 360 pixels no page is wider than its window, the answer included."""
+    """At 360 pixels no page scrolls horizontally, also with a prediction."""
     page = visit(path, has_touch=True, is_mobile=True, viewport={"width": 360, "height": 740})
     assert sideways(page) == 0
     if "model=" in path:
@@ -184,7 +184,7 @@ def test_a_phone_needs_no_sideways_scroll(visit: Callable[..., Page], path: str)
 
 @pytest.mark.parametrize(("language", "month"), [("en", "[A-Z][a-z]+"), ("es", "[a-z]+")])
 def test_times_are_the_readers_own(visit: Callable[..., Page], language: str, month: str) -> None:
-    """The history's times are in the zone of the reader, which stands beside them."""
+    """The history shows times in the browser's time zone, with its name."""
     page = visit("/?model=rent", timezone_id="America/Bogota")
     page.click("#fill")
     page.click(".primary")
@@ -196,7 +196,7 @@ def test_times_are_the_readers_own(visit: Callable[..., Page], language: str, mo
 
 
 def test_everything_works_by_keyboard(visit: Callable[..., Page]) -> None:
-    """From the top of the page Tab reaches the skip link first and the form next, and Enter sends it."""
+    """Tab reaches the skip link first and the form next, and Enter submits it."""
     page = visit("/?model=rent")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
@@ -207,7 +207,7 @@ def test_everything_works_by_keyboard(visit: Callable[..., Page]) -> None:
 
 
 def test_without_a_script_the_whole_path_works(world: World, tmp_path: Path, visit: Callable[..., Page]) -> None:
-    """With JavaScript off a picture is chosen, asked, shown with its answer, and corrected."""
+    """Without JavaScript, an image is chosen, submitted, shown with its prediction, and labelled."""
     page = visit("/", java_script_enabled=False)
     assert not page.is_visible("#pad")
     page.set_input_files("#file", file_of(tmp_path, 10))
@@ -222,7 +222,7 @@ def test_without_a_script_the_whole_path_works(world: World, tmp_path: Path, vis
 
 
 def test_a_server_that_is_gone_is_told(visit: Callable[..., Page], seen: Seen) -> None:
-    """A request that cannot be sent is said, and the form is ready to be sent again."""
+    """A failed request shows a message, and the form can be submitted again."""
     page = visit("/?model=rent")
     page.click("#fill")
     page.context.set_offline(offline=True)
@@ -235,7 +235,7 @@ def test_a_server_that_is_gone_is_told(visit: Callable[..., Page], seen: Seen) -
 
 
 def contrast(page: Page, selector: str) -> float:
-    """WCAG 2 contrast of an element's text against the first painted background beneath it."""
+    """WCAG 2 contrast of an element's text against the first painted background behind it."""
     return float(
         page.evaluate(
             """(selector) => {
@@ -257,7 +257,7 @@ def contrast(page: Page, selector: str) -> float:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_can_be_read(visit: Callable[..., Page], scheme: str) -> None:
-    """Every kind of text has a contrast of at least 4.5 to 1, in light and in dark."""
+    """All text has a contrast of at least 4.5 to 1, in light and dark mode."""
     page = visit("/?model=churn", color_scheme=scheme, reduced_motion="reduce")
     page.click("#fill")
     page.click(".primary")
@@ -280,7 +280,7 @@ def test_text_can_be_read(visit: Callable[..., Page], scheme: str) -> None:
 
 
 def test_ids_in_the_page_are_those_of_the_history(world: World, visit: Callable[..., Page]) -> None:
-    """The id shown under details finds the prediction."""
+    """The id under details finds the prediction."""
     page = visit("/?model=rent")
     page.click("#fill")
     page.click(".primary")

@@ -1,4 +1,4 @@
-"""The model page as HTML: what is drawn, what is escaped, what it says in which language."""
+"""The HTML of the model page: controls, escaping, languages."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def answer(**changes: Any) -> dict[str, Any]:
 
 
 def test_no_page_text_is_missing_or_left_over() -> None:
-    """Both languages have the same page texts, each is used by a template, and no template uses another."""
+    """Both languages have the same page texts, and templates use exactly these."""
     folder = files("relevo.web").joinpath("templates")
     used = {key for file in folder.iterdir() for key in re.findall(r"\bt\.([a-z_]+)", file.read_text(encoding="utf-8"))}
     for language in catalog.LANGUAGES:
@@ -60,14 +60,14 @@ def test_no_page_text_is_missing_or_left_over() -> None:
 @pytest.mark.parametrize("language", ["en", "es"])
 @pytest.mark.parametrize("manifest", [DIGITS, CHURN, RENT], ids=lambda it: it.name)
 def test_no_text_of_a_page_comes_from_the_script(manifest: Manifest, language: str) -> None:
-    """The page says its language, and every sentence the script shows stands in the page."""
+    """The page declares its language, and all texts of the script come from the page."""
     html = model_page.model_page(state_of(manifest), visit(manifest, language=language)).decode()
     assert f'<html lang="{language}">' in html
     assert catalog.texts("page", language)["offline"] in html
 
 
 def test_a_form_is_made_from_the_signature(client: httpx.Client) -> None:
-    """Each field has its control: range, step and unit for numbers, lists for categories, yes and no for truths."""
+    """Each field has its control: range, step and unit for numbers, lists for categories, yes/no for booleans."""
     html = client.get("/?model=churn").text
     assert re.search(r'name="tenure" type="number"[^>]*step="1"[^>]*min="0" max="120" required', html)
     assert re.search(r'name="monthlycharges" type="number"[^>]*step="any"[^>]*placeholder="79.85"', html)
@@ -79,7 +79,7 @@ def test_a_form_is_made_from_the_signature(client: httpx.Client) -> None:
 
 
 def test_every_control_has_a_label(client: httpx.Client) -> None:
-    """A screen reader can name each control of the form."""
+    """Each control of the form has a label."""
     html = client.get("/?model=churn").text
     controls = set(re.findall(r'<(?:input|select)[^>]* id="([^"]+)"', html))
     assert controls == set(re.findall(r'<label for="([^"]+)"', html))
@@ -87,7 +87,7 @@ def test_every_control_has_a_label(client: httpx.Client) -> None:
 
 
 def test_an_example_fills_the_form_without_a_script(client: httpx.Client) -> None:
-    """The example button is a link to the filled form."""
+    """The example button links to the filled form."""
     html = client.get("/?model=churn&example=1").text
     assert 'value="41"' in html
     assert "<option selected>month-to-month</option>" in html
@@ -96,13 +96,13 @@ def test_an_example_fills_the_form_without_a_script(client: httpx.Client) -> Non
 
 @pytest.mark.parametrize(("side", "mode", "offered"), [(28, "L", True), (64, "L", True), (65, "L", False), (28, "RGB", False)])
 def test_the_pad_is_for_small_grey_pictures(side: int, mode: Any, offered: bool) -> None:  # noqa: FBT001 - a column of the table
-    """The drawing pad is offered up to 64 grey pixels a side and not otherwise."""
+    """The drawing pad is offered for grey images of up to 64 pixels a side."""
     manifest = msgspec.structs.replace(DIGITS, input=ImageInput(width=side, height=side, mode=mode))
     assert (b'id="pad"' in model_page.model_page(state_of(manifest), visit(manifest))) is offered
 
 
 def test_labels_and_texts_are_escaped() -> None:
-    """A package cannot put markup into the page by its labels, description or units."""
+    """Labels, description and units of a package are HTML-escaped."""
     evil = "<script>alert(1)</script>"
     manifest = msgspec.structs.replace(
         DIGITS, description=evil, output=msgspec.structs.replace(DIGITS.output, labels=(evil, "b", *"cdefghij"))
@@ -113,28 +113,28 @@ def test_labels_and_texts_are_escaped() -> None:
 
 
 def test_the_curl_line_cannot_break_out_of_its_quotes() -> None:
-    """A record's texts are quoted for the shell, and a strange Host is not repeated."""
-    line = model_page.curl_line(state_of(CHURN), visit(CHURN), record={"city": "L'Hospitalet; rm -rf"})
+    """Record values are quoted for the shell, and an invalid Host is not repeated."""
+    line = model_page.curl_command(state_of(CHURN), visit(CHURN), record={"city": "L'Hospitalet; rm -rf"})
     assert line.endswith("""-d '{"city": "L'"'"'Hospitalet; rm -rf"}' http://127.0.0.1:8000/models/churn/predict""")
 
 
 def test_the_curl_line_has_a_key_where_there_are_users() -> None:
-    """Whoever is signed in copies a line that a program may send: with a key of the environment's, not their session."""
-    of_nobody = model_page.curl_line(state_of(DIGITS), visit(DIGITS))
-    line = model_page.curl_line(state_of(DIGITS), replace(visit(DIGITS), signed_in="ana"))
+    """For logged-in users the curl command uses an API key from the environment, not the session."""
+    of_nobody = model_page.curl_command(state_of(DIGITS), visit(DIGITS))
+    line = model_page.curl_command(state_of(DIGITS), replace(visit(DIGITS), signed_in="ana"))
     assert "Authorization" not in of_nobody
     assert """ -H "Authorization: Bearer $RELEVO_KEY" """ in line
 
 
 def test_a_strange_host_is_not_repeated(client: httpx.Client) -> None:
-    """What is no host is refused, and not echoed."""
-    told = client.post("/submit?model=churn", data={"tenure": "41"}, headers={"Host": "a'; rm -rf ~"})
-    assert told.json()["code"] == "host_not_allowed"
-    assert "rm -rf" not in told.text
+    """An invalid Host is rejected and not echoed."""
+    response = client.post("/submit?model=churn", data={"tenure": "41"}, headers={"Host": "a'; rm -rf ~"})
+    assert response.json()["code"] == "host_not_allowed"
+    assert "rm -rf" not in response.text
 
 
 def test_every_class_has_its_bar() -> None:
-    """All classes are shown, the likeliest first, and the answer is marked."""
+    """All classes are shown, the most probable first, and the predicted one is marked."""
     html = model_page.render_result(state_of(DIGITS), answer(), visit(DIGITS)).decode()
     assert re.findall(r'<span class="name">(.)</span>', html) == list("0123456789")
     assert html.count('<li class="chosen">') == 1
@@ -142,7 +142,7 @@ def test_every_class_has_its_bar() -> None:
 
 
 def test_uncertain_is_shown_as_such() -> None:
-    """An uncertain answer is announced as not sure, in words as well as in colour, and asks which it is."""
+    """An uncertain prediction is announced in text and colour, and asks for the label."""
     html = model_page.render_result(state_of(DIGITS), answer(uncertain=True), visit(DIGITS, language="es")).decode()
     assert 'class="kicker badge">Dudoso<' in html
     assert "¿Cuál es?" in html
@@ -151,14 +151,14 @@ def test_uncertain_is_shown_as_such() -> None:
 
 
 def test_an_unrecorded_answer_takes_no_feedback() -> None:
-    """Where nothing was recorded the page says so instead of asking for a label."""
+    """Without a recorded prediction, the page says so and has no feedback form."""
     html = model_page.render_result(state_of(DIGITS), answer(recorded=False), visit(DIGITS)).decode()
     assert "could not be recorded" in html
     assert "/feedback" not in html
 
 
 def test_a_refusal_keeps_what_was_typed() -> None:
-    """The page of a refused form has the status, the reason and the record to be mended."""
+    """An error page has the status, the message and the form values."""
     error = MissingFieldError(field="tenure", expected="a whole number")
     status, headers, body = model_page.render_refusal(error, state_of(CHURN), visit(CHURN), record={"monthlycharges": 12.5})
     assert (status, dict(headers)[b"content-type"]) == (422, b"text/html; charset=utf-8")
@@ -167,7 +167,7 @@ def test_a_refusal_keeps_what_was_typed() -> None:
 
 
 def test_a_full_server_says_when_to_come_back_in_html_too() -> None:
-    """A page with 503 carries Retry-After like JSON does."""
+    """A 503 page has Retry-After, as JSON does."""
     status, headers, _ = model_page.render_refusal(OverloadedError(limit=1), None, visit())
     assert status == 503
     assert b"retry-after" in dict(headers)
@@ -176,7 +176,7 @@ def test_a_full_server_says_when_to_come_back_in_html_too() -> None:
 
 
 def test_language_is_remembered(client: httpx.Client) -> None:
-    """A language chosen in the address wins over the browser's, and holds for the next page."""
+    """The language in the URL overrides the browser's and applies to the next page."""
     assert '<html lang="en">' in client.get("/").text
     assert '<html lang="es">' in client.get("/", headers={"Accept-Language": "es-ES,es;q=0.9"}).text
     chosen = client.get("/?lang=es")
@@ -186,14 +186,14 @@ def test_language_is_remembered(client: httpx.Client) -> None:
 
 
 def test_an_unknown_model_is_a_page_too(client: httpx.Client) -> None:
-    """A person who follows a stale link reads a page, not JSON."""
+    """A link to an unknown model shows a page, not JSON."""
     answered = client.get("/?model=nobody")
     assert (answered.status_code, answered.headers["content-type"]) == (404, "text/html; charset=utf-8")
     assert "nobody" in answered.text
 
 
 def test_without_a_model_the_page_says_how_to_bring_one(world: World, client: httpx.Client) -> None:
-    """An empty server is no error page."""
+    """Without models the page explains how to add one."""
     world.service.manifests = []
     answered = client.get("/")
     assert answered.status_code == 200
@@ -201,7 +201,7 @@ def test_without_a_model_the_page_says_how_to_bring_one(world: World, client: ht
 
 
 def test_files_of_the_page_are_kept_for_ever_under_their_hash(client: httpx.Client) -> None:
-    """Style and script are linked by content, cached for a year, and come from this host alone."""
+    """Style and script have a hash in their URL, are cached for a year, and come from this host only."""
     html = client.get("/").text
     links = re.findall(r'(?:href|src)="(/static/[^"]+)"', html)
     assert len(links) == 3
@@ -214,7 +214,7 @@ def test_files_of_the_page_are_kept_for_ever_under_their_hash(client: httpx.Clie
 
 
 def test_the_form_works_without_a_script(world: World, client: httpx.Client) -> None:
-    """A plain form post is answered by a page whose feedback form, posted plainly, keeps the label."""
+    """A plain form post returns a page whose feedback form stores the label."""
     form = {"tenure": "5", "monthlycharges": "80.5", "contract": "one_year", "paperless": "true"}
     html = client.post("/submit?model=churn&lang=en", data=form).text
     assert '<p class="verdict">leaves</p>' in html
@@ -230,7 +230,7 @@ def test_the_form_works_without_a_script(world: World, client: httpx.Client) -> 
 
 
 def test_feedback_from_another_site_is_refused(world: World, client: httpx.Client) -> None:
-    """A form elsewhere cannot make a visitor's browser give labels."""
+    """A cross-site form cannot submit labels."""
     made = prediction()
     world.store.history.record([made])
     form = {"query_id": ids.text(made.id), "value": "3"}
@@ -241,7 +241,7 @@ def test_feedback_from_another_site_is_refused(world: World, client: httpx.Clien
 
 
 def test_refused_feedback_is_a_page(world: World, client: httpx.Client) -> None:
-    """A label the model has not is refused in words, on a page, in the visitor's language."""
+    """An invalid label gives an error page in the user's language."""
     made = prediction()
     world.store.history.record([made])
     answered = client.post("/feedback?lang=es", data={"query_id": ids.text(made.id), "value": "ten"})
@@ -250,19 +250,19 @@ def test_refused_feedback_is_a_page(world: World, client: httpx.Client) -> None:
 
 
 def test_pictures_in_pages_are_new_ones() -> None:
-    """What a page embeds is a fresh PNG, upright, shrunk, and without what else the file held."""
+    """Embedded images are new PNGs, upright, reduced, without metadata."""
     target = io.BytesIO()
     exif = Image.Exif()
     exif[0x0112] = 6
     exif[0x010E] = "where I live"
     Image.new("RGB", (2000, 1000), "red").save(target, format="JPEG", exif=exif)
-    shown = thumbnails.sent_picture(target.getvalue(), ImageLimits())
+    shown = thumbnails.upload_thumbnail(target.getvalue(), ImageLimits())
     assert shown is not None
     assert (shown.width, shown.height, shown.tiny) == (320, 640, False)
-    assert b"where I live" not in thumbnails.reencoded(target.getvalue(), ImageLimits())
+    assert b"where I live" not in thumbnails.reencode(target.getvalue(), ImageLimits())
 
 
 def test_a_broken_picture_is_left_out() -> None:
-    """What cannot be decoded is simply not shown."""
-    assert thumbnails.sent_picture(b"\x89PNG\r\n\x1a\nnothing", ImageLimits()) is None
-    assert thumbnails.seen_picture(b"nothing", DIGITS, ImageLimits()) is None
+    """Images that cannot be decoded are omitted."""
+    assert thumbnails.upload_thumbnail(b"\x89PNG\r\n\x1a\nnothing", ImageLimits()) is None
+    assert thumbnails.model_input_thumbnail(b"nothing", DIGITS, ImageLimits()) is None

@@ -1,4 +1,4 @@
-"""Bodies to every address: read up to a bound, within a time, and never beyond."""
+"""Body limits on all paths: size, time and shared memory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from relevo.server import RunningServer
 
 _ID = "01a1fc97-8df4-7a0d-99a7-820c3f1c4401"
-#: Addresses that are not for predictions.
+#: Paths other than predict.
 _ADDRESSES = [
     ("PUT", f"/predictions/{_ID}/label"),
     ("PUT", "/models/churn/aliases/canary"),
@@ -50,7 +50,7 @@ def connect(server: RunningServer) -> socket.socket:
 
 
 def answer_from(connection: socket.socket) -> tuple[int, dict[str, str]]:
-    """Status and JSON of the next answer."""
+    """Status and JSON of the next response."""
     held = b""
     while b"\r\n\r\n" not in held:
         more = connection.recv(65536)
@@ -65,7 +65,7 @@ def answer_from(connection: socket.socket) -> tuple[int, dict[str, str]]:
 
 @pytest.mark.parametrize(("method", "path"), _ADDRESSES)
 def test_a_body_that_says_it_is_too_large_is_refused_unread(server: RunningServer, method: str, path: str) -> None:
-    """The announced length is enough: 413 comes before the first byte of the body."""
+    """A Content-Length above the limit gives 413 before the body is read."""
     with connect(server) as connection:
         connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {MAX_SMALL_BODY + 1}\r\n\r\n".encode())
         status, told = answer_from(connection)
@@ -75,7 +75,7 @@ def test_a_body_that_says_it_is_too_large_is_refused_unread(server: RunningServe
 
 @pytest.mark.parametrize(("method", "path"), _ADDRESSES)
 def test_a_body_in_chunks_is_refused_at_the_bound(server: RunningServer, method: str, path: str) -> None:
-    """A body of unknown length is read a little beyond the bound at most, and then refused before its end."""
+    """A chunked body is rejected soon after the limit, before its end."""
     with connect(server) as connection:
         connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
         for _ in range(17):
@@ -102,7 +102,7 @@ def _asked(messages: list[Message], room: ByteBudget) -> None:
 
 
 def test_a_body_that_does_not_come_is_refused_in_time() -> None:
-    """Half a body and then silence ends in body_too_slow, and gives back the room it held."""
+    """Half a body and then silence gives body_too_slow and releases the budget."""
     room = ByteBudget()
     with pytest.raises(BodyTimeoutError):
         _asked([{"type": "http.request", "body": b"half", "more_body": True}], room)
@@ -110,19 +110,19 @@ def test_a_body_that_does_not_come_is_refused_in_time() -> None:
 
 
 def test_small_bodies_share_the_room_of_large_ones() -> None:
-    """What all bodies of a worker hold together is bounded, whatever their address."""
+    """The byte budget covers the bodies of all paths."""
     with pytest.raises(OverloadedByBytesError):
         _asked([{"type": "http.request", "body": b"four", "more_body": True}], ByteBudget(3))
 
 
 def test_the_bound_holds_for_a_body_in_one_piece_too() -> None:
-    """A whole body that came at once is measured like any other."""
+    """The limit applies to a body that arrives at once."""
     with pytest.raises(BodyTooLargeError):
         _asked([{"type": "http.request", "body": b"eleven byte", "more_body": False}], ByteBudget())
 
 
 def test_a_caller_that_hangs_up_is_told_nothing() -> None:
-    """Its request reaches no route either."""
+    """An aborted request reaches no route."""
     _asked([{"type": "http.request", "body": b"a", "more_body": True}, {"type": "http.disconnect"}], ByteBudget())
 
 
@@ -141,7 +141,7 @@ _FORM_TYPE = "application/x-www-form-urlencoded"
     ids=["rows", "lists", "percent signs", "a large batch"],
 )
 def test_no_body_keeps_others_waiting(server: RunningServer, body: bytes, kind: str, status: int) -> None:
-    """While the worker has a heavy body, a health check is answered; the bound is generous, for the machine may be busy."""
+    """While a worker parses a heavy body, a health check is answered; the time limit allows for a busy machine."""
     waits: list[float] = []
     with httpx.Client(base_url=server.url, timeout=30) as caller, ThreadPoolExecutor(1) as aside:
         caller.get("/health/live")
@@ -156,8 +156,8 @@ def test_no_body_keeps_others_waiting(server: RunningServer, body: bytes, kind: 
 
 
 def test_a_small_body_of_a_hundred_thousand_fields_is_refused_unread(server: RunningServer) -> None:
-    """A label, a user or a key has a dozen fields: telling of each further one that it is unknown would keep all others waiting."""
+    """Bodies with very many fields are rejected before validation, which would block the worker."""
     body = b"{" + b",".join(b'"%d":1' % key for key in range(100_000)) + b"}"
     assert len(body) < MAX_SMALL_BODY
-    told = httpx.put(f"{server.url}/predictions/{_ID}/label", content=body)
-    assert (told.status_code, told.json()["code"]) == (413, "too_many_parts")
+    response = httpx.put(f"{server.url}/predictions/{_ID}/label", content=body)
+    assert (response.status_code, response.json()["code"]) == (413, "too_many_parts")

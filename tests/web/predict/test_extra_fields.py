@@ -1,4 +1,4 @@
-"""Clients of an older service find the fields they read, whichever way their request goes."""
+"""Extra fields for clients of older services, on every path."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CANONICAL = ["query_id", "model", "version", "prediction", "class", "confidence
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory, churn_records: list[dict[str, Any]]) -> Iterator[str]:
-    """A server of a small model whose answers carry two fields of an older service."""
+    """A server of a small model with two extra fields."""
     from sklearn.feature_extraction import DictVectorizer
     from sklearn.linear_model import LogisticRegression
 
@@ -40,7 +40,7 @@ def url(tmp_path_factory: pytest.TempPathFactory, churn_records: list[dict[str, 
 
 
 def _digits() -> Package:
-    """Pictures, for a client that knows the model by its file and reads whether it was a seven under a name of ours."""
+    """An image model, known by its file name, with an extra field for the digit seven."""
     from sklearn.datasets import load_digits
     from sklearn.tree import DecisionTreeClassifier
 
@@ -59,7 +59,7 @@ def _digits() -> Package:
 
 def _asked(url: str, record: dict[str, Any], *, chunked: bool) -> dict[str, Any]:
     body = json.dumps(record).encode()
-    # A body in chunks takes the long way, a plain one the short.
+    # A chunked body takes the ASGI path, a plain one the fast path.
     content = iter([body]) if chunked else body
     answer: dict[str, Any] = httpx.post(f"{url}/predict", content=content, headers={"content-type": "application/json"}).json()
     return answer
@@ -67,7 +67,7 @@ def _asked(url: str, record: dict[str, Any], *, chunked: bool) -> dict[str, Any]
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_an_answer_carries_them_after_its_own(url: str, churn_records: list[dict[str, Any]], *, chunked: bool) -> None:
-    """The canonical fields come first and unchanged; then the old ones, which agree with them."""
+    """Extra fields follow the unchanged canonical fields and agree with them."""
     for record in churn_records[:20]:
         answer = _asked(url, record, chunked=chunked)
         assert list(answer) == [*_CANONICAL, *_OLD]
@@ -76,19 +76,19 @@ def test_an_answer_carries_them_after_its_own(url: str, churn_records: list[dict
 
 
 def test_every_answer_of_a_batch_carries_them(url: str, churn_records: list[dict[str, Any]]) -> None:
-    """A list of records is answered with the same fields each."""
+    """Each prediction of a batch has the extra fields."""
     answers = httpx.post(f"{url}/models/churn/predict", json=churn_records[:5]).json()
     assert [list(answer)[-2:] for answer in answers] == [list(_OLD)] * 5
 
 
 def test_a_client_of_relevo_reads_on(url: str, churn_records: list[dict[str, Any]]) -> None:
-    """Fields it does not know do not disturb our own client."""
+    """Relevo's own client ignores extra fields."""
     with relevo.Client(url) as client:
         assert client.predict("churn", churn_records[0]).prediction in ("stays", "leaves")
 
 
 def test_they_are_documented(url: str) -> None:
-    """The API's document gives each its type, and says that it always comes."""
+    """The OpenAPI document lists the extra fields with their types, as required."""
     operation = httpx.get(f"{url}/openapi.json").json()["paths"]["/models/churn/predict"]["post"]
     schema = operation["responses"]["200"]["content"]["application/json"]["schema"]["anyOf"][0]
     assert schema["properties"]["churn"]["type"] == "boolean"
@@ -96,11 +96,11 @@ def test_they_are_documented(url: str) -> None:
     assert {*_OLD} <= {*schema["required"]}
 
 
-# --- the old clients' own requests --------------------------------------------------------------------------------------
+# --- requests of old clients --------------------------------------------------------------------------------------------
 
 
 def _ways(url: str, record: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The answer to one record by every way in over HTTP that answers JSON."""
+    """Responses to one record on all HTTP paths that return JSON."""
     texts = {name: str(value) for name, value in record.items() if value is not None}
     parts = {name: (None, text) for name, text in texts.items()}
     return {
@@ -114,7 +114,7 @@ def _ways(url: str, record: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def test_an_unknown_field_is_ignored_and_told_on_every_way(url: str, churn_records: list[dict[str, Any]]) -> None:
-    """A client that sends customerid gets the original's answer and a warning that names the field, however it asks."""
+    """An unknown field such as customerid is ignored with a warning on every path."""
     plain = httpx.post(f"{url}/predict", json=churn_records[0]).json()
     for way, answer in _ways(url, {**churn_records[0], "customerid": "8879-zkjof"}).items():
         assert answer.get("prediction") == plain["prediction"], (way, answer)
@@ -125,14 +125,14 @@ def test_an_unknown_field_is_ignored_and_told_on_every_way(url: str, churn_recor
 
 
 def test_the_page_tells_what_was_ignored(url: str, churn_records: list[dict[str, Any]]) -> None:
-    """A form with a field too many is answered on the page, with the warning beside the answer."""
+    """The page shows the warning for an ignored form field."""
     page = httpx.post(f"{url}/submit?model=churn", data={**churn_records[0], "customerid": "8879-zkjof"})
     assert page.status_code == 200
     assert "Unknown fields were ignored: customerid." in page.text
 
 
 def test_a_missing_field_counts_as_zero_and_is_told(url: str, churn_records: list[dict[str, Any]]) -> None:
-    """What the original counted as 0 is answered with a warning; a slip of the pen in its name is refused."""
+    """A missing field counts as 0 with a warning; a misspelt name is an error."""
     record = {name: value for name, value in churn_records[0].items() if name != "tenure"}
     for way, answer in _ways(url, record).items():
         assert any("tenure" in one for one in answer["warnings"]), (way, answer)
@@ -144,7 +144,7 @@ def test_a_missing_field_counts_as_zero_and_is_told(url: str, churn_records: lis
 
 
 def test_an_old_client_calls_the_model_by_its_file(url: str, digit_pngs: list[bytes]) -> None:
-    """`-F image=@… -F model=clf.pickle` is answered, its digit a number, and its other fields as [answer] says."""
+    """`-F image=@… -F model=clf.pickle` works, with the digit as a number and the configured extra fields."""
     sent = {"image": ("a.png", digit_pngs[0])}
     answer = httpx.post(f"{url}/predict/", files=sent, data={"model": "clf.pickle"}).json()
     plain = httpx.post(f"{url}/models/digits/predict", files=sent).json()
@@ -153,23 +153,23 @@ def test_an_old_client_calls_the_model_by_its_file(url: str, digit_pngs: list[by
     assert (answer["class"], answer["seven"]) == (plain["prediction"], plain["prediction"] == "7")
     assert list(plain) == [*_CANONICAL, "seven"], "what every answer has keeps its meaning in the whole one"
     for path in ("/predict", "/submit", "/predict?model=clf.pickle", "/models/clf.pickle/predict", "/models/digits/predict"):
-        told = httpx.post(f"{url}{path}", files=sent, data={} if "clf" in path else {"model": "clf.pickle"})
-        assert told.status_code == 200, (path, told.text)
+        response = httpx.post(f"{url}{path}", files=sent, data={} if "clf" in path else {"model": "clf.pickle"})
+        assert response.status_code == 200, (path, response.text)
 
 
 @pytest.mark.parametrize("path", ["/predict", "/predict/", "/submit", "/models/digits/predict"])
 def test_a_selector_is_never_ignored(url: str, digit_pngs: list[bytes], path: str) -> None:
-    """Whoever names a model that is not there, or not the one of the address, is refused, whichever way it is named."""
+    """A selector for an unknown model, or one that differs from the path, is rejected."""
     sent = {"image": ("a.png", digit_pngs[0])}
     for query, form in (("", {"model": "nosuch"}), ("?model=nosuch", {}), ("?model=digits", {"model": "churn"})):
-        told = httpx.post(f"{url}{path}{query}", files=sent, data=form)
-        assert told.status_code in (404, 422), (path, query, form, told.text)
+        response = httpx.post(f"{url}{path}{query}", files=sent, data=form)
+        assert response.status_code in (404, 422), (path, query, form, response.text)
     both = httpx.post(f"{url}{path}?model=digits", files=sent, data={"model": "digits"})
     assert both.status_code == 200, both.text
 
 
 def test_an_empty_record_is_answered_where_missing_fields_count_as_0(url: str) -> None:
-    """`{}` is all zeros to the original: it is answered alone and in a batch, and the warning names every field."""
+    """`{}` is a record of zeros, alone and in a batch, with a warning for every field."""
     sentence = "Fields without a value that the model knows count as 0, as in the original: "
     alone, batch = httpx.post(f"{url}/predict", json={}), httpx.post(f"{url}/predict", json=[{}])
     assert (alone.status_code, batch.status_code) == (200, 200), alone.text + batch.text
@@ -188,14 +188,14 @@ def test_an_empty_record_is_answered_where_missing_fields_count_as_0(url: str) -
 def test_a_value_of_another_kind_is_refused_by_name(
     url: str, churn_records: list[dict[str, Any]], change: dict[str, Any], told: str
 ) -> None:
-    """Though a DictVectorizer makes something of it: 422 with the field, and what it takes."""
+    """A value of the wrong type gives 422 with the field, although a DictVectorizer would accept it."""
     refused = httpx.post(f"{url}/predict", json={**churn_records[0], **change})
     assert refused.status_code == 422
     assert refused.json()["error"] == told
 
 
 def test_a_comma_in_a_form_is_refused_or_shown_back(url: str, churn_records: list[dict[str, Any]]) -> None:
-    """`monthlycharges=1,234` is no 1.234 in English; in Spanish it is, and the answer says so."""
+    """`monthlycharges=1,234` is an error in English; in Spanish it is 1.234, with a remark."""
     texts = {**{name: str(value) for name, value in churn_records[0].items()}, "monthlycharges": "1,234"}
     for path in ("/predict", "/predict/", "/submit?lang=en"):
         refused = httpx.post(f"{url}{path}", data=texts)

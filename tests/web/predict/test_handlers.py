@@ -1,4 +1,4 @@
-"""The predict paths over real connections: a real server process, real models, every form of asking and of asking wrongly."""
+"""The predict paths over real connections: a real server process, real models, valid and invalid requests of every format."""
 
 from __future__ import annotations
 
@@ -50,20 +50,20 @@ def http(url: str) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def raw(url: str) -> Iterator[socket.socket]:
-    """A bare connection, for what no client library would send."""
+    """A raw connection, for requests that no client library sends."""
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         yield connection
 
 
-#: What a browser sends when nobody chose a file.
+#: What a browser sends if no file was chosen.
 _UNCHOSEN = (
     b'--b\r\nContent-Disposition: form-data; name="file"; filename=""\r\n'
     b"Content-Type: application/octet-stream\r\n\r\n\r\n--b--\r\n"
 )
 _NOTHING_SENT = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\ndigits\r\n--b--\r\n'
 _NO_PICTURE = _UNCHOSEN.replace(b'filename=""', b'filename="a.txt"').replace(b"\r\n\r\n\r\n", b"\r\n\r\nno picture\r\n")
-#: In a change of a record: the field is left out.
+#: In a record change: omit the field.
 _ABSENT = object()
 _BROWSER = {"content-type": "multipart/form-data; boundary=b"}
 
@@ -80,7 +80,7 @@ def head(length: int | str, *lines: str, path: str = "/predict") -> bytes:
 
 
 def answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
-    """One whole answer from a bare connection; status 0 when it was closed instead."""
+    """One complete response from a raw connection; status 0 if it was closed instead."""
     data = b""
     while b"\r\n\r\n" not in data:
         more = connection.recv(65536)
@@ -102,21 +102,21 @@ def refused(told: httpx.Response, status: int, code: str) -> dict[str, Any]:
     return dict(told.json())
 
 
-# --- every form of asking -----------------------------------------------------------------------------------------------
+# --- request formats ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("part", ["file", "image", "my_image"])
 def test_an_image_in_a_form(http: httpx.Client, digits_package: Package, digit_pngs: list[bytes], part: str) -> None:
-    """A picture as the form part `file`, `image` or `my_image` gets the answer the package gives."""
-    told = http.post("/predict", files={part: ("digit.png", digit_pngs[0], "image/png")})
-    assert told.status_code == 200
-    assert told.json()["prediction"] == digits_package.predict(digit_pngs[0]).label
+    """An image in the part `file`, `image` or `my_image` gets the prediction of the package."""
+    response = http.post("/predict", files={part: ("digit.png", digit_pngs[0], "image/png")})
+    assert response.status_code == 200
+    assert response.json()["prediction"] == digits_package.predict(digit_pngs[0]).label
 
 
 def test_the_whole_answer_to_a_picture(http: httpx.Client, digits_package: Package, digit_pngs: list[bytes]) -> None:
-    """The canonical answer has its ten facts, equal to the package's own, and the version in a header too."""
-    told = http.post("/models/digits/predict", content=digit_pngs[3], headers=PNG_TYPE)
-    body = told.json()
+    """The canonical response has its ten fields, equal to the package's prediction, and the version header."""
+    response = http.post("/models/digits/predict", content=digit_pngs[3], headers=PNG_TYPE)
+    body = response.json()
     expected = digits_package.predict(digit_pngs[3])
     assert list(body) == [
         "query_id",
@@ -134,19 +134,19 @@ def test_the_whole_answer_to_a_picture(http: httpx.Client, digits_package: Packa
     assert body["confidence"] == body["probabilities"][body["class"]]
     assert body["uncertain"] is expected.uncertain
     assert body["execution_time"].endswith(" s")
-    assert told.headers["relevo-version"] == "1"
+    assert response.headers["relevo-version"] == "1"
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
 @pytest.mark.parametrize("kind", ["right", "application/octet-stream", None])
 def test_a_raw_image_of_every_format(http: httpx.Client, form: str, kind: str | None) -> None:
-    """JPEG, PNG and WebP are answered as the body, under their own type, under none and as plain bytes."""
+    """JPEG, PNG and WebP are accepted as the body, with their own type, without one, and as octet-stream."""
     types = {"content-type": f"image/{form.lower()}" if kind == "right" else kind} if kind else {}
     assert http.post("/predict", content=picture((30, 20), "RGB", form), headers=types).status_code == 200
 
 
 def test_a_record_and_a_batch_of_records(http: httpx.Client, churn_package: Package, churn_records: list[dict[str, Any]]) -> None:
-    """A JSON object is answered by an object, an array by an array in the same order, each with a query_id of its own."""
+    """An object gives an object, an array an array in the same order, each with its own query_id."""
     one = http.post("/models/churn/predict", json=churn_records[0]).json()
     many = http.post("/models/churn/predict", json=churn_records[:20]).json()
     expected = [churn_package.predict(record) for record in churn_records[:20]]
@@ -159,13 +159,13 @@ def test_a_record_and_a_batch_of_records(http: httpx.Client, churn_package: Pack
 
 
 def test_an_empty_batch_is_an_empty_answer(http: httpx.Client) -> None:
-    """No records, no answers, no error."""
-    told = http.post("/models/churn/predict", json=[])
-    assert (told.status_code, told.json()) == (200, [])
+    """An empty array gives an empty array."""
+    response = http.post("/models/churn/predict", json=[])
+    assert (response.status_code, response.json()) == (200, [])
 
 
 def test_a_record_as_a_plain_form(http: httpx.Client, churn_package: Package, churn_records: list[dict[str, Any]]) -> None:
-    """The fields of a browser's form become numbers and texts as the signature says, url-encoded or multipart."""
+    """Form fields are converted by the signature, url-encoded or multipart."""
     texts = {name: str(value) for name, value in churn_records[0].items()}
     label = churn_package.predict(churn_records[0]).label
     assert http.post("/models/churn/predict", data=texts).json()["prediction"] == label
@@ -174,18 +174,18 @@ def test_a_record_as_a_plain_form(http: httpx.Client, churn_package: Package, ch
 
 
 def test_the_short_path_answers_its_five_facts(http: httpx.Client, digits_package: Package, digit_pngs: list[bytes]) -> None:
-    """POST /predict/ with `image` and `model` answers status_code, query_id, prediction and execution_time."""
-    told = http.post("/predict/", files={"image": ("a.png", digit_pngs[5])}, data={"model": "digits"}).json()
-    assert set(told) == {"status_code", "query_id", "prediction", "execution_time", "error"}
-    assert (told["status_code"], told["error"]) == (200, None)
-    assert told["prediction"] == int(str(digits_package.predict(digit_pngs[5]).label)), "a label that is a number stays one"
+    """POST /predict/ with `image` and `model` returns the legacy response."""
+    body = http.post("/predict/", files={"image": ("a.png", digit_pngs[5])}, data={"model": "digits"}).json()
+    assert set(body) == {"status_code", "query_id", "prediction", "execution_time", "error"}
+    assert (body["status_code"], body["error"]) == (200, None)
+    assert body["prediction"] == int(str(digits_package.predict(digit_pngs[5]).label)), "a label that is a number stays one"
 
 
 def test_the_short_path_refuses_in_the_same_shape(http: httpx.Client, digit_pngs: list[bytes]) -> None:
-    """A refusal of /predict/ carries the same keys, the status twice, and a sentence."""
-    told = http.post("/predict/", files={"image": ("a.png", digit_pngs[5])}, data={"model": "nobody"})
-    assert told.status_code == 404
-    body = told.json()
+    """Errors of /predict/ have the keys of the legacy response."""
+    response = http.post("/predict/", files={"image": ("a.png", digit_pngs[5])}, data={"model": "nobody"})
+    assert response.status_code == 404
+    body = response.json()
     assert (body["status_code"], body["prediction"], body["code"]) == (404, None, "model_not_found")
     assert "nobody" in body["error"]
 
@@ -202,27 +202,27 @@ def test_the_short_path_refuses_in_the_same_shape(http: httpx.Client, digit_pngs
 def test_the_short_path_says_what_is_wrong_in_the_callers_language(
     http: httpx.Client, body: bytes, status: int, said: dict[str, str], language: str
 ) -> None:
-    """No file, none chosen, and one that is no picture: refused in the same shape, in either language."""
-    told = http.post("/predict/", content=body, headers={**_BROWSER, "accept-language": language})
-    facts = told.json()
-    assert (told.status_code, facts["status_code"]) == (status, status)
+    """A missing, empty or invalid file is reported in the legacy format, in both languages."""
+    response = http.post("/predict/", content=body, headers={**_BROWSER, "accept-language": language})
+    facts = response.json()
+    assert (response.status_code, facts["status_code"]) == (status, status)
     assert list(facts)[:4] == ["status_code", "query_id", "prediction", "execution_time"]
     assert [facts[name] for name in ("query_id", "prediction", "execution_time")] == [None] * 3
     assert said[language] in facts["error"]
 
 
 def test_the_page_answers_a_form_without_javascript(http: httpx.Client, digits_package: Package, digit_pngs: list[bytes]) -> None:
-    """POST /submit answers a page with the label in it; a refusal is a page too, in the caller's language."""
-    told = http.post("/submit?model=digits", files={"file": ("a.png", digit_pngs[2])})
-    assert told.status_code == 200
-    assert told.headers["content-type"].startswith("text/html")
-    assert str(digits_package.predict(digit_pngs[2]).label) in told.text
+    """POST /submit returns a page with the prediction; errors are pages too, in the request's language."""
+    response = http.post("/submit?model=digits", files={"file": ("a.png", digit_pngs[2])})
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/html")
+    assert str(digits_package.predict(digit_pngs[2]).label) in response.text
     refusal = http.post("/submit?model=digits", content=_UNCHOSEN, headers={**_BROWSER, "accept-language": "es"})
     assert refusal.status_code == 422
     assert "No se ha elegido ningún archivo" in refusal.text
 
 
-# --- every refusal, in both languages -----------------------------------------------------------------------------------
+# --- errors, in both languages ------------------------------------------------------------------------------------------
 
 _REFUSALS: list[tuple[str, int, str, str, str, dict[str, Any]]] = [
     (
@@ -304,7 +304,7 @@ _REFUSALS: list[tuple[str, int, str, str, str, dict[str, Any]]] = [
 def test_refusals_are_told_in_the_callers_language(
     http: httpx.Client, status: int, code: str, english: str, spanish: str, sent: dict[str, Any], language: str
 ) -> None:
-    """Each refusal has its status, its code and a sentence in the language the caller asked for."""
+    """Each error has its status, code and a message in the requested language."""
     asked = {**sent, "headers": {**sent.get("headers", {}), "accept-language": language}}
     body = refused(http.post("/predict", **asked), status, code)
     assert (english if language == "en" else spanish) in body["error"], body
@@ -335,7 +335,7 @@ def test_a_wrong_record_names_its_field(
     spanish: str,
     language: str,
 ) -> None:
-    """A record that is wrong in one field is refused with that field, alone and within a batch."""
+    """The error for an invalid record names the field, alone and in a batch."""
     record = {name: value for name, value in {**churn_records[0], **change}.items() if value is not _ABSENT}
     for body in (record, [churn_records[1], record]):
         told = http.post("/models/churn/predict", content=json.dumps(body), headers={"accept-language": language})
@@ -345,36 +345,36 @@ def test_a_wrong_record_names_its_field(
 
 
 def test_a_batch_beyond_max_records_per_request_is_refused(http: httpx.Client, churn_records: list[dict[str, Any]]) -> None:
-    """Twenty-one records where twenty are allowed are refused with both numbers."""
+    """The error for too many records gives both numbers."""
     body = refused(http.post("/models/churn/predict", json=churn_records[:21]), 413, "too_many_rows")
     assert "21" in body["error"]
     assert "20" in body["error"]
 
 
 def test_too_many_fields_are_refused(http: httpx.Client) -> None:
-    """A record of more fields than max_fields is refused before any is looked at."""
+    """A record with more fields than max_fields is rejected before validation."""
     refused(http.post("/models/churn/predict", json={str(n): 1 for n in range(31)}), 413, "too_many_parts")
 
 
 def test_an_unknown_model_is_not_found(http: httpx.Client, digit_pngs: list[bytes]) -> None:
-    """A model nobody registered is 404 by name, also one with odd signs in its name."""
+    """An unknown model gives 404 with its name, even with special characters."""
     refused(http.post("/models/nobody/predict", content=digit_pngs[0], headers=PNG_TYPE), 404, "model_not_found")
     refused(http.post("/models/%C3%A9%20x/predict", content=digit_pngs[0], headers=PNG_TYPE), 404, "model_not_found")
 
 
 @pytest.mark.parametrize("path", ["/predict", "/predict/", "/submit", "/models/digits/predict"])
 def test_predict_paths_take_only_post(http: httpx.Client, path: str) -> None:
-    """Anything but POST is told which method is taken."""
-    told = http.get(path)
-    refused(told, 405, "method_not_allowed")
-    assert told.headers["allow"] == "POST"
+    """Other methods get 405 with Allow."""
+    response = http.get(path)
+    refused(response, 405, "method_not_allowed")
+    assert response.headers["allow"] == "POST"
 
 
-# --- bodies that lie ----------------------------------------------------------------------------------------------------
+# --- invalid body lengths ----------------------------------------------------------------------------------------------------
 
 
 def test_a_body_shorter_than_announced_strands_nobody(raw: socket.socket, http: httpx.Client, digit_pngs: list[bytes]) -> None:
-    """A caller who announces more than it sends and hangs up leaves the server well."""
+    """A client that disconnects before its Content-Length does no harm."""
     raw.sendall(head(10_000, "Content-Type: image/png") + digit_pngs[0])
     raw.shutdown(socket.SHUT_WR)
     assert answer(raw)[0] in (0, 400, 422)
@@ -384,7 +384,7 @@ def test_a_body_shorter_than_announced_strands_nobody(raw: socket.socket, http: 
 def test_what_follows_the_announced_length_is_no_part_of_the_body(
     raw: socket.socket, http: httpx.Client, digit_pngs: list[bytes]
 ) -> None:
-    """Bytes beyond Content-Length are a broken next request: the connection is refused and closed, the server lives on."""
+    """Bytes beyond Content-Length are an invalid next request; the connection closes."""
     png = digit_pngs[0]
     raw.sendall(head(len(png), "Content-Type: image/png") + png + b"and something else\r\n\r\n")
     assert answer(raw)[0] in (200, 400)
@@ -393,14 +393,14 @@ def test_what_follows_the_announced_length_is_no_part_of_the_body(
 
 @pytest.mark.parametrize("length", ["-1", "abc", "1e3", "99999999999999999999999", "10, 11"])
 def test_a_length_that_is_none_is_refused(raw: socket.socket, http: httpx.Client, length: str, digit_pngs: list[bytes]) -> None:
-    """A Content-Length that is no length ends the connection or is refused; the server lives on."""
+    """An invalid Content-Length is rejected or closes the connection."""
     raw.sendall(head(length, "Content-Type: image/png") + b"x")
     assert answer(raw)[0] in (0, 400, 413)
     assert http.post("/predict", content=digit_pngs[0], headers=PNG_TYPE).status_code == 200
 
 
 def test_a_chunked_body_without_end_stops_at_the_limit(raw: socket.socket, http: httpx.Client, digit_pngs: list[bytes]) -> None:
-    """A body of unknown length is read up to the limit and no further, and then refused."""
+    """A chunked body is read up to the limit and rejected."""
     raw.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n")
     piece = b"10000\r\n" + bytes(65536) + b"\r\n"
     sent = 0
@@ -416,7 +416,7 @@ def test_a_chunked_body_without_end_stops_at_the_limit(raw: socket.socket, http:
 
 
 def test_a_slow_body_holds_nobody_up(raw: socket.socket, http: httpx.Client, digit_pngs: list[bytes]) -> None:
-    """While one caller sends its picture byte by byte, others are answered; when it is done, so is the slow one."""
+    """While one client sends byte by byte, others are answered; then the slow one is, too."""
     png = digit_pngs[0]
     raw.sendall(head(len(png), "Content-Type: image/png"))
     for place in range(len(png)):
@@ -427,7 +427,7 @@ def test_a_slow_body_holds_nobody_up(raw: socket.socket, http: httpx.Client, dig
 
 
 def test_pipelined_requests_are_answered_in_order(raw: socket.socket, digits_package: Package, digit_pngs: list[bytes]) -> None:
-    """Requests sent one behind the other on one connection are answered one behind the other."""
+    """Pipelined requests are answered in order."""
     pngs = digit_pngs[:8]
     raw.sendall(b"".join(head(len(png), "Content-Type: image/png") + png for png in pngs))
     found = [json.loads(answer_exactly(raw)) for _ in pngs]
@@ -435,7 +435,7 @@ def test_pipelined_requests_are_answered_in_order(raw: socket.socket, digits_pac
 
 
 def answer_exactly(connection: socket.socket) -> bytes:
-    """The body of one answer, without reading into the next."""
+    """Body of one response, without reading beyond it."""
     top = b""
     while not top.endswith(b"\r\n\r\n"):
         top += connection.recv(1)
@@ -447,7 +447,7 @@ def answer_exactly(connection: socket.socket) -> bytes:
 
 
 def test_callers_who_hang_up_disturb_nobody(url: str, digits_package: Package, digit_pngs: list[bytes]) -> None:
-    """Half of many callers leave without waiting; every one who waits gets its own answer."""
+    """Half of many clients disconnect early; all others get their own predictions."""
     host, port = url.removeprefix("http://").split(":")
 
     def leave(png: bytes) -> None:
@@ -465,7 +465,7 @@ def test_callers_who_hang_up_disturb_nobody(url: str, digits_package: Package, d
     assert labels == [digits_package.predict(png).label for png in digit_pngs[:50]]
 
 
-# --- the short way and the long way are one -----------------------------------------------------------------------------
+# --- fast path and ASGI path are equal ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -483,7 +483,7 @@ def test_callers_who_hang_up_disturb_nobody(url: str, digits_package: Package, d
 def test_it_does_not_matter_how_a_request_arrives(
     url: str, path: str, kind: str, which: str, digit_pngs: list[bytes], churn_records: list[dict[str, Any]]
 ) -> None:
-    """In one piece, in two, and in chunks a request gets the same status, headers and body, but for ids and times."""
+    """One piece, two pieces and chunks give the same response, except for ids and times."""
     form = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + digit_pngs[0] + b"\r\n--b--\r\n"
     record = msgspec.json.encode(churn_records[0])
     wrong = msgspec.json.encode({**churn_records[0], "tenure": "x"})
@@ -503,33 +503,33 @@ def test_it_does_not_matter_how_a_request_arrives(
 
 
 def without_ids(status: int, headers: dict[str, str], body: bytes) -> tuple[Any, ...]:
-    """An answer but for what differs between any two: ids, times and lengths that follow from them."""
+    """A response without the values that differ between requests: ids, times, lengths."""
     facts = {name: value for name, value in json.loads(body).items() if name not in ("query_id", "execution_time", "request_id")}
     named = {name: value for name, value in headers.items() if name not in ("x-request-id", "date", "content-length")}
     return status, named, facts
 
 
 def test_an_id_given_by_the_caller_comes_back(http: httpx.Client, digit_pngs: list[bytes]) -> None:
-    """A caller's X-Request-Id is on the answer and on a refusal, where it is one."""
+    """A valid X-Request-Id is returned on responses and errors."""
     own = {"x-request-id": "abc-123"}
     assert http.post("/predict", content=digit_pngs[0], headers={**PNG_TYPE, **own}).headers["x-request-id"] == "abc-123"
-    told = http.post("/predict", content=b"x", headers={**PNG_TYPE, **own})
-    assert told.json()["request_id"] == told.headers["x-request-id"] == "abc-123"
+    response = http.post("/predict", content=b"x", headers={**PNG_TYPE, **own})
+    assert response.json()["request_id"] == response.headers["x-request-id"] == "abc-123"
 
 
-# --- under concurrency --------------------------------------------------------------------------------------------------
+# --- concurrency --------------------------------------------------------------------------------------------------------
 
 
 def test_answers_among_strangers_are_those_alone(
     url: str, digits_package: Package, churn_package: Package, digit_pngs: list[bytes], churn_records: list[dict[str, Any]]
 ) -> None:
-    """Pictures, records and batches of many callers at once: each gets within tolerance what it gets alone, labels exactly."""
+    """Concurrent images, records and batches get the same predictions as alone, within tolerance."""
 
     def pictures(place: int) -> None:
-        told = httpx.post(f"{url}/predict", content=digit_pngs[place], headers=PNG_TYPE, timeout=20).json()
+        body = httpx.post(f"{url}/predict", content=digit_pngs[place], headers=PNG_TYPE, timeout=20).json()
         alone = digits_package.predict(digit_pngs[place])
-        assert told["prediction"] == alone.label
-        assert np.allclose(told["probabilities"], alone.probabilities, rtol=0, atol=digits_package.manifest.golden_tolerance)
+        assert body["prediction"] == alone.label
+        assert np.allclose(body["probabilities"], alone.probabilities, rtol=0, atol=digits_package.manifest.golden_tolerance)
 
     def records(place: int) -> None:
         some = churn_records[place : place + 1 + place % 10]
@@ -545,7 +545,7 @@ def test_answers_among_strangers_are_those_alone(
             one.result()
 
 
-# --- whatever comes -----------------------------------------------------------------------------------------------------
+# --- arbitrary input -----------------------------------------------------------------------------------------------------
 
 _json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -558,18 +558,18 @@ _FIELDS = ["tenure", "monthlycharges", "contract", "partner"]
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from(_FIELDS), _json, min_size=4) | st.lists(_json, max_size=3) | _json)
 def test_no_json_is_a_server_error(http: httpx.Client, body: Any) -> None:
-    """Any JSON, NaN and endless numbers included, is answered or refused with a code, never with a 500."""
-    told = http.post("/models/churn/predict", content=json.dumps(body), headers={"content-type": "application/json"})
-    assert told.status_code in (200, 400, 413, 422), told.text
-    assert told.status_code == 200 or told.json()["code"]
+    """Any JSON, with NaN and infinite numbers, gives a prediction or an error code, never a 500."""
+    response = http.post("/models/churn/predict", content=json.dumps(body), headers={"content-type": "application/json"})
+    assert response.status_code in (200, 400, 413, 422), response.text
+    assert response.status_code == 200 or response.json()["code"]
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_damaged_picture_is_a_server_error(http: httpx.Client, data: st.DataObject, digit_pngs: list[bytes]) -> None:
-    """A picture with bytes changed, cut or added is answered or refused with a code, never with a 500."""
+    """A damaged image gives a prediction or an error code, never a 500."""
     whole = data.draw(st.sampled_from([digit_pngs[0], picture((40, 30), "RGB", "JPEG"), picture((40, 30), "RGB", "WEBP")]))
     start = data.draw(st.integers(0, len(whole)))
     stop = data.draw(st.integers(start, min(len(whole), start + 20)))
-    told = http.post("/predict", content=whole[:start] + data.draw(st.binary(max_size=8)) + whole[stop:], headers=PNG_TYPE)
-    assert told.status_code in (200, 413, 415, 422), told.text
+    response = http.post("/predict", content=whole[:start] + data.draw(st.binary(max_size=8)) + whole[stop:], headers=PNG_TYPE)
+    assert response.status_code in (200, 413, 415, 422), response.text

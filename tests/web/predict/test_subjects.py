@@ -1,4 +1,4 @@
-"""Whom an input is about: a name from a header, which is no more than a pseudonym from there on."""
+"""Data subjects: read from a header, replaced by a pseudonym."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("text", ["", " ", "x" * 201, "a\x7fb", "a\x00", "\ud800"])
 def test_an_odd_subject_is_refused(text: str) -> None:
-    """Nothing that could not be seen or typed names a subject, and the refusal repeats nothing of it."""
+    """Subjects with unprintable characters are rejected; the error does not repeat them."""
     with pytest.raises(InvalidParameterError) as refused:
         validate_subject(text)
     assert text.strip() not in str(refused.value) or not text.strip()
 
 
 def test_a_subject_is_known_by_its_pseudonym() -> None:
-    """The header's name is taken in any language, without the blanks around it; a request without one is about nobody."""
+    """The header may be in any script, with blanks around it; without it there is no subject."""
     subjects = SubjectResolver(lambda name: f"<{name}>", None, now=lambda: datetime.now(UTC))
 
     def of(*headers: tuple[bytes, bytes]) -> str | None:
@@ -45,7 +45,7 @@ def test_a_subject_is_known_by_its_pseudonym() -> None:
 
 
 def test_a_subjects_key_is_at_hand_before_its_request_goes_on() -> None:
-    """With sealing the store is asked once; while it is away, a subject not asked about yet is refused, not kept unsealed."""
+    """With encryption the subject key is loaded once; without the database, a new subject is rejected."""
     pytest.importorskip("cryptography", reason="sealing is an extra")
     with memory_store() as store:
         sealing = InputEncryption(store.engine, bytes(32))
@@ -62,8 +62,8 @@ def test_a_subjects_key_is_at_hand_before_its_request_goes_on() -> None:
 
 @pytest.mark.parametrize("name", ["patient 4711", "ward/3", "https://example.org/people/7?a=1#b", "50% / Íñigo", "a//b/", "./.."])
 def test_whoever_may_be_named_can_be_erased(world: World, client: httpx.Client, name: str) -> None:
-    """A subject's name is the caller's own: with slashes, signs or blanks in it, what is theirs goes all the same."""
+    """Any valid subject can be erased, with slashes, signs or blanks in it."""
     assert validate_subject(name) == name
     world.store.history.record([prediction(subject=world.store.erasing.pseudonym(name))])
-    told = client.delete(f"/subjects/{quote(name, safe='')}")
-    assert (told.status_code, told.json()["predictions"], world.store.history.count()) == (200, 1, 0)
+    response = client.delete(f"/subjects/{quote(name, safe='')}")
+    assert (response.status_code, response.json()["predictions"], world.store.history.count()) == (200, 1, 0)

@@ -1,4 +1,4 @@
-"""The audit over HTTP: what was done, by whom, from where, and only for whom it is meant."""
+"""The audit endpoints: actions with actor and address, and read permissions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.web_app import prediction
 
 from relevo.domain import ids
 from relevo.domain.access import AuthMethod, Principal, Role, Scope
-from relevo.web.routes.audit import read_by
+from relevo.web.routes.audit import audited_models
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from tests.support.web_app import World
 
 SOURCE = Path(__file__).parents[3] / "src" / "relevo"
-#: The rooms of the store as routes reach them.
-ROOMS = ("people", "keys", "sessions", "elsewhere", "registry", "labels", "erasing")
+#: The stores, as the routes access them.
+STORES = ("people", "keys", "sessions", "elsewhere", "registry", "labels", "erasing")
 
 
 def test_changes_over_http_are_on_record(world: World, client: httpx.Client) -> None:
-    """An alias that is moved by a request, and a label, name the caller and its address."""
+    """An alias change and a label are recorded with the caller and its address."""
     world.store.registry.add(model="digits", digest="f" * 64, summary={}, who="test", at=datetime.now(UTC))
     client.put("/models/digits/aliases/champion", json={"version": 2, "reason": "fewer errors"}).raise_for_status()
     one = prediction()
@@ -41,7 +41,7 @@ def test_changes_over_http_are_on_record(world: World, client: httpx.Client) -> 
 
 
 def test_the_record_is_read_by_pages_and_things(client: httpx.Client) -> None:
-    """Pages follow each other, things narrow them, and a filter that is not known is refused."""
+    """Pagination, filters by object, and rejection of unknown filters."""
     first = client.get("/audit", params={"limit": 1, "object": "model:digits"}).json()
     rest = client.get("/audit", params={"object": "model:digits", "cursor": first["next_cursor"]}).json()
     assert [one["action"] for one in first["items"] + rest["items"]] == ["alias.move", "version.add"]
@@ -50,7 +50,7 @@ def test_the_record_is_read_by_pages_and_things(client: httpx.Client) -> None:
 
 
 def test_a_viewer_does_not_read_it(world: World, client: httpx.Client) -> None:
-    """The record is for who operates; a key sees what was done to its own model."""
+    """Reading the audit requires the operator role; a key sees entries of its own model."""
     at = datetime.now(UTC)
     cases = ((Role.VIEWER, [Scope.READ], 403), (Role.OPERATOR, [Scope.READ], 200), (Role.ADMIN, [Scope.PREDICT], 403))
     for role, scopes, status in cases:
@@ -61,16 +61,16 @@ def test_a_viewer_does_not_read_it(world: World, client: httpx.Client) -> None:
 
 
 def test_who_operates_one_model_reads_of_that_one() -> None:
-    """A grant shows what was done to its model, a key no more than its own; a grant to look shows nothing."""
+    """An operator grant shows entries of its model; a viewer grant shows none."""
     someone = Principal(id="1", name="ana", way=AuthMethod.SESSION, grants={"digits": Role.OPERATOR, "churn": Role.VIEWER})
-    assert read_by(someone) == ["digits"]
-    assert read_by(replace(someone, role=Role.LABELER)) == ["digits"]
-    assert read_by(replace(someone, role=Role.OPERATOR)) is None
-    assert read_by(replace(someone, role=Role.ADMIN, only_model="rent")) == ["rent"]
+    assert audited_models(someone) == ["digits"]
+    assert audited_models(replace(someone, role=Role.LABELER)) == ["digits"]
+    assert audited_models(replace(someone, role=Role.OPERATOR)) is None
+    assert audited_models(replace(someone, role=Role.ADMIN, only_model="rent")) == ["rent"]
 
 
 def test_every_change_by_a_route_names_its_caller() -> None:
-    """Whatever the store lets somebody change takes `by`, and no route leaves it to the default, which is this machine."""
+    """Every store method with a `by` parameter gets it from the routes, never the default."""
     changing = {
         node.name
         for path in (SOURCE / "store").rglob("*.py")
@@ -81,18 +81,18 @@ def test_every_change_by_a_route_names_its_caller() -> None:
     calls = [(path.name, call) for path in (SOURCE / "web").rglob("*.py") for call in _changes(path, changing)]
     assert len(calls) > 5
     for name, call in calls:
-        # Where they are spread, the dictionary is told beside it.
-        told = any(keyword.arg in {"by", None} for keyword in call.keywords)
-        assert told, f"{name}:{call.lineno} does not say who changes it"
+        # For `**options`, the dictionary literal is in the same function.
+        names_actor = any(keyword.arg in {"by", None} for keyword in call.keywords)
+        assert names_actor, f"{name}:{call.lineno} does not say who changes it"
 
 
 def _changes(path: Path, changing: set[str]) -> Iterator[ast.Call]:
-    """Calls of such methods, also those handed to a thread."""
+    """Calls of these methods, including those passed to a thread."""
     for node in ast.walk(ast.parse(path.read_text())):
         if not isinstance(node, ast.Call):
             continue
         for called in (node.func, *node.args[:1]):
             if isinstance(called, ast.Attribute) and called.attr in changing:
-                room = ast.unparse(called.value).rpartition(".")[2]
-                if room in ROOMS:
+                store = ast.unparse(called.value).rpartition(".")[2]
+                if store in STORES:
                     yield node

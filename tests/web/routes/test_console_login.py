@@ -1,4 +1,4 @@
-"""Handing somebody over to a console: only to one of ours, by a code that is worth nothing to anybody else, once and at once."""
+"""Console login: only for known consoles, by a single-use code that is bound to console and browser."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ PAGE = {"accept": "text/html"}
 
 @pytest.fixture
 def late() -> list[timedelta]:
-    """How much later it is than the clock says."""
+    """Offset of the clock."""
     return [timedelta()]
 
 
 @pytest.fixture
 def world(provider: IdentityProvider, late: list[timedelta]) -> Iterator[World]:
-    """A world with an admin and a console's key, where who is new becomes a viewer."""
+    """A world with an admin and a console key, where new accounts become viewers."""
     settings = Settings(oidc_issuer=provider.issuer, oidc_client_id=CLIENT, oidc_client_secret=SECRET, oidc_default_role="viewer")
     more: dict[str, Any] = {"settings": settings, "provider": Provider(settings), "console_key": KEY}
     with memory_store() as store:
@@ -69,13 +69,13 @@ def browser(address: str) -> Iterator[httpx.Client]:
 
 
 def leaving(to: str = CONSOLE, state: str = STATE, challenge: str = CHALLENGE, *, key: bytes = KEY, **other: str) -> str:
-    """Where a console with that key sends a browser."""
+    """The URL to which a console redirects a browser."""
     told = {"to": to, "state": state, "challenge": challenge, "mark": sign(key, Purpose.LEAVE, to, state, challenge)}
     return "/login/console?" + urlencode(told | other)
 
 
 def come_back(browser: httpx.Client, path: str | None = None) -> httpx.Response:
-    """Go to the provider, sign in there, and come back to the server."""
+    """Logs in at the provider; returns to the server."""
     sent = browser.get(path or leaving())
     assert sent.status_code == 303, sent.text
     return browser.get(str(httpx.get(sent.headers["location"]).headers["location"]))
@@ -101,7 +101,7 @@ def _is_refused(answer: httpx.Response) -> None:
 
 
 def test_who_signs_in_there_is_handed_over_to_the_console(browser: httpx.Client, address: str, world: World) -> None:
-    """The code is a session of that user's for the console, and the browser gets none of the server's own."""
+    """The code gives the console a session of the user; the browser gets none of the server."""
     back = come_back(browser)
     assert "relevo_session" not in str(back.headers)
     assert browser.get("/me", headers={"accept": "application/json"}).status_code == 401
@@ -114,21 +114,21 @@ def test_who_signs_in_there_is_handed_over_to_the_console(browser: httpx.Client,
 
 
 def test_a_code_counts_once(browser: httpx.Client, address: str) -> None:
-    """Replayed it is refused."""
+    """A code cannot be redeemed twice."""
     code = code_of(come_back(browser))
     assert redeem(address, code).status_code == 200
     _is_refused(redeem(address, code))
 
 
 def test_a_code_counts_for_a_minute(browser: httpx.Client, address: str, late: list[timedelta]) -> None:
-    """Who found it in a log comes too late."""
+    """A code expires after a minute."""
     code = code_of(come_back(browser))
     late[0] = timedelta(seconds=61)
     _is_refused(redeem(address, code))
 
 
 def test_a_code_counts_for_its_console(browser: httpx.Client, address: str) -> None:
-    """One that was sent to another address, or is shown without the key, opens nothing; and then it is gone."""
+    """A code for another console, or without a valid signature, is rejected and consumed."""
     _is_refused(redeem(address, code_of(come_back(browser)), console="http://127.0.0.1:9999"))
     code = code_of(come_back(browser))
     _is_refused(redeem(address, code, key=b"another key"))
@@ -136,7 +136,7 @@ def test_a_code_counts_for_its_console(browser: httpx.Client, address: str) -> N
 
 
 def test_a_code_counts_for_the_browser_that_set_out(browser: httpx.Client, address: str) -> None:
-    """A stolen code, taken to a console by a thief's own browser, comes with the thief's secret."""
+    """A stolen code is rejected in another browser, whose secret differs."""
     code = code_of(come_back(browser))
     _is_refused(redeem(address, code, verifier="t" * 43))
     _is_refused(redeem(address, code))
@@ -161,7 +161,7 @@ def test_a_code_counts_for_the_browser_that_set_out(browser: httpx.Client, addre
     ],
 )
 def test_nobody_is_sent_to_a_strangers_address(browser: httpx.Client, path: str, provider: IdentityProvider) -> None:
-    """Without a console's mark, or to what is no address of one, the browser does not even get to the provider."""
+    """Without a valid signature or console URL, the browser is not redirected to the provider."""
     answer = browser.get(path)
     assert answer.status_code == 401
     assert 'role="alert"' in answer.text
@@ -169,13 +169,13 @@ def test_nobody_is_sent_to_a_strangers_address(browser: httpx.Client, path: str,
 
 
 def test_the_way_back_cannot_be_named_by_others(browser: httpx.Client) -> None:
-    """`next` leads to no hand-over, though it be marked: that way begins at a console alone."""
+    """`next` cannot start a console login, even with a valid signature."""
     back = come_back(browser, "/login/oidc?" + urlencode({"next": leaving()}))
     assert back.headers["location"] == "/"
 
 
 def test_who_is_switched_off_on_the_way_stays_out(browser: httpx.Client, address: str, world: World) -> None:
-    """Between the code and the console somebody may have left."""
+    """A user disabled between code and redemption is rejected."""
     code = code_of(come_back(browser))
     people = world.store.people
     people.change_user(people.named("ana").id, UserChange(disabled=True), at=utc_now())
@@ -183,7 +183,7 @@ def test_who_is_switched_off_on_the_way_stays_out(browser: httpx.Client, address
 
 
 def test_a_console_learns_where_else_people_sign_in(address: str, provider: IdentityProvider, world: World) -> None:
-    """The provider's name, or that there is none; then there is no hand-over either."""
+    """The provider's name, or null; without a provider codes cannot be redeemed."""
     assert httpx.get(f"{address}/login/elsewhere").json() == {"provider": urlsplit(provider.issuer).hostname}
     with served(build_app(dataclasses.replace(world.parts, provider=None))) as alone:
         assert httpx.get(f"{alone}/login/elsewhere").json() == {"provider": None}
@@ -192,7 +192,7 @@ def test_a_console_learns_where_else_people_sign_in(address: str, provider: Iden
 
 
 def test_what_is_no_hand_over_is_told(address: str) -> None:
-    """Bytes, lists and further fields are a 400."""
+    """Malformed redemptions give 400."""
     for body in (b"", b"\xff", b"[]", b'{"code": 1}', b"[" * 10_000):
         answer = httpx.post(f"{address}/login/console", content=body, headers={"content-type": "application/json"})
         assert answer.status_code == 400, body

@@ -1,4 +1,4 @@
-"""Keys over HTTP: shown once, for what they were made, until they end."""
+"""API key endpoints: the secret is shown once, scopes apply, keys expire."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
 
 def who(world: World, address: str, key: str) -> httpx.Response:
-    """What the server says of whoever sends this key, once it has looked at the store."""
+    """The response of /me to this key, once the server has synced."""
     world.parts.door.roll = world.store.people.roll()
     return httpx.get(f"{address}/me", headers={"authorization": f"Bearer {key}"})
 
 
 def made(admin: httpx.Client, **wanted: Any) -> dict[str, Any]:
-    """A new key for reading."""
-    told = admin.post("/keys", json={"name": "shop", "scopes": ["read"], **wanted})
-    assert told.status_code == 201, told.text
-    assert told.headers["cache-control"] == "no-store"
-    return dict(told.json())
+    """A new read key."""
+    response = admin.post("/keys", json={"name": "shop", "scopes": ["read"], **wanted})
+    assert response.status_code == 201, response.text
+    assert response.headers["cache-control"] == "no-store"
+    return dict(response.json())
 
 
 def test_a_key_is_shown_once_and_lets_its_owner_in(world: World, address: str, admin: httpx.Client, ana: str) -> None:
-    """The list tells everything of it but the key."""
+    """The list shows everything except the secret."""
     key = made(admin, model="digits", days=30)
     assert key.pop("key").startswith(key["id"])
     assert (key["user"], key["owner"], key["scopes"], key["model"], key["revoked"]) == (ana, "ana", ["read"], "digits", None)
@@ -41,7 +41,7 @@ def test_a_key_is_shown_once_and_lets_its_owner_in(world: World, address: str, a
 
 
 def test_a_key_may_be_made_for_somebody_else(world: World, address: str, admin: httpx.Client) -> None:
-    """Then it can do what they may, and no more."""
+    """A key for another user has at most their permissions."""
     bob = add(world, "bob", Role.VIEWER)
     key = made(admin, user=bob, scopes=["read", "operate"])
     assert who(world, address, key["key"]).json()["name"] == "bob"
@@ -54,22 +54,22 @@ def test_a_key_may_be_made_for_somebody_else(world: World, address: str, admin: 
 
 
 def test_a_revoked_key_lets_nobody_in(world: World, address: str, admin: httpx.Client) -> None:
-    """It stays in the list, so that one can see when it ended."""
+    """A revoked key stays in the list, with the time of its revocation."""
     key = made(admin)
-    told = admin.delete(f"/keys/{key['id']}")
-    assert told.status_code == 200
-    assert told.json()["revoked"] is not None
+    response = admin.delete(f"/keys/{key['id']}")
+    assert response.status_code == 200
+    assert response.json()["revoked"] is not None
     assert code(who(world, address, key["key"])) == (401, "not_known")
     assert admin.get("/keys").json()["keys"][0]["id"] == key["id"]
     assert code(admin.post(f"/keys/{key['id']}/rotate", json={})) == (404, "key_not_found")
 
 
 def test_a_key_is_changed_for_a_new_one(world: World, address: str, admin: httpx.Client) -> None:
-    """Both count for a day unless told otherwise; with no overlap the old one ends at once."""
+    """Both keys work for a day by default; without overlap the old one ends at once."""
     old = made(admin, model="digits")
-    told = admin.post(f"/keys/{old['id']}/rotate", json={})
-    assert told.status_code == 201
-    new = told.json()
+    response = admin.post(f"/keys/{old['id']}/rotate", json={})
+    assert response.status_code == 201
+    new = response.json()
     assert (new["scopes"], new["model"], new["name"]) == (old["scopes"], "digits", "shop")
     assert who(world, address, old["key"]).status_code == who(world, address, new["key"]).status_code == 200
     ends = datetime.fromisoformat(next(one["ends"] for one in admin.get("/keys").json()["keys"] if one["id"] == old["id"]))
@@ -83,7 +83,7 @@ def test_a_key_is_changed_for_a_new_one(world: World, address: str, admin: httpx
 
 
 def test_a_key_of_a_user_who_is_switched_off_says_so(world: World, address: str, admin: httpx.Client) -> None:
-    """The list tells since when, the server refuses it, nobody changes it for a new one, and it can be revoked."""
+    """Keys of a disabled user are marked, rejected, cannot be rotated, and can be revoked."""
     bob = add(world, "bob", Role.VIEWER)
     key = made(admin, user=bob)
     assert key["owner_disabled"] is None
@@ -95,7 +95,7 @@ def test_a_key_of_a_user_who_is_switched_off_says_so(world: World, address: str,
 
 
 def test_what_cannot_be_a_key_is_refused(admin: httpx.Client) -> None:
-    """And none is made."""
+    """Invalid requests create no key."""
     for wanted, refused in (
         ({"scopes": []}, (422, "parameter_wrong")),
         ({"scopes": ["administer"]}, (422, "parameter_wrong")),
@@ -110,7 +110,7 @@ def test_what_cannot_be_a_key_is_refused(admin: httpx.Client) -> None:
 
 
 def test_how_a_key_is_sent(world: World, address: str, admin: httpx.Client) -> None:
-    """As Bearer in any case; anything else is nobody, and never an error of the server."""
+    """`Bearer` in any case; other schemes give 401, never a 500."""
     key = made(admin)["key"]
     world.parts.door.roll = world.store.people.roll()
     with httpx.Client(base_url=address) as caller:
@@ -121,7 +121,7 @@ def test_how_a_key_is_sent(world: World, address: str, admin: httpx.Client) -> N
 
 
 def test_keys_come_in_pages(admin: httpx.Client, ana: str) -> None:
-    """The newest first, so many at a time, of one user where that is asked for."""
+    """Newest first, paginated, filtered by user."""
     ids = [made(admin, name=f"k{number}")["id"] for number in range(5)]
     first = admin.get("/keys", params={"limit": 3}).json()
     rest = admin.get("/keys", params={"limit": 3, "cursor": first["next_cursor"], "user": ana}).json()

@@ -1,4 +1,4 @@
-"""The label queue over HTTP: it asks, remembers whom it asked, and shows them what they were asked about."""
+"""Label queue endpoints: items per user, skipping, and access to the inputs of one's own items."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     import httpx
     from tests.support.web_app import World
 
-#: Its lot is the smallest there is, so it is always drawn.
+#: Its sampling key is the smallest possible, so it is always sampled.
 DRAWN = bytes(16)
-#: And this the largest.
+#: The largest possible sampling key.
 NEVER_DRAWN = b"\xff" * 16
 
 
 @pytest.fixture
 def doubtful(world: World) -> str:
-    """A prediction of the digits that the model was not sure of."""
+    """An uncertain prediction of the digits model."""
     one = prediction(uncertain=True, confidence=0.3)
     world.store.history.record([one])
     return ids.text(one.id)
@@ -38,7 +38,7 @@ def key_of(world: World, name: str, role: Role) -> str:
 
 
 def test_an_uncertain_answer_is_asked_about(client: httpx.Client, doubtful: str) -> None:
-    """What the model was unsure of stands in the queue with all that a person needs to judge it, until it is labelled."""
+    """An uncertain prediction is in the queue, with all data needed to label it, until it is labelled."""
     asked = client.get("/queue", params={"model": "digits", "limit": 5}).json()["items"]
     assert asked == [
         {
@@ -59,7 +59,7 @@ def test_an_uncertain_answer_is_asked_about(client: httpx.Client, doubtful: str)
 
 
 def test_what_is_skipped_does_not_come_back(client: httpx.Client, doubtful: str) -> None:
-    """Whoever skips is not asked again; skipping what was never asked is told."""
+    """A skipped item does not return; skipping an unknown item is an error."""
     assert client.post(f"/queue/{doubtful}/skip").status_code == 404
     client.get("/queue?model=digits")
     assert client.post(f"/queue/{doubtful}/skip").status_code == 204
@@ -67,7 +67,7 @@ def test_what_is_skipped_does_not_come_back(client: httpx.Client, doubtful: str)
 
 
 def test_a_labeler_sees_the_inputs_of_their_own_queue(world: World, client: httpx.Client, doubtful: str) -> None:
-    """An input is shown to the labeler who was asked about it and to no other; operators see it anyway, viewers never."""
+    """Inputs are visible to the labeler with the item and to operators, not to other labelers or viewers."""
     other = prediction(id=NEVER_DRAWN)
     world.store.history.record([other])
     ana, eva, vic = (
@@ -85,6 +85,6 @@ def test_a_labeler_sees_the_inputs_of_their_own_queue(world: World, client: http
 
 
 def test_a_viewer_has_no_queue(world: World, client: httpx.Client) -> None:
-    """Asking takes the role of a labeler."""
+    """The queue requires the labeler role."""
     client.headers["authorization"] = key_of(world, "vic", Role.VIEWER)
     assert client.get("/queue?model=digits").json()["code"] == "not_allowed"

@@ -1,4 +1,4 @@
-"""Labels over HTTP: judged, listed, filtered by, and cleaned before anything is learnt from them."""
+"""Label endpoints: review, list, filter, curation, export."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 @pytest.fixture
 def keys(world: World) -> dict[str, dict[str, str]]:
-    """Headers of three people: ana and eva label, olga operates."""
+    """Headers of three users: ana and eva are labelers, olga is an operator."""
     people, found = world.store.people, {}
     for name, role in (("ana", Role.LABELER), ("eva", Role.LABELER), ("olga", Role.OPERATOR)):
         key = people.add_key(people.add_user(name, role, at=NOW), name, list(Scope), at=NOW)
@@ -34,14 +34,14 @@ def keys(world: World) -> dict[str, dict[str, str]]:
 
 
 def recorded(world: World, count: int = 1, **facts: Any) -> list[str]:
-    """Query ids of so many new predictions."""
+    """Query ids of this many new predictions."""
     some = [prediction(**facts) for _ in range(count)]
     world.store.history.record(some)
     return [ids.text(one.id) for one in some]
 
 
 def test_labels_are_judged(world: World, client: httpx.Client, keys: dict[str, dict[str, str]]) -> None:
-    """A rejected label no longer counts, an accepted one counts over later ones; who may not judge is refused; the audit tells."""
+    """A rejected label does not count, an accepted one overrides later ones; reviews need permission and are audited."""
     one = recorded(world)[0]
     where = f"/predictions/{one}/label"
     first, second = (
@@ -63,17 +63,17 @@ def test_labels_are_judged(world: World, client: httpx.Client, keys: dict[str, d
 
 
 def test_everybody_has_a_vote(world: World, client: httpx.Client, keys: dict[str, dict[str, str]]) -> None:
-    """Who agrees with the label before is kept, too, since a majority is counted by people; saying it twice counts once."""
+    """An agreeing label by another user is stored, since majorities count users; a repeated one is not."""
     world.store.labels.settle(LabelAggregation(rule=AggregationStrategy.MAJORITY), at=NOW)
     one = recorded(world)[0]
     for who, value in (("ana", "3"), ("eva", "5"), ("olga", "3"), ("olga", "3")):
         client.put(f"/predictions/{one}/label", json={"value": value}, headers=keys[who])
-    told = client.get(f"/predictions/{one}/label", headers=keys["olga"]).json()
-    assert (told["label"], len(told["history"])) == ("3", 3)
+    body = client.get(f"/predictions/{one}/label", headers=keys["olga"]).json()
+    assert (body["label"], len(body["history"])) == ("3", 3)
 
 
 def test_the_history_is_filtered_by_truth(world: World, client: httpx.Client) -> None:
-    """truth= finds what is labelled so now, labelled= what has a label that counts, or none."""
+    """truth= matches the effective label, labelled= whether there is one."""
     one, two, three = recorded(world, 3)
     for query_id, value in ((one, "3"), (two, "5"), (two, "3")):
         client.put(f"/predictions/{query_id}/label", json={"value": value})
@@ -88,7 +88,7 @@ def test_the_history_is_filtered_by_truth(world: World, client: httpx.Client) ->
 
 
 def test_labels_are_listed(world: World, client: httpx.Client, keys: dict[str, dict[str, str]]) -> None:
-    """All labels come newest first, page by page, with the model's answer beside each; a stranger's model is not among them."""
+    """Labels are listed newest first, paginated, with the prediction; labels of hidden models are not."""
     some = recorded(world, 3)
     for number, query_id in enumerate(some):
         client.put(f"/predictions/{query_id}/label", json={"value": str(number)}, headers=keys["ana" if number else "eva"])
@@ -106,7 +106,7 @@ def test_labels_are_listed(world: World, client: httpx.Client, keys: dict[str, d
 
 
 def test_two_who_differ_make_a_third_be_asked(world: World, client: httpx.Client, keys: dict[str, dict[str, str]]) -> None:
-    """A disputed prediction is asked of others and of those who differ, until each has said it anew."""
+    """A disputed prediction is queued for other users and for those who disagree."""
     one = recorded(world)[0]
     for who, value in (("ana", "3"), ("eva", "5")):
         client.put(f"/predictions/{one}/label", json={"value": value}, headers=keys[who])
@@ -117,7 +117,7 @@ def test_two_who_differ_make_a_third_be_asked(world: World, client: httpx.Client
 
 
 def test_cleaning_tells_every_exclusion(world: World, client: httpx.Client) -> None:
-    """What is left out is listed with its reason, page by page; what remains is counted."""
+    """Exclusions are listed with their reason, paginated; the rest is counted."""
     record = b'{"tenure": 5, "contract": "one_year"}'
     turned = b'{"contract":"one_year","tenure":5}'
     facts: dict[str, Any] = {"model": "churn", "label": "stays"}
@@ -126,10 +126,10 @@ def test_cleaning_tells_every_exclusion(world: World, client: httpx.Client) -> N
     gone = recorded(world, **facts, input=None)[0]
     for query_id in (*same, broken, gone):
         assert client.put(f"/predictions/{query_id}/label", json={"value": "leaves"}).status_code == 200
-    told = client.get("/models/churn/cleaning?limit=2").json()
-    assert (told["kept"], told["counts"]) == (1, {"duplicate": 1, "unreadable": 1, "input_not_kept": 1})
-    rest = client.get(f"/models/churn/cleaning?cursor={told['next_cursor']}").json()
-    listed = {it["query_id"]: it for it in (*told["excluded"], *rest["excluded"])}
+    body = client.get("/models/churn/cleaning?limit=2").json()
+    assert (body["kept"], body["counts"]) == (1, {"duplicate": 1, "unreadable": 1, "input_not_kept": 1})
+    rest = client.get(f"/models/churn/cleaning?cursor={body['next_cursor']}").json()
+    listed = {it["query_id"]: it for it in (*body["excluded"], *rest["excluded"])}
     assert {name: it["reason"] for name, it in listed.items()} == {
         same[1]: "duplicate",
         broken: "unreadable",
@@ -140,7 +140,7 @@ def test_cleaning_tells_every_exclusion(world: World, client: httpx.Client) -> N
 
 
 def test_the_history_is_exported(world: World, client: httpx.Client, keys: dict[str, dict[str, str]]) -> None:
-    """All that the filters leave comes as CSV, however many pages; no cell can act as a formula; who may not is refused."""
+    """All filtered predictions are exported as CSV, with formula escaping; export needs permission."""
     some = recorded(world, 1001)
     recorded(world, model="churn", label="stays")
     note = {"value": "3", "note": "=1+1;=2"}

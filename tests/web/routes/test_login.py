@@ -1,4 +1,4 @@
-"""Signing in over real connections: who gets in, by what, for how long; and everything that must not work."""
+"""Login over real connections: credentials, session lifetimes, and attacks."""
 
 from __future__ import annotations
 
@@ -34,33 +34,33 @@ if TYPE_CHECKING:
     from tests.support.web_app import World
 
 NOW = datetime.now(UTC)
-#: Where the tests' own callers sit, before anybody has signed in there.
+#: Network of the tests' clients, before any login from it.
 GUESSED_FROM = Desk(name="127.0.0.1", known=False)
 HTML = {"accept": "text/html,application/xhtml+xml"}
 
 
 def fields(page: str) -> dict[str, str]:
-    """What a page's form sends along unseen."""
+    """Hidden fields of a page's form."""
     return dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page))
 
 
 def signs_in(address: str, name: str) -> None:
-    """It works now."""
+    """Asserts that the login succeeds."""
     with signed_in(address, name):
         pass
 
 
-# --- getting in, and out --------------------------------------------------------------------------------------------------
+# --- login and logout -----------------------------------------------------------------------------------------------------
 
 
 def test_a_program_signs_in_and_out(client: httpx.Client, address: str, ana: str) -> None:
-    """Name and password give a cookie and a token; after signing out the same cookie is nobody's, however often it is sent."""
-    told = client.post("/login", json={"name": "ana", "password": PASSWORD})
-    assert told.status_code == 200
-    assert told.json()["user"] | {"id": ana, "name": "ana", "role": "admin", "way": "session"} == told.json()["user"]
-    assert "no-store" in told.headers["cache-control"]
+    """Name and password give a cookie and a CSRF token; after logout the cookie is invalid."""
+    response = client.post("/login", json={"name": "ana", "password": PASSWORD})
+    assert response.status_code == 200
+    assert response.json()["user"] | {"id": ana, "name": "ana", "role": "admin", "way": "session"} == response.json()["user"]
+    assert "no-store" in response.headers["cache-control"]
     me = client.get("/me").json()
-    assert (me["name"], me["csrf"]) == ("ana", told.json()["csrf"])
+    assert (me["name"], me["csrf"]) == ("ana", response.json()["csrf"])
     stolen = cookie(client)
     out = client.post("/logout", headers={"origin": address, "x-csrf-token": me["csrf"]})
     assert out.status_code == 204
@@ -70,7 +70,7 @@ def test_a_program_signs_in_and_out(client: httpx.Client, address: str, ana: str
 
 
 def test_a_browser_signs_in_without_a_script(client: httpx.Client, ana: str) -> None:
-    """From a page that wants to know who asks, to the form, and back to the page; then out by the page's own button."""
+    """A page redirects to the login form and back; the logout button works."""
     assert ana
     led = client.get("/?model=churn", headers=HTML)
     assert (led.status_code, led.headers["location"]) == (303, "/login?next=%2F%3Fmodel%3Dchurn")
@@ -88,51 +88,51 @@ def test_a_browser_signs_in_without_a_script(client: httpx.Client, ana: str) -> 
 
 
 def test_the_form_speaks_both_languages(client: httpx.Client, ana: str) -> None:
-    """And says in them what was wrong, with the name that was typed and never the password."""
+    """Errors are in the language of the form, with the user name and never the password."""
     assert ana
     form = client.get("/login?lang=es&next=/docs").text
     assert "Contraseña" in form
-    told = client.post("/login?lang=es", data={**fields(form), "name": '"><b>ana', "password": "not hers at all"})
-    assert told.status_code == 401
-    assert "El nombre o la contraseña" in told.text
-    assert 'value="&#34;&gt;&lt;b&gt;ana"' in told.text
-    assert "not hers at all" not in told.text
-    assert fields(told.text)["next"] == "/docs"
+    response = client.post("/login?lang=es", data={**fields(form), "name": '"><b>ana', "password": "not hers at all"})
+    assert response.status_code == 401
+    assert "El nombre o la contraseña" in response.text
+    assert 'value="&#34;&gt;&lt;b&gt;ana"' in response.text
+    assert "not hers at all" not in response.text
+    assert fields(response.text)["next"] == "/docs"
 
 
 def test_without_users_the_form_says_how_to_make_one(client: httpx.Client) -> None:
-    """Nobody can sign in where there is nobody."""
+    """Without users the page explains how to create one."""
     assert "relevo user add" in client.get("/login").text
     assert code(client.post("/login", json={"name": "ana", "password": PASSWORD})) == (401, "sign_in_refused")
     assert client.get("/me").json()["way"] == "open"
 
 
 def test_what_is_no_sign_in_is_told_so(client: httpx.Client, ana: str) -> None:
-    """As the caller's mistake."""
+    """Malformed logins are client errors."""
     assert ana
     more = b'{"name":"a","password":"b","role":"admin"}'
     for body in (b"", b"[]", b'{"name": 1, "password": "x"}', b'{"name": "ana"}', more, b"{"):
-        told = client.post("/login", content=body, headers={"content-type": "application/json"})
-        assert told.status_code in {400, 422}, body
+        response = client.post("/login", content=body, headers={"content-type": "application/json"})
+        assert response.status_code in {400, 422}, body
 
 
 def test_a_program_without_a_session_is_told_how(client: httpx.Client, ana: str) -> None:
-    """No redirect for programs: 401, with the scheme that counts, and the same for a browser's script."""
+    """Programs and scripts get 401 with WWW-Authenticate, no redirect."""
     assert ana
-    told = client.get("/models")
-    assert (code(told), told.headers["www-authenticate"]) == ((401, "not_known"), 'Bearer realm="relevo"')
+    response = client.get("/models")
+    assert (code(response), response.headers["www-authenticate"]) == ((401, "not_known"), 'Bearer realm="relevo"')
     assert client.post("/submit", headers=HTML).headers["location"] == "/login?next=%2F"
 
 
-# --- the session's id -----------------------------------------------------------------------------------------------------
+# --- session ids ----------------------------------------------------------------------------------------------------------
 
 
 def test_nobody_chooses_anothers_session(client: httpx.Client, address: str, ana: str) -> None:
-    """A cookie planted before the sign-in is worth nothing after it: the server gives a new one."""
+    """A session cookie planted before the login is replaced (session fixation)."""
     assert ana
     client.cookies.set("relevo_session", "planted-by-somebody-else")
-    told = client.post("/login", json={"name": "ana", "password": PASSWORD})
-    given = re.match(r"relevo_session=([^;]+)", told.headers["set-cookie"])
+    response = client.post("/login", json={"name": "ana", "password": PASSWORD})
+    given = re.match(r"relevo_session=([^;]+)", response.headers["set-cookie"])
     assert given is not None
     assert given[1] != "planted-by-somebody-else"
     planted = httpx.get(f"{address}/me", cookies={"relevo_session": "planted-by-somebody-else"})
@@ -140,7 +140,7 @@ def test_nobody_chooses_anothers_session(client: httpx.Client, address: str, ana
 
 
 def test_signing_in_again_ends_the_session_before(client: httpx.Client, address: str, ana: str) -> None:
-    """One browser has one session, of whoever signed in last."""
+    """A second login in the same browser closes the first session."""
     assert ana
     with signed_in(address, "ana") as caller:
         first = cookie(caller)
@@ -150,22 +150,22 @@ def test_signing_in_again_ends_the_session_before(client: httpx.Client, address:
 
 
 def test_a_session_has_another_id_after_a_change_of_rights(world: World, address: str, ana: str) -> None:
-    """Whoever changes their own role goes on under a new id; the old one is over. Whoever is changed by another signs in anew."""
+    """A role change by oneself renews the session; one by another user ends it."""
     add(world, "boss")
     with signed_in(address, "ana") as caller, signed_in(address, "boss") as boss:
         before = cookie(caller)
-        told = caller.patch(f"/users/{ana}", json={"role": "operator"})
-        assert told.status_code == 200
+        response = caller.patch(f"/users/{ana}", json={"role": "operator"})
+        assert response.status_code == 200
         assert cookie(caller) != before
-        assert caller.get("/me").json() | {"role": "operator", "csrf": told.headers["x-csrf-token"]} == caller.get("/me").json()
+        assert caller.get("/me").json() | {"role": "operator", "csrf": response.headers["x-csrf-token"]} == caller.get("/me").json()
         assert httpx.get(f"{address}/me", cookies={"relevo_session": before}).status_code == 401
         assert boss.patch(f"/users/{ana}", json={"role": "viewer"}).status_code == 200
-        time.sleep(0.35)  # a worker may go so long without asking the store
+        time.sleep(0.35)  # the session cache's lifetime
         assert caller.get("/me").status_code == 401
 
 
 def test_whoever_is_switched_off_is_out(world: World, address: str, ana: str) -> None:
-    """Their session ends, and the right password opens none."""
+    """Disabling a user ends the session and prevents login."""
     assert ana
     bob = add(world, "bob", Role.VIEWER)
     with signed_in(address, "bob") as caller:
@@ -176,7 +176,7 @@ def test_whoever_is_switched_off_is_out(world: World, address: str, ana: str) ->
 
 
 def test_over_https_only_the_cookie_that_nobody_else_can_set_counts() -> None:
-    """Its name begins with __Host-, it is Secure and for no script; the plain one is not even looked at."""
+    """Over https the cookie is __Host-, Secure and HttpOnly; the plain cookie is ignored."""
     https = {"scheme": "https", "headers": [(b"cookie", b"relevo_session=planted; __Host-relevo=ours")]}
     http = {"scheme": "http", "headers": https["headers"]}
     assert cookie_value(https, cookie_name(https)) == "ours"
@@ -185,10 +185,10 @@ def test_over_https_only_the_cookie_that_nobody_else_can_set_counts() -> None:
     assert set_cookie(http, cookie_name(http), "x") == "relevo_session=x; Path=/; HttpOnly; SameSite=Lax"
 
 
-# --- forged requests ------------------------------------------------------------------------------------------------------
+# --- CSRF -----------------------------------------------------------------------------------------------------------------
 
 
-#: What a page elsewhere cannot send with a browser's session, or sends otherwise.
+#: Headers that a cross-site page cannot send with a session, or sends differently.
 LACKING = [
     {"x-csrf-token": ""},
     {"x-csrf-token": "0" * 64},
@@ -203,19 +203,19 @@ LACKING = [
 
 
 def test_a_page_elsewhere_changes_nothing(address: str, ana: str) -> None:
-    """With the browser's session but without our origin, or without the session's token, nothing is done."""
+    """A session without same-origin Origin, or without CSRF token, changes nothing."""
     with signed_in(address, "ana") as caller, httpx.Client(base_url=address, cookies={"relevo_session": cookie(caller)}) as forger:
         for lacking in LACKING:
             sent = {**caller.headers, **lacking}
             headers = [(name.encode(), value.encode()) for name, value in sent.items() if value]
-            told = forger.request("PATCH", f"/users/{ana}", json={"name": "mallory"}, headers=headers)
-            assert told.status_code == 403, lacking
-            assert told.json()["code"] in {"not_your_page", "forbidden"}
+            response = forger.request("PATCH", f"/users/{ana}", json={"name": "mallory"}, headers=headers)
+            assert response.status_code == 403, lacking
+            assert response.json()["code"] in {"not_your_page", "forbidden"}
         assert caller.get(f"/users/{ana}").json()["name"] == "ana"
 
 
 def test_the_token_of_another_session_is_none(world: World, address: str, ana: str) -> None:
-    """Somebody who may sign in, too, cannot use their own token on another's session."""
+    """A CSRF token is valid for its own session only."""
     add(world, "mallory", Role.VIEWER)
     with signed_in(address, "ana") as caller, signed_in(address, "mallory") as mallory:
         headers = {"x-csrf-token": mallory.headers["x-csrf-token"]}
@@ -224,14 +224,14 @@ def test_the_token_of_another_session_is_none(world: World, address: str, ana: s
 
 
 def test_the_fetch_header_stands_for_the_origin(address: str, ana: str) -> None:
-    """A browser that says the request is from the same origin needs to say no more than the token."""
+    """Sec-Fetch-Site: same-origin replaces the Origin header."""
     with signed_in(address, "ana") as caller:
         del caller.headers["origin"]
         assert caller.patch(f"/users/{ana}", json={}, headers={"sec-fetch-site": "same-origin"}).status_code == 200
 
 
 def test_a_key_needs_no_token(world: World, client: httpx.Client, ana: str) -> None:
-    """No browser sends it by itself, so nobody can make one send it."""
+    """API keys need no CSRF token, since browsers never send them by themselves."""
     key = world.store.people.add_key(ana, "test", list(Scope), at=NOW)
     world.parts.door.roll = world.store.people.roll()
     client.headers["authorization"] = f"Bearer {key}"
@@ -240,22 +240,24 @@ def test_a_key_needs_no_token(world: World, client: httpx.Client, ana: str) -> N
     assert client.get("/me").json()["way"] == "key", "what is said aloud counts before what comes along"
 
 
-@pytest.mark.parametrize("rule", [one for one in RULES if one.form and one.path != "/submit"], ids=lambda rule: rule.path)
+@pytest.mark.parametrize("rule", [one for one in RULES if one.csrf_in_form and one.path != "/submit"], ids=lambda rule: rule.path)
 def test_every_form_carries_the_token(address: str, ana: str, rule: Any) -> None:
-    """A route that reads the token out of its form refuses one without it, with another's, and takes the session's own.
+    """Routes with `csrf_in_form` require the session's CSRF token in the form.
 
-    /submit, which answers past the framework, is asked in test_who_may.
+    /submit, which FastAPI does not handle, is covered in test_permissions.
     """
     assert ana
     with signed_in(address, "ana") as caller:
         token = caller.headers.pop("x-csrf-token")
         for csrf, refused in ((None, True), ("0" * 64, True), (token, False)):
-            told = caller.request(rule.method, rule.path, data={"query_id": "x", "value": "x", **({"csrf": csrf} if csrf else {})})
-            assert (told.status_code == 403) is refused, (csrf, told.text)
+            response = caller.request(
+                rule.method, rule.path, data={"query_id": "x", "value": "x", **({"csrf": csrf} if csrf else {})}
+            )
+            assert (response.status_code == 403) is refused, (csrf, response.text)
 
 
 def test_a_sign_in_form_is_for_the_browser_that_asked_for_it(client: httpx.Client, address: str, ana: str) -> None:
-    """A page elsewhere cannot sign somebody in to an account of its own: it lacks this browser's cookie, or the cookie's token."""
+    """Login CSRF: the form needs the browser's cookie and its token."""
     assert ana
     mine = fields(client.get("/login").text)
     with httpx.Client(base_url=address) as victim:
@@ -265,7 +267,7 @@ def test_a_sign_in_form_is_for_the_browser_that_asked_for_it(client: httpx.Clien
         assert victim.post("/login", data=given).status_code == 403
         assert victim.post("/login", data=given, headers={"origin": "https://evil.example"}).status_code == 403
         assert "relevo_session" not in victim.cookies
-        # What a page elsewhere can send without asking us first is no JSON by its type.
+        # A cross-site request without preflight cannot have the content type of JSON.
         body = b'{"name":"ana","password":"correct horse battery"}'
         plain = victim.post("/login", content=body, headers={"content-type": "text/plain"})
         assert plain.status_code in {400, 403, 415, 422}
@@ -291,20 +293,20 @@ def test_a_sign_in_form_is_for_the_browser_that_asked_for_it(client: httpx.Clien
     ],
 )
 def test_the_way_back_leads_nowhere_else(elsewhere: str | None) -> None:
-    """Whatever is asked, after signing in one is on this server."""
+    """The redirect after login stays on this server."""
     assert local_path(elsewhere) == "/"
 
 
 def test_the_way_back_is_kept() -> None:
-    """An address of ours, with its query."""
+    """A local path with its query is preserved."""
     assert local_path("/predictions?model=digits&limit=5") == "/predictions?model=digits&limit=5"
 
 
-# --- guessing -------------------------------------------------------------------------------------------------------------
+# --- password guessing -------------------------------------------------------------------------------------------------------------
 
 
 def mistyped(world: World, name: str) -> None:
-    """So many wrong tries from this machine that the next waits a minute; the clock of a busy machine does not matter then."""
+    """Enough wrong attempts from this machine for a wait of a minute, so that a slow machine does not matter."""
     at = datetime.now(UTC) - timedelta(seconds=200)
     for pause in (0, 0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 60, 60):
         at += timedelta(seconds=pause)
@@ -312,7 +314,7 @@ def mistyped(world: World, name: str) -> None:
 
 
 def test_guessing_is_slowed_and_nobody_else_waits(world: World, address: str, ana: str) -> None:
-    """After five wrong tries the right one waits as well, from that address; another account does not."""
+    """After five wrong attempts, the right password must wait too, from that address; other accounts do not."""
     assert ana
     add(world, "bob", Role.VIEWER)
     with httpx.Client(base_url=address) as guesser:
@@ -333,27 +335,27 @@ def test_guessing_is_slowed_and_nobody_else_waits(world: World, address: str, an
 
 
 def test_a_browser_that_was_here_before_does_not_wait_for_its_neighbours(world: World, address: str, ana: str) -> None:
-    """Somebody of one's own network who guesses keeps a strange browser waiting, not the one that its owner has used before."""
+    """Attempts from the same network delay new browsers, not one with a device cookie."""
     assert ana
     with signed_in(address, "ana") as mine, httpx.Client(base_url=address) as guesser:
         mistyped(world, "ana")
         assert guesser.post("/login", json={"name": "ana", "password": PASSWORD}).status_code == 429
         assert mine.post("/login", json={"name": "ana", "password": PASSWORD}).status_code == 200
-        # It opens nothing by itself, is for one user, and cannot be made up.
+        # The device cookie grants no access, is bound to one user, and cannot be forged.
         kept = str(mine.cookies["relevo_known"])
         for cookies in ({"relevo_known": kept}, {"relevo_session": kept}):
             assert httpx.get(f"{address}/me", cookies=cookies).status_code == 401
         for made_up in (kept[:-1] + ("0" if kept[-1] != "0" else "1"), "x", ".", "é"):
-            told = httpx.post(
+            response = httpx.post(
                 f"{address}/login",
                 json={"name": "ana", "password": PASSWORD},
                 headers=[(b"cookie", b"relevo_known=" + made_up.encode())],
             )
-            assert told.status_code == 429
+            assert response.status_code == 429
 
 
 def test_a_browser_that_was_here_before_guesses_no_more_than_others(address: str, ana: str) -> None:
-    """Five tries, and then the wait."""
+    """A browser with a device cookie has five attempts, too."""
     assert ana
     with signed_in(address, "ana") as mine:
         told = [mine.post("/login", json={"name": "ana", "password": f"wrong guess {one}"}).status_code for one in range(6)]
@@ -362,7 +364,7 @@ def test_a_browser_that_was_here_before_guesses_no_more_than_others(address: str
 
 
 def test_guesses_at_once_are_counted_all(address: str, ana: str) -> None:
-    """Many connections do not get more tries than one."""
+    """Concurrent attempts are all counted."""
     assert ana
     with httpx.Client(base_url=address, timeout=30) as guesser, ThreadPoolExecutor(12) as pool:
         given = [{"name": "ana", "password": f"wrong guess {number}"} for number in range(12)]
@@ -372,7 +374,7 @@ def test_guesses_at_once_are_counted_all(address: str, ana: str) -> None:
 
 
 def test_who_there_is_cannot_be_told_from_the_time(world: World, address: str, ana: str) -> None:
-    """A name that nobody has takes as long to refuse as one that somebody has, and is refused in the same words."""
+    """Unknown names take as long as known ones and give the same message."""
     assert ana
     for number in range(7):
         add(world, f"user {number}", Role.VIEWER)
@@ -391,7 +393,7 @@ def test_who_there_is_cannot_be_told_from_the_time(world: World, address: str, a
 
 
 def test_an_enormous_password_is_not_hashed(address: str, ana: str) -> None:
-    """It is wrong, and no work."""
+    """An overlong password is rejected without hashing it."""
     assert ana
     told = httpx.post(f"{address}/login", json={"name": "ana", "password": "x" * 500_000})
     assert code(told) == (401, "sign_in_refused")
@@ -399,13 +401,13 @@ def test_an_enormous_password_is_not_hashed(address: str, ana: str) -> None:
 
 @pytest.mark.parametrize("form", [{"password": "%" * 2**16}, {f"f{number}": "" for number in range(50)}])
 def test_an_enormous_form_is_not_read(address: str, form: dict[str, str]) -> None:
-    """Anybody may send one, and none is taken apart for long."""
-    told = httpx.post(f"{address}/login", data=form, headers={"origin": address})
-    assert told.status_code == 413
+    """An overlong form is rejected without parsing it."""
+    response = httpx.post(f"{address}/login", data=form, headers={"origin": address})
+    assert response.status_code == 413
 
 
 def test_a_password_of_other_days_is_kept_anew(world: World, address: str, ana: str) -> None:
-    """When its owner signs in, under today's parameters; it stays the same password."""
+    """A password hash with old parameters is updated at login."""
     from argon2 import PasswordHasher
 
     weak = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1).hash(PASSWORD.encode())
@@ -419,7 +421,7 @@ def test_a_password_of_other_days_is_kept_anew(world: World, address: str, ana: 
 
 
 def test_a_flood_of_sign_ins_holds_nobody_up(address: str, ana: str) -> None:
-    """While wrong passwords are being checked, other requests are answered at once, and who comes too many is told so."""
+    """During a flood of logins other requests are answered, and excess logins are rejected."""
     assert ana
     with httpx.Client(base_url=address, timeout=30) as guesser, ThreadPoolExecutor(20) as pool:
         given = [{"name": f"n{number}", "password": "wrong password"} for number in range(40)]
@@ -436,7 +438,7 @@ def test_a_flood_of_sign_ins_holds_nobody_up(address: str, ana: str) -> None:
 
 @contextmanager
 def flooded(address: str, names: Sequence[str]) -> Iterator[None]:
-    """Ninety addresses that try passwords, all at once and again and again, for as long as the block lasts."""
+    """Ninety addresses that try passwords concurrently and repeatedly while the block runs."""
     ended = threading.Event()
 
     def guess(number: int) -> None:
@@ -459,7 +461,7 @@ def flooded(address: str, names: Sequence[str]) -> Iterator[None]:
 
 
 def test_a_flood_of_sign_ins_does_not_lock_the_owner_out(world: World, address: str, ana: str) -> None:
-    """Her browser, her network and a key of hers each let the right password in at once, whichever names the flood tries."""
+    """Device cookie, network or key let the right password in at once during a flood."""
     key = world.store.people.add_key(ana, "mine", [Scope.PREDICT], at=datetime.now(UTC))
     world.parts.door.roll = world.store.people.roll()
     known = {"authorization": f"Bearer {key}"}
@@ -476,7 +478,7 @@ def test_a_flood_of_sign_ins_does_not_lock_the_owner_out(world: World, address: 
 
 
 def test_who_tried_is_told_without_what_was_typed(world: World, address: str, ana: str) -> None:
-    """To admins alone: user, address, reason, how often; a password that was typed as a name stands nowhere."""
+    """Admins see user, address, reason and count of rejected logins, never a password typed as a name."""
     add(world, "bob", Role.OPERATOR)
     secret = "my secret password"  # noqa: S105 - what somebody types in the wrong field
     with httpx.Client(base_url=address) as guesser:
@@ -499,29 +501,29 @@ def test_who_tried_is_told_without_what_was_typed(world: World, address: str, an
 
 @pytest.mark.usefixtures("ana")
 def test_no_password_is_hashed_to_predict(world: World, address: str, ana: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither with a session nor with a key does argon2 run after the sign-in."""
+    """Neither sessions nor keys run argon2 after the login."""
     key = world.store.people.add_key(ana, "test", [Scope.PREDICT], at=NOW)
     world.parts.door.roll = world.store.people.roll()
     with signed_in(address, "ana") as caller:
         monkeypatch.setattr(password_hash, "_hasher", lambda: pytest.fail("a password was hashed"))
         record = {"tenure": 3, "monthlycharges": 20.0, "contract": "one_year", "paperless": True}
         assert caller.post("/models/churn/predict", json=record).status_code == 200
-        told = httpx.post(f"{address}/models/churn/predict", json=record, headers={"authorization": f"Bearer {key}"})
-        assert told.status_code == 200
+        response = httpx.post(f"{address}/models/churn/predict", json=record, headers={"authorization": f"Bearer {key}"})
+        assert response.status_code == 200
 
 
-# --- while the store is away ----------------------------------------------------------------------------------------------
+# --- database unavailable -------------------------------------------------------------------------------------------------
 
 
 def test_a_session_just_seen_outlives_the_store(world: World, ana: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the database does not answer, whoever a worker has seen goes on; a cookie it never saw does not come in."""
+    """While the database is unavailable, cached sessions work and unknown ones are rejected."""
     people = world.store.people
     token = people.sessions.open(ana, at=NOW, by=LOCAL_ACTOR)
     door = Authenticator(people.roll(), sessions=SessionCache(people.sessions, lambda: NOW))
 
     def who(cookie: str) -> str:
         scope = {"scheme": "http", "headers": [(b"cookie", f"relevo_session={cookie}".encode())], "method": "GET"}
-        return asyncio.run(door.who(scope)).name
+        return asyncio.run(door.authenticate(scope)).name
 
     assert who(token) == "ana"
     monkeypatch.setattr(type(people.sessions), "find", _away)

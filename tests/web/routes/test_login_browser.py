@@ -1,4 +1,4 @@
-"""Signing in with a real Chromium: on a phone, in Spanish, with and without a script, and when a session ends in between."""
+"""Login in a real Chromium: on a phone, in Spanish, with and without JavaScript, and with an expired session."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ PHONE = {"width": 390, "height": 800}
 
 
 def sign_in(page: Page, name: str, password: str = PASSWORD) -> None:
-    """As a person does."""
+    """Fills in and submits the login form."""
     page.fill("#name", name)
     page.fill("#password", password)
     page.click("main button.primary")
 
 
 def label(world: World) -> tuple[str, str] | None:
-    """The newest prediction's truth, and who told it."""
+    """Label and author of the newest prediction."""
     current = world.store.labels.current(world.store.history.window().items[0].prediction.id)
     return None if current is None else (current.value, current.author)
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
 def test_a_labeler_signs_in_asks_and_corrects(world: World, visit: Callable[..., Page], seen: Seen, script: bool) -> None:  # noqa: FBT001 - a parameter of the test
-    """From the page she wanted, by the form, back to it; her answer is corrected under her name, and she leaves by the button."""
+    """Login redirects back to the page; the label has the user's name; the logout button works."""
     add(world, "boss")
     add(world, "ana", Role.LABELER)
     page = visit("/?model=churn", locale="es-ES", viewport=PHONE, java_script_enabled=script)
@@ -60,12 +60,12 @@ def test_a_labeler_signs_in_asks_and_corrects(world: World, visit: Callable[...,
     page.click("header button")
     assert page.inner_text("h1") == "Entrar"
     assert "relevo_session" not in {one["name"] for one in page.context.cookies()}
-    # The wrong password was refused with 401, and a browser tells that.
+    # The browser logs the 401 of the wrong password.
     seen.complaints.clear()
 
 
 def test_a_session_that_ended_leads_to_the_form(world: World, visit: Callable[..., Page], seen: Seen) -> None:
-    """Whoever asks with a page that is too old is asked who they are, and comes back to the page."""
+    """With an expired session, the page leads to the login form and back."""
     add(world, "boss")
     ana = add(world, "ana", Role.VIEWER)
     page = visit("/?model=churn")

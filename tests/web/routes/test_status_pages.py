@@ -1,4 +1,4 @@
-"""The pages that the foot leads to: what was asked, and how the models stand, in words."""
+"""The pages linked in the footer: history and health."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def test_the_foot_leads_to_pages(client: httpx.Client) -> None:
-    """What a person is led to from the foot of a page is a page each time, never a program's JSON."""
+    """Every link in the footer leads to an HTML page."""
     foot = client.get("/").text.partition("<footer")[2]
     addresses = re.findall(r'href="([^"]+)"', foot)
     assert addresses
@@ -24,14 +24,14 @@ def test_the_foot_leads_to_pages(client: httpx.Client) -> None:
 
 @pytest.mark.parametrize(("language", "told"), [("en", "No prediction yet."), ("es", "Todavía no hay predicciones.")])
 def test_an_empty_history_says_what_to_do(client: httpx.Client, language: str, told: str) -> None:
-    """Without predictions the page says so, and leads to the form."""
+    """Without predictions the page links to the form."""
     html = client.get(f"/history?lang={language}").text
     assert told in html
     assert 'class="button" href="/"' in html
 
 
 def test_the_history_is_paged_and_written_by_locale(client: httpx.Client) -> None:
-    """Predictions come newest first, a page at a time, their shares and moments as the language writes them."""
+    """Predictions are newest first, paginated, with localized numbers and dates."""
     for _ in range(26):
         client.post(
             "/submit?model=churn", data={"tenure": "30", "monthlycharges": "1", "contract": "one_year", "paperless": "true"}
@@ -48,14 +48,14 @@ def test_the_history_is_paged_and_written_by_locale(client: httpx.Client) -> Non
 
 
 def test_a_history_of_no_model_says_so(client: httpx.Client) -> None:
-    """A model that is not there, and a cursor that is none, are refused on a page."""
+    """An unknown model or an invalid cursor gives an error page."""
     answer = client.get("/history?cursor=none")
     assert answer.status_code == 422
     assert 'role="alert"' in answer.text
 
 
 def test_health_is_told_in_words(world: World, client: httpx.Client) -> None:
-    """Ready or not, and why, with the state of each model, in the reader's language."""
+    """Readiness, reason and model states are shown in the user's language."""
     assert "Ahora mismo se respondería" in client.get("/health?lang=es").text
     world.service.reason = "the server is stopping"
     answer = client.get("/health?lang=es")
@@ -67,7 +67,7 @@ BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
 def test_a_person_with_a_browser_never_reads_json(world: World, client: httpx.Client, address: str) -> None:
-    """Without a role, at an unknown address, at a broken one: a page with *sign out*; a program and a script get JSON as before."""
+    """Browsers get error pages with *sign out*; programs and scripts get JSON."""
     add(world, "ana")
     add(world, "bob", role=None)
     with signed_in(address, "bob") as bob:
@@ -85,15 +85,15 @@ def test_a_person_with_a_browser_never_reads_json(world: World, client: httpx.Cl
 
 
 def test_a_prediction_of_the_history_is_a_page(world: World, client: httpx.Client) -> None:
-    """The ids of the list lead to the answer, and from there to the input and back; a program reads JSON at the same address."""
+    """Ids in the history link to a page with the prediction and its input; programs get JSON."""
     form = {"tenure": "30", "monthlycharges": "1", "contract": "one_year", "paperless": "true"}
     client.post("/submit?model=churn", data=form)
     link = re.search(r'href="(/predictions/[^"]+)"', client.get("/history").text)
     assert link is not None
     page = client.get(link[1], headers=BROWSER)
     assert page.headers["content-type"].startswith("text/html")
-    told = client.get(link[1]).json()
-    assert str(told["prediction"]) in page.text
+    body = client.get(link[1]).json()
+    assert str(body["prediction"]) in page.text
     assert f'href="{link[1]}/input"' in page.text
     gone = client.get("/predictions/00000000-0000-7000-8000-000000000000", headers=BROWSER)
     assert (gone.status_code, gone.headers["content-type"]) == (404, "text/html; charset=utf-8")

@@ -1,4 +1,4 @@
-"""A model's traffic over HTTP."""
+"""The traffic endpoint of a model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def at_us(minutes: float) -> int:
 
 
 def test_traffic_by_version_and_time(client: httpx.Client, world: World) -> None:
-    """Requests, failures, latency and confidence are counted by version and stretch, and together."""
+    """Requests, errors, latency and confidence by version and bucket, and in total."""
     world.store.history.record(
         [
             prediction(at_us=at_us(1), latency_us=2000, confidence=0.75),
@@ -31,38 +31,38 @@ def test_traffic_by_version_and_time(client: httpx.Client, world: World) -> None
         ]
     )
     asked = {"since": f"{_DAY}T12:00:00Z", "until": f"{_DAY}T13:00:00Z", "bucket": "900"}
-    found = client.get("/models/digits/traffic", params=asked).json()
-    assert [(one["at"], one["version"], one["requests"]) for one in found["series"]] == [
+    body = client.get("/models/digits/traffic", params=asked).json()
+    assert [(one["at"], one["version"], one["requests"]) for one in body["series"]] == [
         (f"{_DAY}T12:00:00Z", 1, 2),
         (f"{_DAY}T12:15:00Z", 2, 1),
     ]
-    total = found["total"]
+    total = body["total"]
     assert (total["requests"], total["errors"], total["uncertain"]) == (3, 1, 1)
     assert (total["latency_ms"]["mean"], total["confidence_mean"]) == (3.0, 0.5)
     assert total["confidence_counts"] == [int(number in (5, 15)) for number in range(20)]
-    assert found["versions"]["2"]["errors"] == 1
-    assert found["versions"]["2"]["latency_ms"]["p50"] is None
+    assert body["versions"]["2"]["errors"] == 1
+    assert body["versions"]["2"]["latency_ms"]["p50"] is None
 
 
 def test_the_last_day_unless_said(client: httpx.Client, world: World) -> None:
-    """Without a time the last day is told, in stretches short enough for a plot."""
+    """The default range is the last day, with buckets short enough for a plot."""
     world.store.history.record([prediction()])
-    found = client.get("/models/digits/traffic").json()
-    assert (found["bucket_s"], found["total"]["requests"]) == (900, 1)
+    body = client.get("/models/digits/traffic").json()
+    assert (body["bucket_s"], body["total"]["requests"]) == (900, 1)
 
 
 def test_minutes_of_long_ago_are_told_as_hours(client: httpx.Client, world: World) -> None:
-    """Where minutes are forgotten, the answer tells hours in their place, and says so."""
+    """Where minute buckets were deleted, the response has hour buckets and says so."""
     long_ago = datetime.now(UTC) - timedelta(days=40)
     world.store.history.record([prediction(at_us=int(long_ago.timestamp() * 1e6))])
     hour = {"since": (long_ago - timedelta(minutes=1)).isoformat(), "until": (long_ago + timedelta(minutes=1)).isoformat()}
     for bucket, told in (("60", 3600), ("900", 3600), ("10800", 10_800)):
-        found = client.get("/models/digits/traffic", params=hour | {"bucket": bucket}).json()
-        assert (found["bucket_s"], found["total"]["requests"]) == (told, 1)
+        body = client.get("/models/digits/traffic", params=hour | {"bucket": bucket}).json()
+        assert (body["bucket_s"], body["total"]["requests"]) == (told, 1)
 
 
 def test_what_cannot_be_asked(client: httpx.Client) -> None:
-    """An unknown model, a time that ends before it begins, a plot of too many columns: each is refused by name."""
+    """An unknown model, an empty range or too many buckets are rejected with the parameter's name."""
     assert client.get("/models/nobody/traffic").json()["code"] == "model_not_found"
     backwards = {"since": "2026-03-01T12:00:00Z", "until": "2026-03-01T12:00:00Z"}
     assert client.get("/models/digits/traffic", params=backwards).json()["field"] == "since"
@@ -76,14 +76,14 @@ _FIRST, _LAST = "0001-01-01", "9999-12-31T23:59:59.999999999"
 
 @pytest.mark.parametrize("until", [_FIRST, f"{_FIRST}T12:00:00Z", f"{_FIRST}T00:00+14:00", f"{_FIRST}T23:59-14:00"])
 def test_the_first_day_has_none_before_it(client: httpx.Client, until: str) -> None:
-    """An `until` on the first day of the calendar is refused by name where no `since` stands beside it."""
+    """`until` on the first day of the calendar needs `since`."""
     answer = client.get("/models/digits/traffic", params={"until": until})
     assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (422, "parameter_wrong", "until")
 
 
 @pytest.mark.parametrize("path", ["/models/digits/traffic", "/predictions", "/predictions.csv"])
 def test_both_ends_of_the_calendar(client: httpx.Client, path: str) -> None:
-    """No moment that can be written makes a route fail, whatever its offset."""
+    """No valid timestamp causes a 500, whatever its offset."""
     times = [f"{_FIRST}T00:00+14:00", f"{_FIRST}T00:00-14:00", f"{_LAST}+14:00", f"{_LAST}-14:00"]
     for one, other in zip(times, reversed(times), strict=True):
         for asked in ({"since": one}, {"until": one}, {"since": one, "until": other}):

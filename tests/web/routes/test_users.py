@@ -1,4 +1,4 @@
-"""Users over HTTP: made and changed by admins, passwords set by their owners, and no way round either."""
+"""User endpoints: admins create and change users, users set their own password."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OTHER = "another good password"
 
 
 def test_the_first_user_is_an_admin_with_a_password(client: httpx.Client, world: World) -> None:
-    """Else the server would ask everybody who they are and know nobody."""
+    """Otherwise no one could log in."""
     for lacking in ({"role": "viewer", "password": PASSWORD}, {"role": "admin"}, {"password": PASSWORD}):
         assert code(client.post("/users", json={"name": "ana", **lacking})) == (409, "last_admin")
     made = client.post("/users", json={"name": "ana", "role": "admin", "password": PASSWORD})
@@ -28,7 +28,7 @@ def test_the_first_user_is_an_admin_with_a_password(client: httpx.Client, world:
 
 
 def test_a_user_is_made_listed_and_changed(admin: httpx.Client) -> None:
-    """What is said of a user is what is told of them; no hash of a password is."""
+    """Responses repeat the stored values, never a password hash."""
     made = admin.post("/users", json={"name": "bob", "role": "viewer", "grants": {"digits": "labeler"}, "password": PASSWORD})
     assert made.status_code == 201
     assert made.json() | {"name": "bob", "role": "viewer", "grants": {"digits": "labeler"}, "has_password": True} == made.json()
@@ -43,7 +43,7 @@ def test_a_user_is_made_listed_and_changed(admin: httpx.Client) -> None:
 
 
 def test_what_cannot_be_a_user_is_refused(admin: httpx.Client) -> None:
-    """And nobody is made."""
+    """Invalid requests create no user."""
     for wanted, refused in (
         ({"name": "ana", "password": PASSWORD}, (409, "name_taken")),
         ({"name": "bob", "password": "short"}, (422, "password_refused")),
@@ -57,14 +57,14 @@ def test_what_cannot_be_a_user_is_refused(admin: httpx.Client) -> None:
 
 
 def test_the_last_admin_cannot_step_down(admin: httpx.Client, ana: str) -> None:
-    """Nor be switched off."""
+    """The last admin cannot lose the role or be disabled."""
     assert code(admin.patch(f"/users/{ana}", json={"role": "viewer"})) == (409, "last_admin")
     assert code(admin.patch(f"/users/{ana}", json={"disabled": True})) == (409, "last_admin")
     assert admin.get("/me").json()["role"] == "admin"
 
 
 def test_nobody_is_not_found(admin: httpx.Client) -> None:
-    """An id that nobody has."""
+    """An unknown id gives 404."""
     for told in (
         admin.get("/users/x"),
         admin.patch("/users/x", json={}),
@@ -74,7 +74,7 @@ def test_nobody_is_not_found(admin: httpx.Client) -> None:
 
 
 def test_ones_own_password_takes_the_one_before(world: World, address: str, ana: str) -> None:
-    """A session left open is not enough; after the change it goes on under a new id, and every other one is over."""
+    """Changing one's password needs the current one, renews the session and ends all others."""
     assert ana
     bob = add(world, "bob", Role.VIEWER)
     with signed_in(address, "bob") as caller, signed_in(address, "bob") as elsewhere:
@@ -82,11 +82,11 @@ def test_ones_own_password_takes_the_one_before(world: World, address: str, ana:
         assert code(caller.post(where, json={"password": OTHER})) == (401, "sign_in_refused")
         assert code(caller.post(where, json={"password": OTHER, "current": "wrong password"})) == (401, "sign_in_refused")
         assert code(caller.post(where, json={"password": "short", "current": PASSWORD})) == (422, "password_refused")
-        told = caller.post(where, json={"password": OTHER, "current": PASSWORD})
-        assert told.status_code == 200
+        response = caller.post(where, json={"password": OTHER, "current": PASSWORD})
+        assert response.status_code == 200
         assert cookie(caller) != before
-        assert caller.get("/me").json()["csrf"] == told.headers["x-csrf-token"]
-        time.sleep(0.35)  # a worker may go so long without asking the store
+        assert caller.get("/me").json()["csrf"] == response.headers["x-csrf-token"]
+        time.sleep(0.35)  # the session cache's lifetime
         assert elsewhere.get("/me").status_code == 401
         assert code(elsewhere.post("/login", json={"name": "bob", "password": PASSWORD})) == (401, "sign_in_refused")
     with signed_in(address, "bob", password=OTHER):
@@ -96,7 +96,7 @@ def test_ones_own_password_takes_the_one_before(world: World, address: str, ana:
 def test_an_admin_sets_anybodys_password_and_others_only_their_own(
     world: World, address: str, admin: httpx.Client, ana: str
 ) -> None:
-    """A viewer cannot set an admin's, and no key sets any, not even an admin's own."""
+    """Viewers set only their own password, and keys none."""
     bob = add(world, "bob", Role.VIEWER)
     key = world.store.people.add_key(ana, "test", list(Scope), at=datetime.now(UTC))
     world.parts.door.roll = world.store.people.roll()
@@ -110,7 +110,7 @@ def test_an_admin_sets_anybodys_password_and_others_only_their_own(
 
 
 def test_every_change_says_who_made_it_and_from_where(world: World, admin: httpx.Client, ana: str) -> None:
-    """In the audit, by ids alone."""
+    """The audit records actor and address, by id only."""
     bob = admin.post("/users", json={"name": "bob", "role": "viewer", "password": PASSWORD}).json()["id"]
     admin.patch(f"/users/{bob}", json={"role": "labeler"})
     links = world.store.trail.page(object=f"user:{bob}", actor=None, limit=10, cursor=None).items
@@ -121,7 +121,7 @@ def test_every_change_says_who_made_it_and_from_where(world: World, admin: httpx
 
 
 def test_users_come_in_pages(admin: httpx.Client, world: World) -> None:
-    """By name, so many at a time; a part of a name narrows, and what is no cursor is refused."""
+    """By name, paginated, filtered by a part of the name; an invalid cursor is rejected."""
     for number in range(5):
         world.store.people.add_user(f"u{number}", Role.VIEWER, at=datetime.now(UTC))
     first = admin.get("/users", params={"limit": 4}).json()

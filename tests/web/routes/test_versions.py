@@ -1,4 +1,4 @@
-"""What a person reads of a version over HTTP: its own papers, whole, and nothing else of the disk."""
+"""Version endpoints: card, metrics, manifest and figures of a package, and no other files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def with_figure(package: Package, folder: Path) -> str:
-    """Write the package with one picture and one file that only calls itself so; gives its digest."""
+    """Adds one figure and one file that only has its extension to the package; returns the digest."""
     package.write(folder)
     manifest = json.loads((folder / "manifest.json").read_bytes())
     (folder / "figures").mkdir()
@@ -46,7 +46,7 @@ def shelf(tmp_path: Path) -> PackageStore:
 
 @pytest.fixture
 def reader(tmp_path: Path, shelf: PackageStore, digits_package: Package) -> Iterator[httpx.Client]:
-    """A caller of a server whose model `digits` has a real package as version 2, and one that is not here as version 1."""
+    """A client of a server whose model `digits` has a real package as version 2; that of version 1 is missing."""
     digest = with_figure(digits_package, tmp_path / "package")
     shelf.put(tmp_path / "package", digest)
     with memory_store() as store:
@@ -57,7 +57,7 @@ def reader(tmp_path: Path, shelf: PackageStore, digits_package: Package) -> Iter
 
 
 def test_card_metrics_and_manifest(reader: httpx.Client, digits_package: Package) -> None:
-    """The papers are those of the package, byte for byte where bytes are its identity."""
+    """Responses equal the package's files; the manifest byte for byte."""
     card = reader.get("/card")
     assert card.headers["content-type"] == "text/markdown; charset=utf-8"
     assert card.content == digits_package.read("card.md")
@@ -67,7 +67,7 @@ def test_card_metrics_and_manifest(reader: httpx.Client, digits_package: Package
 
 
 def test_a_card_comes_in_the_callers_language(tmp_path: Path, shelf: PackageStore, digits_package: Package) -> None:
-    """Who reads Spanish reads a Spanish card of the very package that others read in English, and caches keep the two apart."""
+    """The same card is served in English and Spanish, with Vary for caches."""
     digits_package.write(tmp_path / "package")
     shelf.put(tmp_path / "package", digits_package.digest)
     with memory_store() as store:
@@ -81,7 +81,7 @@ def test_a_card_comes_in_the_callers_language(tmp_path: Path, shelf: PackageStor
 
 
 def test_pictures(reader: httpx.Client) -> None:
-    """A picture is a download of the type it is; what only calls itself a picture is not there."""
+    """A figure is a PNG download; a file that is no PNG is not found."""
     assert reader.get("/figures").json() == {"figures": ["confusion.png", "page.png"]}
     picture = reader.get("/figures/confusion.png")
     assert picture.content == _PNG + b"dots"
@@ -93,19 +93,19 @@ def test_pictures(reader: httpx.Client) -> None:
 
 @pytest.mark.parametrize("name", ["..%2fmodel.onnx", "model.onnx", "%2e%2e%2fcard.md", "roc.png", "%00.png", "a" * 200])
 def test_nothing_else_of_the_disk(reader: httpx.Client, name: str) -> None:
-    """A path outside the pictures is refused, however it is spelled."""
+    """Paths outside the figures are rejected, however they are encoded."""
     assert reader.get(f"/figures/{name}").status_code in {404, 422}
 
 
 def test_what_is_not_here(reader: httpx.Client) -> None:
-    """A version whose package lies on another machine is told apart from one that was never registered."""
+    """A missing package and an unknown version have different errors."""
     elsewhere = str(reader.base_url).replace("versions/2", "versions/1")
     assert httpx.get(f"{elsewhere}card").json()["code"] == "not_in_package"
     assert httpx.get(f"{elsewhere}card".replace("versions/1", "versions/9")).json()["code"] == "version_not_found"
 
 
 def test_a_changed_paper_is_refused(reader: httpx.Client, shelf: PackageStore) -> None:
-    """A file that is no longer what the manifest pins is never shown."""
+    """A file whose digest differs from the manifest is not served."""
     path = shelf.path(digest_of(reader)) / "card.md"
     path.write_text("# Trust me")
     assert reader.get("/card").json()["code"] == "file_tampered"

@@ -1,11 +1,11 @@
-"""From where the server can be reached, and what must stand before others may: who calls is known, and nobody listens in.
+"""Checks at start whether other machines can reach the server, and which protections (users, encryption) it then must have.
 
-    only this machine ───────────────────────────────────────────────────► open while there are no users
-    beyond it, by its host or by a proxy ─ users, and tls or a proxy ────► served to those who say who they are
-                                         ├ --insecure, said by a person ─► served; warned of at each start, told on /me
-                                         └ else ─────────────────────────► ConfigError
+    reachable from this machine only ────────────────────────────────────► anonymous access while there are no users
+    reachable from others, by host or proxy ─ users and (tls or proxy) ──► requests must authenticate
+                                            ├ --insecure ────────────────► warning at each start and in /me
+                                            └ otherwise ─────────────────► ConfigError
 
-Pure: the settings and one fact, whether anybody was ever made a user.
+Pure: a function of the settings and of whether any user exists.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def is_exposed(settings: Settings) -> bool:
-    """Whether other machines can ask: the host is one they see, or a proxy passes on what they ask."""
+    """Whether other machines can send requests: the host is not loopback, or a proxy forwards to this server."""
     return not settings.stays_here or bool(settings.trusted_proxies)
 
 
 def missing_protection(settings: Settings, *, users: bool) -> frozenset[str]:
-    """What a server that others can reach is served without: of "users" and "encryption"; users: whether there are any."""
+    """The protections that an exposed server lacks: "users", "encryption". users: whether any user exists."""
     if not is_exposed(settings):
         return frozenset()
     missing = {"users": not users, "encryption": not (settings.encrypted or settings.trusted_proxies)}
@@ -32,12 +32,12 @@ def missing_protection(settings: Settings, *, users: bool) -> frozenset[str]:
 
 
 def check_exposure(settings: Settings, *, users: bool, insecure: bool) -> str:
-    """The warning for this start, "" where there is nothing to warn of. Raises ConfigError unless a person said --insecure."""
+    """The warning for this start, "" if nothing is missing. Raises ConfigError if something is missing without --insecure."""
     missing = missing_protection(settings, users=users)
     if not missing:
         return ""
     if not insecure:
-        raise ConfigError(reason=_refusal(settings.host, missing))
+        raise ConfigError(reason=_reason(settings.host, missing))
     if missing == {"users"}:
         return "other machines can reach this server, and nobody who calls is asked who they are"
     if missing == {"encryption"}:
@@ -45,7 +45,7 @@ def check_exposure(settings: Settings, *, users: bool, insecure: bool) -> str:
     return "other machines can reach this server, nothing is encrypted, and nobody who calls is asked who they are"
 
 
-def _refusal(host: str, missing: frozenset[str]) -> str:
+def _reason(host: str, missing: frozenset[str]) -> str:
     if missing == {"users"}:
         return (
             f"other machines can reach {host}, and nobody who calls would be asked who they are: make the first user "

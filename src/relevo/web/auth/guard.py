@@ -1,15 +1,15 @@
-"""The one door: who asks, and whether they may. Everything that no rule lets in stays out.
+"""Authenticates and authorizes every request. A request that matches no access rule is denied.
 
-    scope ─ rule_of ─┬ public ──────────────────────────────► on
-                     └ who(scope) ─┬ nobody ────────────────► 401 not_known; people with a browser are led to /login
-                                   ├ the users were lost ───► 503 users_lost
-                                   ├ a form not ours ───────► 403 not_your_page
-                                   ├ in no row ─────────────► 404 not_found, 405 method_not_allowed
-                                   ├ may not see the model ─► 404 model_not_found, as if it were not there
-                                   ├ may not do it ─────────► 403 not_allowed
-                                   └ principal in the scope ► on
+    scope ─ find_rule ─┬ public ─────────────────────────────► app
+                       └ authenticate(scope) ─┬ no identity ───────────► 401 not_known; browsers are redirected to /login
+                                              ├ the users were lost ───► 503 users_lost
+                                              ├ CSRF check fails ──────► 403 not_your_page
+                                              ├ no rule ───────────────► 404 not_found, 405 method_not_allowed
+                                              ├ model not visible ─────► 404 model_not_found, as if it did not exist
+                                              ├ action not permitted ──► 403 not_allowed
+                                              └ principal in the scope ► app
 
-What a path names without naming its model, a prediction for one, is held against the principal by its route.
+Where the path names an object but not its model, a prediction for example, the route checks the permission.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from relevo.errors import (
     UsersLostError,
 )
 from relevo.web.auth.access_rules import AccessRule, allowed_methods, find_rule
-from relevo.web.auth.sessions import CSRF_FIELD, CSRF_HEADER, SessionCache, check_csrf, cookie_name, cookie_value, csrf_of
+from relevo.web.auth.sessions import CSRF_FIELD, CSRF_HEADER, SessionCache, check_csrf, cookie_name, cookie_value, csrf_token_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -42,24 +42,23 @@ if TYPE_CHECKING:
 
 _BEARER = b"bearer "
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-#: Until the store has told who there is, nobody is let in.
-NOBODY_YET = AccessSnapshot(epoch=-1, open=False)
+#: Before the store has been read, no request is authenticated.
+NOT_LOADED = AccessSnapshot(epoch=-1, open=False)
 
 
 class Authenticator:
-    """Knows who may come in; lives as long as the worker. Whoever follows the store puts a new roll here when people change."""
+    """Authenticates requests. Lifetime: the worker. `server.sync` replaces `roll` whenever users or keys change."""
 
-    def __init__(self, roll: AccessSnapshot = NOBODY_YET, *, sessions: SessionCache | None = None) -> None:
-        """sessions: None where nobody can sign in, as without a store."""
+    def __init__(self, roll: AccessSnapshot = NOT_LOADED, *, sessions: SessionCache | None = None) -> None:
+        """sessions: None where no one can log in, as without a store."""
         self.roll = roll
         self.sessions = sessions
 
-    def by_key(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal | None:
-        """Whoever these headers name without a look into the store.
+    def authenticate_key(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal | None:
+        """The principal of the API key in these headers, without a database query; None without a key.
 
-        Raises AuthenticationError for a key that does not count, DatabaseUnavailableError while the store has never told who
-        there is, UsersLostError for
-        whoever was not known before the users were lost.
+        Raises AuthenticationError for an invalid key, DatabaseUnavailableError while users have never been read from the store,
+        UsersLostError after the users were lost, unless the key was known before.
         """
         roll = self.roll
         if roll.open:
@@ -68,12 +67,12 @@ class Authenticator:
             raise DatabaseUnavailableError
         for name, value in headers:
             if name == b"authorization":
-                return self._by_key(roll, value)
+                return self._find_key(roll, value)
         if roll.lost:
             raise UsersLostError
         return None
 
-    def _by_key(self, roll: AccessSnapshot, value: bytes) -> Principal:
+    def _find_key(self, roll: AccessSnapshot, value: bytes) -> Principal:
         if value[: len(_BEARER)].lower() != _BEARER:
             raise AuthenticationError
         principal = roll.by_key(value[len(_BEARER) :].strip(), time.time_ns() // 1000)
@@ -82,30 +81,30 @@ class Authenticator:
         return principal
 
     def check_users(self) -> None:
-        """See that there is somebody who could sign in. Raises UsersLostError."""
+        """Raises UsersLostError if the users were lost, so that no one could log in."""
         if self.roll.lost:
             raise UsersLostError
 
-    async def who(self, scope: Scope) -> Principal:
-        """Whoever asks. Raises AuthenticationError."""
-        principal = self.by_key(scope["headers"])
+    async def authenticate(self, scope: Scope) -> Principal:
+        """The principal of the key or session of this request. Raises AuthenticationError."""
+        principal = self.authenticate_key(scope["headers"])
         if principal is not None:
             return principal
         token = cookie_value(scope, cookie_name(scope))
         if token is None or self.sessions is None:
             raise AuthenticationError
-        return await self.sessions.who(token)
+        return await self.sessions.find(token)
 
-    async def maybe(self, scope: Scope) -> Principal | None:
-        """Whoever asks, on an address that is open to all; None for nobody, or nobody that can be found now."""
+    async def authenticate_optional(self, scope: Scope) -> Principal | None:
+        """The principal on a public path; None without one, or if it cannot be determined now."""
         try:
-            return await self.who(scope)
+            return await self.authenticate(scope)
         except (AuthenticationError, DatabaseUnavailableError):
             return None
 
 
 class AuthMiddleware:
-    """Lets in whom a rule lets in; lives as long as the app."""
+    """Lets a request pass if its access rule permits it. Lifetime: the app."""
 
     def __init__(self, app: ASGIApp, door: Authenticator) -> None:
         self._app = app
@@ -117,79 +116,79 @@ class AuthMiddleware:
             rule, model = find_rule(scope["method"], scope["path"])
             if rule is None or not rule.public:
                 try:
-                    principal = await self._door.who(scope)
+                    principal = await self._door.authenticate(scope)
                 except AuthenticationError:
                     if not wants_html(scope):
                         raise
                     await redirect_to_login(scope, send)
                     return
-                _hold(scope, principal, rule, model)
+                _authorize(scope, principal, rule, model)
         await self._app(scope, receive, send)
 
 
-def _hold(scope: Scope, principal: Principal, rule: AccessRule | None, model: str | None) -> None:
+def _authorize(scope: Scope, principal: Principal, rule: AccessRule | None, model: str | None) -> None:
     scope["state"]["principal"] = principal
-    check_request_csrf(scope, principal, may_be_form=rule is not None and rule.form)
+    check_request_csrf(scope, principal, may_be_form=rule is not None and rule.csrf_in_form)
     if rule is None:
-        # What stands in no row is not passed on: a router may be more generous about a path than the rows are.
-        raise _nowhere(scope["path"])
-    if rule.action is not None and not (rule.own and principal.may(rule.own)):
-        require(principal, rule.action, model)
+        # Not passed on: a router may match more paths than the rules do.
+        raise _no_rule_error(scope["path"])
+    if rule.action is not None and not (rule.enough_for_own and principal.may(rule.enough_for_own)):
+        require_permission(principal, rule.action, model)
 
 
-def _nowhere(path: str) -> RelevoError:
+def _no_rule_error(path: str) -> RelevoError:
     methods = allowed_methods(path)
     return MethodNotAllowedError(allowed=", ".join(methods)) if methods else NotFoundError()
 
 
 def check_request_csrf(scope: Scope, principal: Principal, *, may_be_form: bool) -> None:
-    """A session comes along with whatever a browser sends, so what changes something must also show that a page of ours sent it.
+    """Requires a same-origin request and the session's CSRF token for unsafe methods of a session.
 
-    By its origin, whose being ours the wall has seen to, and by the session's token: in a header, or in the form of a route that
-    reads it. Raises CsrfError.
+    Browsers send the session cookie with every request. The Origin header must be present; `trusted_host` has checked its value. The
+    token is in a header, or in the form of a route that reads it. Raises CsrfError.
     """
     if principal.way is not AuthMethod.SESSION or scope["method"] in _SAFE:
         return
-    told = dict(scope["headers"])
-    if b"origin" not in told and told.get(b"sec-fetch-site") != b"same-origin":
+    headers = dict(scope["headers"])
+    if b"origin" not in headers and headers.get(b"sec-fetch-site") != b"same-origin":
         raise CsrfError
-    sent = told.get(CSRF_HEADER)
-    if sent is None and may_be_form:
-        scope["state"]["form_must_tell"] = True
+    token = headers.get(CSRF_HEADER)
+    if token is None and may_be_form:
+        scope["state"]["csrf_token_in_form"] = True
         return
-    check_csrf(_session(scope), None if sent is None else sent.decode("latin-1"))
+    check_csrf(_session(scope), None if token is None else token.decode("latin-1"))
 
 
 def check_form(scope: Scope, form: Mapping[str, str]) -> None:
-    """In a route whose rule says `form`: hold the form's token against the session's, if no header told it. Raises CsrfError."""
-    if scope["state"].get("form_must_tell"):
+    """Checks the CSRF token of a form if no header carried one; for routes with `csrf_in_form`. Raises CsrfError."""
+    if scope["state"].get("csrf_token_in_form"):
         check_csrf(_session(scope), form.get(CSRF_FIELD))
 
 
 def csrf_token(scope: Scope) -> str:
-    """What the forms of this page must send along; empty where nobody came by a session."""
+    """CSRF token for the forms of a page; "" without a session."""
     principal: Principal | None = scope["state"].get("principal")
-    return csrf_of(_session(scope)) if principal is not None and principal.way is AuthMethod.SESSION else ""
+    return csrf_token_for(_session(scope)) if principal is not None and principal.way is AuthMethod.SESSION else ""
 
 
 def signed_in_as(scope: Scope) -> str:
-    """The name of whoever came by a session, for the top of the page; empty for everybody else."""
+    """User name for the top of the page; "" without a session."""
     principal: Principal | None = scope["state"].get("principal")
     return principal.name if principal is not None and principal.way is AuthMethod.SESSION else ""
 
 
 def wants_html(scope: Scope) -> bool:
-    """Whether a person with a browser asks, rather than a program or a script of a page."""
-    told = dict(scope["headers"])
-    return b"text/html" in told.get(b"accept", b"") and b"authorization" not in told
+    """Whether the client is a browser showing a page, not a program or a script of a page."""
+    headers = dict(scope["headers"])
+    return b"text/html" in headers.get(b"accept", b"") and b"authorization" not in headers
 
 
 async def redirect_to_login(scope: Scope, send: Send) -> None:
-    """To the sign-in page, and from there back to what was asked, unless that would be done by asking alone."""
+    """Redirects to the login page, with `next` set to the requested URL if the method is safe."""
     back = scope["path"] if scope["method"] in _SAFE else "/"
     query = scope.get("query_string", b"").decode("latin-1") if scope["method"] in _SAFE else ""
-    there = "/login?" + urlencode({"next": f"{back}?{query}" if query else back})
-    headers = [(b"location", there.encode("latin-1")), (b"content-length", b"0"), (b"cache-control", b"no-store")]
+    location = "/login?" + urlencode({"next": f"{back}?{query}" if query else back})
+    headers = [(b"location", location.encode("latin-1")), (b"content-length", b"0"), (b"cache-control", b"no-store")]
     await send({"type": "http.response.start", "status": 303, "headers": headers})
     await send({"type": "http.response.body", "body": b""})
 
@@ -198,8 +197,8 @@ def _session(scope: Scope) -> str:
     return cookie_value(scope, cookie_name(scope)) or ""
 
 
-def require(principal: Principal, action: Action, model: str | None = None) -> None:
-    """Hold somebody against the table. Raises ModelNotFoundError for a model not theirs to see, PermissionDeniedError."""
+def require_permission(principal: Principal, action: Action, model: str | None = None) -> None:
+    """Raises ModelNotFoundError if the principal may not see the model, PermissionDeniedError if the action is denied."""
     if model is not None and not principal.sees(model):
         raise ModelNotFoundError(model=model)
     if not principal.may(action, model):
@@ -207,16 +206,16 @@ def require(principal: Principal, action: Action, model: str | None = None) -> N
 
 
 def audit_actor(request: Request) -> Actor:
-    """How the audit calls whoever asks on this route."""
+    """The actor of this request, as the audit log names it."""
     return Actor(actor=principal_of(request).actor, address=address_of_caller(request))
 
 
 def address_of_caller(request: Request) -> str:
-    """From where a request comes, as the proxies in front tell it; "" where the server does not know."""
+    """Client address, as trusted proxies report it; "" if unknown."""
     return request.client.host if request.client else ""
 
 
 def principal_of(request: Request) -> Principal:
-    """Whoever the guard let in to this route."""
+    """The principal that AuthMiddleware stored for this route."""
     principal: Principal = request.scope["state"]["principal"]
     return principal

@@ -1,13 +1,14 @@
-"""Holding a password against what is kept, out of everybody else's way.
+"""Verifies passwords on separate low-priority threads, so that a flood of login attempts does not slow down predictions.
 
-    name, password ─ few wait ─────────────────────────► the line of all ─┐  one thread each, of low priority
-                   ├ known here: browser, network, key ─► a line apart ────┴─ tries noted ─ argon2id ─► User | InvalidCredentialsError
-                   └ too many wait already ─────────────► Unavailable                                   LoginThrottledError
+    name, password ─ short queue ─────────────────────────► shared queue ──┐  one thread each, low priority
+                   ├ known device cookie, network or key ─► trusted queue ─┴─ attempt recorded ─ argon2id ─► User
+                   └ queue full ──────────────────────────► UnavailableError
 
-argon2 is dear on purpose. One thread for each line bounds what a flood of sign-ins takes, idle time of a core and 19 MiB;
-predictions never wait for it. A flood fills the line of all: whoever has signed in from there before has a share of their own.
-The same work is done for a name that nobody has. What was refused is noted for those who answer for the server, without what was
-typed.
+    A wrong password raises InvalidCredentialsError, too many attempts LoginThrottledError.
+
+argon2 is expensive on purpose. One thread for each queue limits a flood to the idle time of one core and 19 MiB. A flood fills the
+shared queue; clients that have logged in before use the trusted queue. Unknown names cost the same work as known ones. Rejected
+attempts are recorded for administrators, without the password.
 """
 
 from __future__ import annotations
@@ -40,131 +41,131 @@ if TYPE_CHECKING:
     from relevo.store.auth.users import User, Users
 
 R = TypeVar("R")
-_MOST_WAITING = 64
-_MOST_OF_ONE = 16
-_MOST_KNOWN_WAITING = 32
-_MOST_OF_ONE_KNOWN = 4
-_MOST_LOOKS = 256
-#: For how long the networks are remembered from which anybody has signed in, in s.
-_PLACES_KNOWN_FOR_S = 5.0
-#: So many in the line of all are no flood, and nobody has to be looked up.
-_FEW = 4
-#: What the threads give way by; Linux takes it for a single thread.
+_MAX_SHARED = 64
+_MAX_SHARED_PER_NETWORK = 16
+_MAX_TRUSTED = 32
+_MAX_TRUSTED_PER_CLIENT = 4
+_MAX_LOOKUPS = 256
+#: Cache lifetime of the networks from which users have logged in, in s.
+_NETWORKS_TTL_S = 5.0
+#: Below this length of the shared queue there is no flood, and no lookup is needed.
+_SHORT_QUEUE = 4
+#: Niceness of the threads; on Linux, niceness applies to a single thread.
 _NICENESS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applicant:
-    """From where somebody would sign in; lives as long as the request."""
+    """The client that tries to log in. Lifetime: the request."""
 
     address: str
-    recognised: str | None = None  # what their browser kept of an earlier time
-    key: Principal | None = None  # whom a key stands for that was sent along
+    recognised: str | None = None  # device cookie of an earlier login
+    key: Principal | None = None  # principal of an API key in the same request
 
 
-class _Line:
-    """Work that waits for one thread; lives as long as the worker. Not for several threads itself."""
+class _WorkQueue:
+    """Bounded work queue of one thread. Lifetime: the worker. Not thread-safe."""
 
-    def __init__(self, name: str, *, most: int, of_one: int) -> None:
-        self._thread = ThreadPoolExecutor(1, name, initializer=_give_way)
-        self._most = most
-        self._most_of_one = of_one
-        self._from: Counter[str] = Counter()
+    def __init__(self, name: str, *, max_waiting: int, max_per_client: int) -> None:
+        self._thread = ThreadPoolExecutor(1, name, initializer=_lower_priority)
+        self._max_waiting = max_waiting
+        self._max_per_client = max_per_client
+        self._waiting_by_client: Counter[str] = Counter()
         self.waiting = 0
 
-    async def run(self, of: str, work: Callable[[], R]) -> R:
-        """Do it in turn. of: whose share it takes; one must not fill the line for all others. Raises UnavailableError."""
-        if self.waiting >= self._most or (of and self._from[of] >= self._most_of_one):
+    async def run(self, client: str, work: Callable[[], R]) -> R:
+        """Runs the work on the thread. client: whose share of the queue it uses; "" for none. Raises UnavailableError if full."""
+        if self.waiting >= self._max_waiting or (client and self._waiting_by_client[client] >= self._max_per_client):
             raise UnavailableError
-        self._from[of] += 1
+        self._waiting_by_client[client] += 1
         self.waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
         finally:
             self.waiting -= 1
-            self._from[of] -= 1
-            if not self._from[of]:
-                del self._from[of]
+            self._waiting_by_client[client] -= 1
+            if not self._waiting_by_client[client]:
+                del self._waiting_by_client[client]
 
 
 class PasswordAuthenticator:
-    """Checks passwords; lives as long as the worker."""
+    """Verifies passwords. Lifetime: the worker."""
 
     def __init__(self, people: Users, now: Callable[[], datetime]) -> None:
         self._people = people
         self._sessions = people.sessions
         self._now = now
-        self._all = _Line("passwords", most=_MOST_WAITING, of_one=_MOST_OF_ONE)
-        self._looks = _Line("sign-in looks", most=_MOST_LOOKS, of_one=_MOST_OF_ONE_KNOWN)
-        self._places: frozenset[str] = frozenset()
-        self._places_read_at = float("-inf")
-        self._reading = asyncio.Lock()
-        self._known = _Line("known passwords", most=_MOST_KNOWN_WAITING, of_one=_MOST_OF_ONE_KNOWN)
+        self._shared = _WorkQueue("passwords", max_waiting=_MAX_SHARED, max_per_client=_MAX_SHARED_PER_NETWORK)
+        self._lookups = _WorkQueue("sign-in looks", max_waiting=_MAX_LOOKUPS, max_per_client=_MAX_TRUSTED_PER_CLIENT)
+        self._networks: frozenset[str] = frozenset()
+        self._networks_read_at = float("-inf")
+        self._networks_lock = asyncio.Lock()
+        self._trusted = _WorkQueue("known passwords", max_waiting=_MAX_TRUSTED, max_per_client=_MAX_TRUSTED_PER_CLIENT)
 
-    async def check(self, name: str, password: str, applicant: Applicant) -> User:
-        """Whoever has this name and password. Raises InvalidCredentialsError, LoginThrottledError, UnavailableError."""
-        work, network = partial(self._check, name, password, applicant), network_of(applicant.address)
-        if self._all.waiting >= _FEW and await self._may_be_known(applicant, network):
-            desk = await self._looks.run(network, partial(self._desk_of, name, applicant))
-            if desk.known:
-                return await self._known.run(f"{name_key(name)} {desk.name}", work)
-        return await self._all.run(network, work)
+    async def verify(self, name: str, password: str, applicant: Applicant) -> User:
+        """The user with this name and password. Raises InvalidCredentialsError, LoginThrottledError, UnavailableError."""
+        work, network = partial(self._verify, name, password, applicant), network_of(applicant.address)
+        if self._shared.waiting >= _SHORT_QUEUE and await self._may_be_recognized(applicant, network):
+            throttle_key = await self._lookups.run(network, partial(self._find_throttle_key, name, applicant))
+            if throttle_key.known:
+                return await self._trusted.run(f"{name_key(name)} {throttle_key.name}", work)
+        return await self._shared.run(network, work)
 
-    async def hashed(self, password: str, name: str, others: Iterable[str]) -> str:
-        """What is kept of a new password of the user of this name; others: as `check_password` takes them.
+    async def hash_new(self, password: str, name: str, others: Iterable[str]) -> str:
+        """Hash of a new password for the user of this name; others: as in `check_password`.
 
-        Whoever asks is signed in, so a flood of sign-ins does not hold them up. Raises WeakPasswordError, UnavailableError.
+        The user is logged in, so a flood of login attempts does not delay this. Raises WeakPasswordError, UnavailableError.
         """
-        return await self._known.run("", partial(_checked_and_hashed, password, name, others))
+        return await self._trusted.run("", partial(_check_and_hash, password, name, others))
 
-    async def _may_be_known(self, applicant: Applicant, network: str) -> bool:
-        """Whether it is worth a look into the store: a flood from anywhere must not keep that busy either."""
+    async def _may_be_recognized(self, applicant: Applicant, network: str) -> bool:
+        """Whether a database lookup is worthwhile: a flood from unknown networks must not cause lookups."""
         if applicant.recognised is not None or applicant.key is not None:
             return True
-        async with self._reading:
-            if time.monotonic() - self._places_read_at > _PLACES_KNOWN_FOR_S:
-                self._places = await self._looks.run("", self._sessions.places)
-                self._places_read_at = time.monotonic()
-        return network in self._places
+        async with self._networks_lock:
+            if time.monotonic() - self._networks_read_at > _NETWORKS_TTL_S:
+                self._networks = await self._lookups.run("", self._sessions.places)
+                self._networks_read_at = time.monotonic()
+        return network in self._networks
 
-    def _desk_of(self, name: str, applicant: Applicant) -> Desk:
+    def _find_throttle_key(self, name: str, applicant: Applicant) -> Desk:
         user, _ = self._people.sign_in(name)
-        return self._desk(user, applicant)
+        return self._throttle_key(user, applicant)
 
-    def _desk(self, user: User | None, applicant: Applicant) -> Desk:
+    def _throttle_key(self, user: User | None, applicant: Applicant) -> Desk:
         key = applicant.key
         if key is not None and user is not None and key.id == user.id:
             return Desk(name=f"key {key.key}", known=True)
         return self._sessions.desk(user.id if user else None, applicant.recognised, applicant.address)
 
-    def _check(self, name: str, password: str, applicant: Applicant) -> User:
-        user, kept = self._people.sign_in(name)
-        desk = self._desk(user, applicant)
+    def _verify(self, name: str, password: str, applicant: Applicant) -> User:
+        user, stored_hash = self._people.sign_in(name)
+        throttle_key = self._throttle_key(user, applicant)
         note = partial(self._people.attempts.note, user.id if user else None, name, applicant.address, at=self._now())
         try:
-            self._sessions.try_password(name, desk, at=self._now())
+            self._sessions.try_password(name, throttle_key, at=self._now())
         except LoginThrottledError:
             note(WAITING)
             raise
         too_long = len(password.encode("utf-8", "surrogatepass")) > MOST_BYTES
-        fits = password_hash.verify_password(kept, "" if too_long else password)
-        if user is None or kept is None or not fits:
+        is_correct = password_hash.verify_password(stored_hash, "" if too_long else password)
+        if user is None or stored_hash is None or not is_correct:
             note(WRONG if user else UNKNOWN)
             raise InvalidCredentialsError
-        self._sessions.forget_tries(name, desk)
+        self._sessions.forget_tries(name, throttle_key)
         self._sessions.was_at(user.id, applicant.address, at=self._now())
-        if password_hash.needs_rehash(kept):
+        if password_hash.needs_rehash(stored_hash):
             by = Actor(actor=f"user:{user.id}", address=applicant.address)
-            self._people.rehash(user.id, kept, password_hash.hash_password(password), at=self._now(), by=by)
+            self._people.rehash(user.id, stored_hash, password_hash.hash_password(password), at=self._now(), by=by)
         return user
 
 
-def _checked_and_hashed(password: str, name: str, others: Iterable[str]) -> str:
+def _check_and_hash(password: str, name: str, others: Iterable[str]) -> str:
     check_password(password, name, others)
     return password_hash.hash_password(password)
 
 
-def _give_way() -> None:
-    # A comfort: where it is not allowed, the thread counts as any other.
+def _lower_priority() -> None:
+    # Best effort: without permission the thread keeps its priority.
     with suppress(OSError, AttributeError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

@@ -1,10 +1,10 @@
-"""A browser's session as HTTP has it: its cookie, the token that its forms carry, and the worker's short memory of who it is.
+"""Session cookies, CSRF tokens, and a short-lived cache of sessions in the worker.
 
-    Set-Cookie ─► browser ─► Cookie ─ token_of ─► SessionCache.who ─ seen a moment ago? ─► Principal
-                                                       └ Sessions.find, in a thread ────► Principal | AuthenticationError
-    csrf_of(token) ─► hidden field and X-CSRF-Token: known to our own pages alone, since a page elsewhere cannot read them
+    Set-Cookie ─► browser ─► Cookie ─ cookie_value ─► SessionCache.find ─ cached? ─► Principal
+                                                        └ Sessions.find, in a thread ─► Principal | AuthenticationError
+    csrf_token_for(token) ─► hidden field and X-CSRF-Token: readable by our own pages only, not by other origins
 
-Over https the cookie's name begins with __Host-, so that no neighbour's host and no plain http can set it.
+Over https the cookie names begin with __Host-, so that neither a sibling host nor plain http can set them.
 """
 
 from __future__ import annotations
@@ -27,96 +27,96 @@ if TYPE_CHECKING:
     from relevo.domain.access import Principal
     from relevo.store.auth.sessions import Sessions
 
-#: The form field, and the header in lower case, in which a session's own pages send its token.
+#: Form field and lower-case header that carry the CSRF token.
 CSRF_FIELD = "csrf"
 CSRF_HEADER = b"x-csrf-token"
-#: How long a worker may go without asking the store for a session that it has seen: a closed one must be dead in under a second.
-_REMEMBERED_S = 0.3
-#: How long it may while the store does not answer: then nobody can be taken their rights either.
-_REMEMBERED_IN_NEED_S = 600.0
-_MOST_REMEMBERED = 4096
-_MOST_TOKEN = 128
+#: Cache lifetime of a session: a closed session must be rejected by all workers in under a second.
+_CACHE_TTL_S = 0.3
+#: Cache lifetime while the database is unavailable; permissions cannot change then either.
+_OFFLINE_CACHE_TTL_S = 600.0
+_MAX_CACHED = 4096
+_MAX_TOKEN_LENGTH = 128
 
 
 def cookie_name(scope: Scope) -> str:
-    """What the session's cookie is called on this way in."""
+    """Name of the session cookie for the scheme of this request."""
     return "__Host-relevo" if scope.get("scheme") == "https" else "relevo_session"
 
 
 def login_cookie_name(scope: Scope) -> str:
-    """What the cookie is called that ties a sign-in form to the browser that asked for it."""
+    """Name of the cookie that binds a login form to the browser that requested it."""
     return "__Host-relevo-form" if scope.get("scheme") == "https" else "relevo_form"
 
 
 def device_cookie_name(scope: Scope) -> str:
-    """What the cookie is called by which a browser is recognised that somebody has signed in at before."""
+    """Name of the cookie that marks a browser in which a user has logged in before."""
     return "__Host-relevo-known" if scope.get("scheme") == "https" else "relevo_known"
 
 
 def cookie_value(scope: Scope, name: str) -> str | None:
-    """The value of a cookie, the first of that name; None without."""
+    """Value of the first cookie of this name, or None."""
     for pair in (header(scope, b"cookie") or "").split(";"):
         key, _, value = pair.strip().partition("=")
-        if key == name and 0 < len(value) <= _MOST_TOKEN:
+        if key == name and 0 < len(value) <= _MAX_TOKEN_LENGTH:
             return value
     return None
 
 
 def set_cookie(scope: Scope, name: str, value: str, *, lives_s: int | None = None) -> str:
-    """A Set-Cookie header's value; without a value the cookie goes. lives_s: None until the browser is closed."""
+    """Value of a Set-Cookie header; an empty value deletes the cookie. lives_s: in s; None for a session cookie."""
     secure = "; Secure" if scope.get("scheme") == "https" else ""
     age = "; Max-Age=0" if not value else f"; Max-Age={lives_s}" if lives_s else ""
     return f"{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{age}"
 
 
-def csrf_of(token: str) -> str:
-    """What the pages of a session send along; made from its token, which it does not give away."""
+def csrf_token_for(token: str) -> str:
+    """CSRF token of a session, derived from its token without revealing it."""
     return hmac.new(token.encode(), b"relevo csrf", hashlib.sha256).hexdigest()
 
 
-def check_csrf(token: str, sent: str | None) -> None:
-    """Hold what came against what the pages of a signed-in visitor send, in constant time. Raises CsrfError."""
-    if sent is None or not hmac.compare_digest(csrf_of(token).encode(), sent.encode("utf-8", "replace")):
+def check_csrf(token: str, received: str | None) -> None:
+    """Compares the received CSRF token with that of the session, in constant time. Raises CsrfError."""
+    if received is None or not hmac.compare_digest(csrf_token_for(token).encode(), received.encode("utf-8", "replace")):
         raise CsrfError
 
 
 class SessionCache:
-    """Who a worker has just seen; lives as long as the worker."""
+    """Recently used sessions. Lifetime: the worker."""
 
     def __init__(self, sessions: Sessions, now: Callable[[], datetime]) -> None:
         self._sessions = sessions
         self._now = now
-        self._seen: dict[str, tuple[float, Principal]] = {}
+        self._cached: dict[str, tuple[float, Principal]] = {}
 
-    async def who(self, token: str) -> Principal:
-        """Whoever signed in with this token. Raises AuthenticationError, DatabaseUnavailableError."""
-        mark = _mark(token)
-        read_at, principal = self._seen.get(mark, (float("-inf"), None))
+    async def find(self, token: str) -> Principal:
+        """The principal of the session with this token. Raises AuthenticationError, DatabaseUnavailableError."""
+        key = _cache_key(token)
+        read_at, principal = self._cached.get(key, (float("-inf"), None))
         age = time.monotonic() - read_at
-        if principal is not None and age < _REMEMBERED_S:
+        if principal is not None and age < _CACHE_TTL_S:
             return principal
         try:
-            found = await asyncio.to_thread(self._sessions.find, token, at=self._now())
+            fresh = await asyncio.to_thread(self._sessions.find, token, at=self._now())
         except AuthenticationError:
-            self._seen.pop(mark, None)
+            self._cached.pop(key, None)
             raise
         except DatabaseUnavailableError:
-            if principal is not None and age < _REMEMBERED_IN_NEED_S:
+            if principal is not None and age < _OFFLINE_CACHE_TTL_S:
                 return principal
             raise
-        self._remember(mark, found)
-        return found
+        self._store(key, fresh)
+        return fresh
 
     def forget(self, token: str | None) -> None:
-        """It has just been closed here."""
-        self._seen.pop(_mark(token or ""), None)
+        """Removes a session that has just been closed."""
+        self._cached.pop(_cache_key(token or ""), None)
 
-    def _remember(self, mark: str, principal: Principal) -> None:
-        if len(self._seen) >= _MOST_REMEMBERED:
-            self._seen.pop(next(iter(self._seen)))
-        self._seen[mark] = (time.monotonic(), principal)
+    def _store(self, key: str, principal: Principal) -> None:
+        if len(self._cached) >= _MAX_CACHED:
+            self._cached.pop(next(iter(self._cached)))
+        self._cached[key] = (time.monotonic(), principal)
 
 
-def _mark(token: str) -> str:
-    # What lies in the memory of a worker lets nobody in either.
+def _cache_key(token: str) -> str:
+    # Hashed, so that a memory dump of the worker contains no usable token.
     return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()

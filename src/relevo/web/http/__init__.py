@@ -1,1 +1,1 @@
-"""HTTP/1.1 below ASGI: the uvicorn protocol with limits, and the fast path of predict."""
+"""HTTP/1.1 below ASGI: uvicorn's protocol with additional limits, and the fast path of predict requests."""

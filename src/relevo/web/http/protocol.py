@@ -1,15 +1,15 @@
-"""One connection from its first byte: what is HTTP, how large and how slow a head may be, and how many callers fit.
+"""HTTP/1.1 protocol of one connection: uvicorn's, with limits on connections, header size, header time and unread responses.
 
-    connection ─ too many? ─► closed at once, and said once in the log
-    bytes ─ parser ─┬ no HTTP ──────────────────────► 400 http_malformed ─┐
-                    ├ a head beyond its bound ──────► 431 head_too_large ─┴► deaf for a moment, then closed
-                    ├ a head that does not come ────► closed
-                    ├ no Host, or several ──────────► 400 host_missing, as for no HTTP
-                    ├ a wish to speak another protocol ─► the same request without that wish
-                    └ head, body, end ──────────────► head_is_here, on_body, message_is_here
-    answer ─ not read for a while ─► closed            the last one ─ a body still under way ─► closed when that has been dropped
+    connection ─ limit reached? ─► closed at once, logged once
+    bytes ─ parser ─┬ invalid HTTP ────────────────► 400 http_malformed ─┐
+                    ├ head too large ──────────────► 431 head_too_large ─┴► input ignored for a moment, then closed
+                    ├ head too slow ───────────────► closed
+                    ├ no Host, or several ─────────► 400 host_missing, as for invalid HTTP
+                    ├ Upgrade header ──────────────► the same request without it
+                    └ head, body, end ─────────────► on_head, on_body, on_message
+    response ─ client does not read it ─► closed       last response while a body still arrives ─► closed after discarding the body
 
-Bodies under way are timed by who reads them (`payload.read_body`); here only what nobody reads any more is.
+`predict.body.read_body` times bodies that are read; this module times those that are no longer read.
 """
 
 from __future__ import annotations
@@ -40,53 +40,53 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("relevo.web")
 
-#: Address and headers together, or what follows a chunked body; also what stands between two pieces of one.
-MOST_HEAD = 2**16
-#: How long a head may take, and how long a body is still taken once its request is answered.
+#: Bytes of request line and headers together, of a chunked body's trailers, or between two chunks.
+MAX_HEAD_BYTES = 2**16
+#: Time in s for a head to arrive, and for the rest of a body after its response.
 HEAD_SECONDS = 10.0
-#: How long a caller may leave an answer unread before the connection closes; reading any of it gives the same time again.
+#: Time in s that a client may leave a response unread; reading any of it restarts the timer.
 UNREAD_SECONDS = 30.0
-#: What is read, and thrown away, of a body that was refused: a caller that looks for the answer only at the end gets it.
-_MOST_DROPPED = 2**25
-#: How long a refused caller has to read why before the connection closes.
+#: Bytes of a rejected body that are read and discarded, so that clients that read the response only at the end receive it.
+_MAX_DISCARDED_BYTES = 2**25
+#: Time in s for a client to read an error before the connection closes.
 _CLOSE_DELAY_S = 1.0
-#: Beside the callers a worker holds journals, a database, packages and pipes.
-_OWN_DESCRIPTORS = 64
-_FEWEST = 16
-SEAL = b"".join(name + b": " + value + b"\r\n" for name, value in SECURITY_HEADERS)
-_SWITCHING = frozenset({b"upgrade", b"http2-settings"})
+#: File descriptors for journals, database, packages and pipes of a worker.
+_RESERVED_DESCRIPTORS = 64
+_MIN_CONNECTIONS = 16
+SECURITY_LINES = b"".join(name + b": " + value + b"\r\n" for name, value in SECURITY_HEADERS)
+_UPGRADE_HEADERS = frozenset({b"upgrade", b"http2-settings"})
 
 
 class ConnectionLimit:
-    """How many callers one worker holds at once; lives as long as the worker."""
+    """Maximum number of connections of one worker. Lifetime: the worker."""
 
     def __init__(self, most: int) -> None:
         self.most = most
-        #: The worker ends: every answer is the last of its connection.
+        #: The worker shuts down: every response is the last of its connection.
         self.ending = False
-        self._said = False
+        self._is_logged = False
 
     def is_full(self) -> None:
-        """Say so, the first time."""
-        if not self._said:
-            self._said = True
+        """Logs once that the limit is reached."""
+        if not self._is_logged:
+            self._is_logged = True
             LOG.warning("%d connections are open; more are closed at once", self.most, extra={"action": "web.full"})
 
 
 def limit_for(descriptors: int) -> ConnectionLimit:
-    """As many callers as a process with so many file descriptors can hold beside its own files."""
-    return ConnectionLimit(max(descriptors - _OWN_DESCRIPTORS, _FEWEST))
+    """The connection limit for a process with this file descriptor limit."""
+    return ConnectionLimit(max(descriptors - _RESERVED_DESCRIPTORS, _MIN_CONNECTIONS))
 
 
 class _NullParser:
-    """Stands where a parser was, once nothing more is heard."""
+    """Replaces the parser of a connection whose input is ignored."""
 
     def feed_data(self, data: bytes) -> None:
-        """Hear nothing."""
+        """Ignores the data."""
 
 
-class _Farewell:
-    """Stands where an answer has its transport, so that closing after it does not take it back; lives as long as the answer."""
+class _DelayedCloseTransport:
+    """Transport of one response that closes through `Connection.leave`, which does not lose the response. Lifetime: the response."""
 
     def __init__(self, connection: Connection) -> None:
         self._write = connection.transport.write
@@ -94,107 +94,110 @@ class _Farewell:
         self.close = connection.leave
 
     def write(self, data: bytes) -> None:
-        """Send it, unless nobody is there any more: uvloop raises for what is written then."""
+        """Writes unless the transport is closing, when uvloop raises."""
         if not self.is_closing():
             self._write(data)
 
 
 class Connection(HttpToolsProtocol):
-    """One connection; lives as long as it. Who serves it says what happens to a whole head and to a whole message."""
+    """One connection. Lifetime: the connection. Subclasses override `on_head` and `on_message`."""
 
     handlers: PredictHandlers
     crowd = ConnectionLimit(2**16)
-    proxies: TrustedProxies | None = None  # in front of this server
-    vouched: CallerVerifier | None = None  # whom a console asks for
+    proxies: TrustedProxies | None = None
+    vouched: CallerVerifier | None = None  # verifies client addresses that a console forwards
     head_seconds = HEAD_SECONDS
     unread_seconds = UNREAD_SECONDS
-    #: Bytes that were neither body nor a head that is complete.
-    _loose = 0
-    _dropped = 0
+    #: Bytes that belong neither to a body nor to a complete head.
+    _unparsed_bytes = 0
+    _discarded_bytes = 0
     _in_head = True
-    _hosts = 0
-    _leaving = False
-    _unread: asyncio.TimerHandle | None = None
-    _late: asyncio.TimerHandle | None = None
-    _refused = False
-    _switching = False
-    _because: RelevoError | None = None
-    #: What is being answered; `cycle` is what was asked last.
-    _answering: RequestResponseCycle | None = None
+    _host_count = 0
+    _is_leaving = False
+    _unread_timer: asyncio.TimerHandle | None = None
+    _head_timer: asyncio.TimerHandle | None = None
+    _is_rejected = False
+    _is_upgrade = False
+    _head_error: RelevoError | None = None
+    #: The cycle whose response is being sent; `cycle` is that of the latest request.
+    _responding: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Take the caller, if there is room for one."""
+        """Accepts the connection if the limit allows it."""
         super().connection_made(transport)
         if len(self.connections) > self.crowd.most and not self.takes_an_idle_place():
             self.crowd.is_full()
             transport.abort()
             return
-        self._late = self.loop.call_later(self.head_seconds, self._is_late)
+        self._head_timer = self.loop.call_later(self.head_seconds, self._on_head_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the caller."""
-        self._is_in_time()
-        if self._unread is not None:
-            self._unread.cancel()
+        """Cancels timers and the current response."""
+        self._cancel_head_timer()
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
         super().connection_lost(exc)
-        answering = self._answering
-        if answering is not None and not answering.response_complete:
-            # uvicorn tells only the request that came last, and this one may have others behind it.
-            answering.disconnected = True
-            answering.message_event.set()
+        responding = self._responding
+        if responding is not None and not responding.response_complete:
+            # uvicorn notifies only the latest request; this one may have pipelined requests behind it.
+            responding.disconnected = True
+            responding.message_event.set()
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser; what it cannot read is refused."""
+        """Feeds the parser; invalid input is rejected."""
         self._unset_keepalive_if_required()
-        self._loose += len(data)
+        self._unparsed_bytes += len(data)
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as wish:
-            self._go_on_without(data[wish.args[0] :])
+        except httptools.HttpParserUpgrade as upgrade:
+            self._ignore_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as cause:
-            self._refuse(self._because or _what_failed(cause))
-        if self._loose:
-            self._look_at_head()
+            self._reject(self._head_error or _parser_error(cause))
+        if self._unparsed_bytes:
+            self._check_head_size()
 
-    # --- what the parser says -------------------------------------------------------------------------------------------
+    # --- parser callbacks -----------------------------------------------------------------------------------------------
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep one header; those that follow a chunked body say nothing here."""
+        """Stores a header; ignores trailers of a chunked body."""
         if self._in_head:
             name = name.lower()
             if name == b"expect" and value.lower() == b"100-continue":
                 self.expect_100_continue = True
             elif name == b"host":
-                self._hosts += 1
+                self._host_count += 1
             self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """See to it that the head is one to answer."""
-        loose, self._loose = self._loose, 0
+        """Checks the head and calls `on_head`."""
+        head_bytes, self._unparsed_bytes = self._unparsed_bytes, 0
         self._in_head = False
-        self._dropped = 0
-        if self._late is not None:
-            self._is_in_time()
-        if loose > MOST_HEAD and len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MOST_HEAD:
+        self._discarded_bytes = 0
+        if self._head_timer is not None:
+            self._cancel_head_timer()
+        if (
+            head_bytes > MAX_HEAD_BYTES
+            and len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEAD_BYTES
+        ):
             self._in_head = True
-            self._because = HeadersTooLargeError(limit=MOST_HEAD)
-            raise self._because
-        hosts, self._hosts = self._hosts, 0
-        if hosts != 1 and (hosts or self.parser.get_http_version() == "1.1"):
+            self._head_error = HeadersTooLargeError(limit=MAX_HEAD_BYTES)
+            raise self._head_error
+        host_count, self._host_count = self._host_count, 0
+        if host_count != 1 and (host_count or self.parser.get_http_version() == "1.1"):
             self._in_head = True
-            self._because = MissingHostError()
-            raise self._because
+            self._head_error = MissingHostError()
+            raise self._head_error
         if self.proxies is not None:
-            self._look_behind(self.proxies)
+            self._apply_proxy_headers(self.proxies)
         if self.vouched is not None:
-            self._look_for_whom(self.vouched)
+            self._apply_console_caller(self.vouched)
         if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
-            self._switching = True
+            self._is_upgrade = True
             return
-        self.head_is_here()
+        self.on_head()
 
-    def _look_behind(self, proxies: TrustedProxies) -> None:
-        """Take for the caller whom a listed proxy names; raises for who goes past the proxies in the clear."""
+    def _apply_proxy_headers(self, proxies: TrustedProxies) -> None:
+        """Takes client address and scheme from a trusted proxy; raises for plain http that bypasses the proxies."""
         peer = self.client[0] if self.client else ""
         if proxies.lists(peer):
             address, scheme = proxies.seen(self.headers, peer, self.scheme or "http")
@@ -202,11 +205,11 @@ class Connection(HttpToolsProtocol):
             self.scope["scheme"] = scheme
         elif self.scheme == "http" and not proxies.lets_in(peer):
             self._in_head = True
-            self._because = OriginError(reason="it did not come by way of the proxy")
-            raise self._because
+            self._head_error = OriginError(reason="it did not come by way of the proxy")
+            raise self._head_error
 
-    def _look_for_whom(self, vouched: CallerVerifier) -> None:
-        """Take for the caller whom a console vouches for."""
+    def _apply_console_caller(self, vouched: CallerVerifier) -> None:
+        """Takes the client address that a console forwards with a valid signature."""
         for name, value in self.headers:
             if name == CALLER_HEADER:
                 address = vouched.caller(value)
@@ -215,12 +218,12 @@ class Connection(HttpToolsProtocol):
                 return
 
     def on_body(self, body: bytes) -> None:
-        """Keep a piece of a body for who reads it, or throw it away when nobody does."""
-        self._loose = 0
+        """Stores a piece of the body, or discards it after the response."""
+        self._unparsed_bytes = 0
         cycle = self.cycle
         if cycle.response_complete:
-            self._dropped += len(body)
-            if self._dropped > _MOST_DROPPED:
+            self._discarded_bytes += len(body)
+            if self._discarded_bytes > _MAX_DISCARDED_BYTES:
                 self.transport.abort()
             return
         cycle.body += body
@@ -229,146 +232,154 @@ class Connection(HttpToolsProtocol):
         cycle.message_event.set()
 
     def on_message_complete(self) -> None:
-        """The next byte begins a head."""
-        self._loose = 0
+        """The request is complete; the next byte begins a head."""
+        self._unparsed_bytes = 0
         self._in_head = True
-        if self._leaving:
+        if self._is_leaving:
             self.transport.close()
-        elif not self._switching:
-            self.message_is_here()
+        elif not self._is_upgrade:
+            self.on_message()
 
-    def head_is_here(self) -> None:
-        """Begin to answer."""
+    def on_head(self) -> None:
+        """Starts the response."""
         super().on_headers_complete()
         cycle = self.cycle
-        cycle.transport = _Farewell(self)  # type: ignore[assignment]  # it has what an answer asks of it
+        cycle.transport = _DelayedCloseTransport(self)  # type: ignore[assignment]  # has the methods that a cycle uses
         if not self.pipeline:
-            self._answering = cycle
+            self._responding = cycle
         if self.crowd.ending:
             cycle.keep_alive = False
 
-    def message_is_here(self) -> None:
-        """Let the answer see the end of the body."""
+    def on_message(self) -> None:
+        """Signals the end of the body."""
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Wait for the next request, but not for ever for the rest of this one."""
-        self._answering = self.pipeline[-1][0] if self.pipeline else None
+        """Waits for the next request, and with a time limit for the rest of the current one."""
+        self._responding = self.pipeline[-1][0] if self.pipeline else None
         super().on_response_complete()
-        if not self._in_head and self._late is None and self.cycle.response_complete:
-            self._late = self.loop.call_later(self.head_seconds, self._is_late)
+        if not self._in_head and self._head_timer is None and self.cycle.response_complete:
+            self._head_timer = self.loop.call_later(self.head_seconds, self._on_head_timeout)
         self._watch_unread()
 
-    # --- how it ends ------------------------------------------------------------------------------------------------------
+    # --- closing ----------------------------------------------------------------------------------------------------------
 
     @property
     def is_fresh(self) -> bool:
-        """Whether it has not asked anything yet."""
+        """Whether no request has arrived yet."""
         return self.cycle is None
 
     def leave(self) -> None:
-        """Close after an answer; what still comes of its request is read and dropped first, or the system would take it back."""
+        """Closes after a response. The rest of its request is read and discarded first, or a TCP reset could lose the response."""
         self._watch_unread()
         if self._in_head or self.transport.is_closing():
             self.transport.close()
             return
-        self._leaving = True
+        self._is_leaving = True
         if self.transport.can_write_eof():
             self.transport.write_eof()
 
     def end_after_answer(self) -> None:
-        """The worker ends: the answer under way, if any, is the last one."""
+        """The worker shuts down: the current response, if any, is the last one."""
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.keep_alive = False
 
     def pause_writing(self) -> None:
-        """The caller reads more slowly than it is answered."""
+        """The client reads more slowly than the response is written."""
         super().pause_writing()
         self._watch_unread()
 
     def resume_writing(self) -> None:
-        """The caller has read most of it."""
+        """The client has read most of the response."""
         super().resume_writing()
-        if self._unread is not None:
-            self._unread.cancel()
-            self._unread = None
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
         self._watch_unread()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Close what was idle for long enough."""
+        """Closes an idle connection."""
         self._watch_unread()
         super().timeout_keep_alive_handler()
 
     def _watch_unread(self) -> None:
         unread = self.transport.get_write_buffer_size()
-        if unread and self._unread is None:
-            self._unread = self.loop.call_later(self.unread_seconds, self._look_at_unread, unread)
+        if unread and self._unread_timer is None:
+            self._unread_timer = self.loop.call_later(self.unread_seconds, self._check_unread, unread)
 
-    def _look_at_unread(self, before: int) -> None:
-        self._unread = None
+    def _check_unread(self, before: int) -> None:
+        self._unread_timer = None
         if self.transport.get_write_buffer_size() >= before:
             self.transport.abort()
         else:
             self._watch_unread()
 
     def takes_an_idle_place(self) -> bool:
-        """Whether a connection that was kept for a next request could be closed for this one."""
-        for one in self.connections:
-            if isinstance(one, Connection) and one._is_idle():  # noqa: SLF001 - another of this class
-                one.transport.close()
+        """Closes one idle keep-alive connection in favour of this one; False if there is none."""
+        for connection in self.connections:
+            if isinstance(connection, Connection) and connection._is_idle():  # noqa: SLF001 - same class
+                connection.transport.close()
                 return True
         return False
 
     def _is_idle(self) -> bool:
-        asked = self.cycle is not None and self.cycle.response_complete
-        return asked and self._in_head and self._late is None and not self._loose and not self.transport.is_closing()
+        has_responded = self.cycle is not None and self.cycle.response_complete
+        return (
+            has_responded
+            and self._in_head
+            and self._head_timer is None
+            and not self._unparsed_bytes
+            and not self.transport.is_closing()
+        )
 
-    # --- what is too much, too late, or not HTTP ------------------------------------------------------------------------
+    # --- limits and errors ----------------------------------------------------------------------------------------------
 
-    def _look_at_head(self) -> None:
-        if self._loose > MOST_HEAD:
-            self._refuse(HeadersTooLargeError(limit=MOST_HEAD))
-        elif self._in_head and self._late is None and not self._refused:
-            self._late = self.loop.call_later(self.head_seconds, self._is_late)
+    def _check_head_size(self) -> None:
+        if self._unparsed_bytes > MAX_HEAD_BYTES:
+            self._reject(HeadersTooLargeError(limit=MAX_HEAD_BYTES))
+        elif self._in_head and self._head_timer is None and not self._is_rejected:
+            self._head_timer = self.loop.call_later(self.head_seconds, self._on_head_timeout)
 
-    def _is_in_time(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+    def _cancel_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
-    def _is_late(self) -> None:
-        self._late = None
+    def _on_head_timeout(self) -> None:
+        self._head_timer = None
         if self.cycle is not None and not self.cycle.response_complete:
-            # It sent a part of its next request while this one is being answered.
+            # A part of the next request arrived before this response was complete.
             self.cycle.keep_alive = False
         else:
             self.transport.abort()
 
-    def _go_on_without(self, rest: bytes) -> None:
-        """Read the request again without its wish for another protocol, and then what followed its head.
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Parses the request again without its upgrade headers, followed by the bytes after its head.
 
-        The parser takes all that follows such a head for the other protocol, a body too.
+        The parser treats everything after such a head, even a body, as the other protocol.
         """
-        if not self._switching:  # CONNECT: no proxy is here, and what follows is for one
-            self.parser = _NullParser()  # type: ignore[assignment]  # it has what is called here
-            self._loose = 0
+        if not self._is_upgrade:  # CONNECT: this is no proxy; the data is not for this server
+            self.parser = _NullParser()  # type: ignore[assignment]  # has the method that is called
+            self._unparsed_bytes = 0
             return
-        self._switching = False
+        self._is_upgrade = False
         start = b"%s %s HTTP/%s\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
-        lines = [name + b": " + value + b"\r\n" for name, value in map(_without_wish, self.headers) if name not in _SWITCHING]
+        lines = [
+            name + b": " + value + b"\r\n" for name, value in map(_without_upgrade, self.headers) if name not in _UPGRADE_HEADERS
+        ]
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         Connection.data_received(self, start + b"".join(lines) + b"\r\n" + rest)
 
-    def _refuse(self, error: RelevoError) -> None:
-        """Say why and hear no more; an answer under way is let out first, and is the last."""
-        if self._refused:
+    def _reject(self, error: RelevoError) -> None:
+        """Sends an error and ignores further input. A response in progress is completed first and is the last one."""
+        if self._is_rejected:
             return
-        self._refused = True
-        self._loose = 0
-        self._is_in_time()
-        self.parser = _NullParser()  # type: ignore[assignment]  # it has what is called here
-        self.handlers.refused(error)
+        self._is_rejected = True
+        self._unparsed_bytes = 0
+        self._cancel_head_timer()
+        self.parser = _NullParser()  # type: ignore[assignment]  # has the method that is called
+        self.handlers.count_error(error)
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete and (self._in_head or cycle.response_started):
             cycle.keep_alive = False
@@ -376,30 +387,30 @@ class Connection(HttpToolsProtocol):
         if cycle is not None:
             cycle.disconnected = True
             cycle.message_event.set()
-        head, body = self.told(error, {"headers": self.headers or []})
+        head, body = self.encode_error(error, {"headers": self.headers or []})
         self.transport.write(head + b"connection: close\r\n\r\n" + body)
-        # A plain connection closed with bytes unread is reset, and the answer may be lost.
+        # Closing a plain connection with unread bytes resets it, and the response may be lost.
         if self.transport.can_write_eof():
             self.transport.write_eof()
         else:
             self.transport.close()
         self.loop.call_later(_CLOSE_DELAY_S, self.transport.abort)
 
-    def told(self, error: RelevoError, scope: Scope) -> tuple[bytes, bytes]:
-        """An answer's head, all but its end, and its body: the problem as the long way writes it."""
+    def encode_error(self, error: RelevoError, scope: Scope) -> tuple[bytes, bytes]:
+        """Head, without its final line break, and body of an error response, as the ASGI path writes them."""
         request_id = request_id_of(scope)
         status, headers, body = error_response(error, language_of(scope, self.handlers.language), request_id)
         lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
         start = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode()
-        return start + self.default_headers() + lines + SEAL + b"x-request-id: " + request_id.encode() + b"\r\n", body
+        return start + self.default_headers() + lines + SECURITY_LINES + b"x-request-id: " + request_id.encode() + b"\r\n", body
 
     def default_headers(self) -> bytes:
-        """The lines that every answer of this server has."""
+        """Header lines of all responses."""
         return b"".join(name + b": " + value + b"\r\n" for name, value in self.server_state.default_headers)
 
 
-def _what_failed(cause: httptools.HttpParserError) -> RelevoError:
-    """A mistake of ours is not called the caller's."""
+def _parser_error(cause: httptools.HttpParserError) -> RelevoError:
+    """InvalidHttpError for invalid input; an internal error if one of our callbacks raised."""
     inner = cause.__context__
     if inner is None or isinstance(inner, UnicodeError | httptools.HttpParserError):
         return InvalidHttpError()
@@ -407,8 +418,8 @@ def _what_failed(cause: httptools.HttpParserError) -> RelevoError:
     return RelevoError()
 
 
-def _without_wish(header: tuple[bytes, bytes]) -> tuple[bytes, Any]:
+def _without_upgrade(header: tuple[bytes, bytes]) -> tuple[bytes, Any]:
     name, value = header
     if name != b"connection":
         return name, value
-    return name, b", ".join(token for token in value.split(b",") if token.strip().lower() not in _SWITCHING)
+    return name, b", ".join(token for token in value.split(b",") if token.strip().lower() not in _UPGRADE_HEADERS)

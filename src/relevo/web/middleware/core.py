@@ -1,10 +1,10 @@
-"""The coats around every route, as plain ASGI: they cost the predict path a few microseconds.
+"""ASGI middleware applied to every route. It costs the predict path a few microseconds.
 
-Envelope      gives the request its id and every answer its headers
-Boundary      whatever is raised below becomes a problem; nobody outside sees a trace
-Wall          only what calls this server by a name of its own, and no page of another site, gets further
-Dispatch      predict paths go to the raw handlers, which read their own bodies; the rest goes on
-BodyLimitMiddleware   reads a whole body, small and in time, before FastAPI sees the request
+SecurityHeadersMiddleware   adds a request id and security headers
+ErrorMiddleware             converts exceptions to error responses; clients never see a traceback
+TrustedHostMiddleware       rejects unknown Host headers and cross-site requests
+PredictDispatch             sends predict paths to the raw handlers, which read their own bodies
+BodyLimitMiddleware         reads the complete body, with limits on size and time, before FastAPI sees the request
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import re
 from typing import TYPE_CHECKING
 
 from relevo.errors import ClientDisconnectedError, MethodNotAllowedError, RelevoError, TooManyPartsError
-from relevo.web.pages.error_page import refusal
+from relevo.web.pages.error_page import negotiated_error
 from relevo.web.predict.body import BodyLimits, read_body
 from relevo.web.request_info import request_id_of
 
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("relevo.web")
 
-#: Paths that the raw handlers answer, all by POST.
+#: Paths of the raw predict handlers, all POST.
 PREDICT_PATHS = re.compile(r"/predict/?|/submit|/models/[^/]+/predict")
 
-#: What a label, an alias or a form of the page may weigh; none comes near it.
+#: Bytes of a body outside the predict paths: labels, aliases, forms. All are much smaller.
 MAX_SMALL_BODY = 2**20
-#: Commas in such a body, those of its texts among them.
-_MOST_COMMAS = 20_000
+#: Commas in such a body, including those within strings.
+_MAX_COMMAS = 20_000
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-#: On every answer. `same-origin` and not `no-referrer`: with the latter a browser hides the Origin of our own forms too.
+#: Sent with all responses. `same-origin`, since with `no-referrer` browsers also hide the Origin of our own forms.
 SECURITY_HEADERS = (
     (b"content-security-policy", _POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
@@ -47,86 +47,86 @@ SECURITY_HEADERS = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
-#: What a browser or a proxy might keep of its own accord, and what keeps it from that: nearly every answer is for who asked alone.
-_KEPT = frozenset({"GET", "HEAD"})
-_UNKEPT = ((b"cache-control", b"no-store"),)
+#: Methods whose responses browsers and proxies may cache by default, and the header that prevents it: most responses are private.
+_CACHEABLE_METHODS = frozenset({"GET", "HEAD"})
+_NO_STORE = ((b"cache-control", b"no-store"),)
 
 
 class SecurityHeadersMiddleware:
-    """Names each request and seals each answer; lives as long as the app."""
+    """Adds a request id and security headers. Lifetime: the app."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Keep the id in scope["state"]["request_id"]; add id and security headers to the answer.
+        """Stores the id in scope["state"]["request_id"] and adds id and security headers to the response.
 
-        What is read is not to be kept unless its route says for how long.
+        GET responses get Cache-Control: no-store, unless the route sets Cache-Control.
         """
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         request_id = request_id_of(scope)
         scope.setdefault("state", {})["request_id"] = request_id
-        seal = (*SECURITY_HEADERS, (b"x-request-id", request_id.encode("ascii")))
+        common = (*SECURITY_HEADERS, (b"x-request-id", request_id.encode("ascii")))
 
-        async def sealed(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                told = message.get("headers", ())
-                kept = () if scope["method"] not in _KEPT or any(name == b"cache-control" for name, _ in told) else _UNKEPT
-                message["headers"] = [*told, *kept, *seal]
+                headers = message.get("headers", ())
+                has_policy = scope["method"] not in _CACHEABLE_METHODS or any(name == b"cache-control" for name, _ in headers)
+                message["headers"] = [*headers, *(() if has_policy else _NO_STORE), *common]
             await send(message)
 
-        await self._app(scope, receive, sealed)
+        await self._app(scope, receive, send_with_headers)
 
 
 class ErrorMiddleware:
-    """Turns what is raised into a problem; lives as long as the app."""
+    """Converts exceptions to error responses. Lifetime: the app."""
 
     def __init__(self, app: ASGIApp, *, language: str) -> None:
-        """language: the one spoken to callers who ask for none."""
+        """language: the default language of error messages."""
         self._app = app
         self._language = language
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a problem unless the answer has begun; then the connection must break."""
+        """Sends an error response, unless the response has started; then it re-raises, which closes the connection."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        begun = ended = False
+        started = ended = False
 
-        async def watched(message: Message) -> None:
-            nonlocal begun, ended
-            begun = True
+        async def send_tracked(message: Message) -> None:
+            nonlocal started, ended
+            started = True
             ended = message["type"] == "http.response.body" and not message.get("more_body", False)
             await send(message)
 
         try:
-            await self._app(scope, receive, watched)
+            await self._app(scope, receive, send_tracked)
         except RelevoError as error:
-            await self._settle(error, scope, send, begun=begun)
+            await self._respond(error, scope, send, started=started)
         except Exception:
             request_id = scope["state"]["request_id"]
             LOG.exception("a request failed", extra={"action": "web.internal", "request_id": request_id})
-            # Starlette raises again after its own handler has answered: then all is said.
+            # Starlette re-raises after its own handler has sent a response.
             if not ended:
-                await self._settle(RelevoError(), scope, send, begun=begun)
+                await self._respond(RelevoError(), scope, send, started=started)
 
-    async def _settle(self, error: RelevoError, scope: Scope, send: Send, *, begun: bool) -> None:
-        if begun:
+    async def _respond(self, error: RelevoError, scope: Scope, send: Send, *, started: bool) -> None:
+        if started:
             raise error
         await send_error(error, scope, send, default_language=self._language)
 
 
 async def send_error(error: RelevoError, scope: Scope, send: Send, *, default_language: str) -> None:
-    """One error as a whole ASGI answer, in the caller's language; a page for a person with a browser."""
-    status, headers, body = refusal(error, scope, default_language)
+    """Sends one error as a complete ASGI response, in the language of the request; as a page for browsers."""
+    status, headers, body = negotiated_error(error, scope, default_language)
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
 class TrustedHostMiddleware:
-    """Keeps out what comes from elsewhere; lives as long as the app."""
+    """Rejects unknown Host headers and cross-site requests. Lifetime: the app."""
 
     def __init__(self, app: ASGIApp, callers: HostChecker) -> None:
         self._app = app
@@ -135,34 +135,34 @@ class TrustedHostMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises HostNotAllowedError, OriginError."""
         if scope["type"] == "http":
-            self._callers.check(scope)
+            self._callers.check_request(scope)
         await self._app(scope, receive, send)
 
 
 class PredictDispatch:
-    """Sends predict paths past the framework; lives as long as the app."""
+    """Routes predict paths to the raw handlers, everything else to FastAPI. Lifetime: the app."""
 
     def __init__(self, *, predict: ASGIApp, rest: ASGIApp) -> None:
         self._predict = predict
         self._rest = rest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Raises MethodNotAllowedError for a predict path asked with anything but POST."""
+        """Raises MethodNotAllowedError for a predict path with a method other than POST."""
         if scope["type"] == "http" and PREDICT_PATHS.fullmatch(scope["path"]):
             if scope["method"] != "POST":
                 raise MethodNotAllowedError(allowed="POST")
             await self._predict(scope, receive, send)
             return
-        # RFC 9110 §9.3.2: whatever answers GET answers HEAD; the server leaves the body out.
-        asked = {**scope, "method": "GET"} if scope.get("method") == "HEAD" else scope
-        await self._rest(asked, receive, send)
+        # RFC 9110 §9.3.2: HEAD is answered like GET; the server omits the body.
+        as_get = {**scope, "method": "GET"} if scope.get("method") == "HEAD" else scope
+        await self._rest(as_get, receive, send)
 
 
 class BodyLimitMiddleware:
-    """Hands a request on with its whole body read; lives as long as the app."""
+    """Reads the complete body before passing the request on. Lifetime: the app."""
 
     def __init__(self, app: ASGIApp, limits: BodyLimits, room: ByteBudget) -> None:
-        """room: what the worker may hold of bodies, these among them."""
+        """room: the worker's byte budget, which includes request bodies."""
         self._app = app
         self._limits = limits
         self._room = room
@@ -176,10 +176,10 @@ class BodyLimitMiddleware:
             body, kind = await read_body(scope, receive, self._limits, self._room)
         except ClientDisconnectedError:
             return
-        if body.count(b",") > _MOST_COMMAS and not kind.startswith("multipart/"):
-            # None of these requests has more than a dozen fields, and telling of each that it is unknown takes its time.
-            raise TooManyPartsError(limit=_MOST_COMMAS)
-        await self._app(_as_json(scope) if scope["method"] == "PUT" else scope, _again(body, receive), send)
+        if body.count(b",") > _MAX_COMMAS and not kind.startswith("multipart/"):
+            # These requests have at most a dozen fields, and reporting each unknown one takes time.
+            raise TooManyPartsError(limit=_MAX_COMMAS)
+        await self._app(_as_json(scope) if scope["method"] == "PUT" else scope, _replay(body, receive), send)
 
 
 def _has_body(scope: Scope) -> bool:
@@ -187,20 +187,20 @@ def _has_body(scope: Scope) -> bool:
 
 
 def _as_json(scope: Scope) -> Scope:
-    """What is put here is JSON by any name: `curl -d` calls it a form unless told otherwise."""
+    """Every PUT body is JSON: `curl -d` sends a form content type by default."""
     others = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
     return {**scope, "headers": [*others, (b"content-type", b"application/json")]}
 
 
-def _again(body: bytes, receive: Receive) -> Receive:
-    """Give a body that was read once more, and then what comes after it."""
-    given = False
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A receive function that returns the body first and then continues with the original one."""
+    is_sent = False
 
-    async def once() -> Message:
-        nonlocal given
-        if given:
+    async def receive_body() -> Message:
+        nonlocal is_sent
+        if is_sent:
             return await receive()
-        given = True
+        is_sent = True
         return {"type": "http.request", "body": body, "more_body": False}
 
-    return once
+    return receive_body

@@ -1,15 +1,16 @@
-"""How much one caller may ask for: so much a second, and so many requests at once. Off unless the settings say otherwise.
+"""Limits the rate and the number of concurrent requests of each client. Off by default.
 
-    caller: the key, else the user, else the address (an IPv6 one by its network of 64 bits)
+    client id: the API key, else the user, else the address (IPv6: its /64 network)
 
-    enter ─ too many under way ─► 429 rate_limited
-          └ in debt ────────────► 429 rate_exceeded, with the seconds until it is not
-    pay ─── rows, bytes and pixels are taken from the caller's units, below zero if need be
-    leave ─ one fewer under way
+    start ── too many running ───► 429 rate_limited
+          └─ token balance ≤ 0 ──► 429 rate_exceeded, with the seconds until it is positive
+    charge ─ rows, bytes and pixels are subtracted from the client's tokens, below zero if necessary
+    finish ─ one request fewer running
 
-Units come back with time, up to the burst. What is dearer than all of them is answered once and waited for afterwards, so no batch
-is too large to be ever answered. Each worker has its share of the units: all together allow what the settings say, and who keeps
-one connection, which is one worker's, gets its share alone. Counting together would put a question between every two requests.
+A token bucket refills over time, up to the burst. A request that costs more than the whole burst is answered once and delays the
+next ones, so no batch is too large to be ever answered. Each worker has its share of the rate: all workers together allow the
+configured rate, and a client with one connection, which belongs to one worker, gets that worker's share. Shared counters would cost
+a round trip for each request.
 """
 
 from __future__ import annotations
@@ -32,139 +33,139 @@ if TYPE_CHECKING:
     from relevo.config import Settings
     from relevo.domain.access import Principal
 
-#: What weighs as much as one row.
+#: Bytes, and pixels, that cost as much as one row.
 BYTES_PER_UNIT = 2**18
-PIXELS_A_UNIT = 1_000_000
-#: Seconds' worth of units that may be asked for at once where the settings name no burst.
-_BURST_S = 10.0
-_MOST_CALLERS = 10_000
-#: What a probe and a page's own files ask for is nobody's share.
-_FREE = re.compile(r"/health/\w+|/static/[^/]+|/favicon\.ico")
+PIXELS_PER_UNIT = 1_000_000
+#: Default burst, in seconds of the rate.
+_DEFAULT_BURST_S = 10.0
+_MAX_BUCKETS = 10_000
+#: Probes and static files are not limited.
+_UNLIMITED_PATHS = re.compile(r"/health/\w+|/static/[^/]+|/favicon\.ico")
 
 
 class _TokenBucket:
-    """What one caller has left; lives until it has all of it again."""
+    """Tokens and running requests of one client. Lifetime: until it is full and idle, or evicted."""
 
-    __slots__ = ("at", "under_way", "units")
+    __slots__ = ("running", "tokens", "updated_at")
 
-    def __init__(self, units: float, at: float) -> None:
-        self.units = units
-        self.at = at
-        self.under_way = 0
+    def __init__(self, tokens: float, updated_at: float) -> None:
+        self.tokens = tokens
+        self.updated_at = updated_at
+        self.running = 0
 
 
 class RateLimiter:
-    """Who has asked for how much; lives as long as the worker. Not for several threads."""
+    """Token buckets by client. Lifetime: the worker. Not thread-safe."""
 
-    def __init__(self, *, rate: float, burst: float, at_once: int, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """rate: units a second, 0 for no bound; burst: most units a caller saves up; at_once: requests, 0 for no bound."""
+    def __init__(self, *, rate: float, burst: float, max_concurrent: int, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """rate: tokens a second, 0 for unlimited; burst: bucket capacity; max_concurrent: requests, 0 for unlimited."""
         self._rate = rate
         self._burst = burst
-        self._at_once = at_once
+        self._max_concurrent = max_concurrent
         self._monotonic = monotonic
-        self._accounts: dict[str, _TokenBucket] = {}
+        self._buckets: dict[str, _TokenBucket] = {}
 
     def check(self, caller: str) -> None:
-        """See whether this caller may ask now. Raises ConcurrencyLimitError, RateLimitError."""
-        account = self._account(caller)
-        if self._at_once and account.under_way >= self._at_once:
-            raise ConcurrencyLimitError(limit=self._at_once)
-        if self._rate and account.units <= 0:
-            raise RateLimitError(retry_after=max(1, math.ceil(-account.units / self._rate)))
+        """Checks whether this client may start a request now. Raises ConcurrencyLimitError, RateLimitError."""
+        bucket = self._get_bucket(caller)
+        if self._max_concurrent and bucket.running >= self._max_concurrent:
+            raise ConcurrencyLimitError(limit=self._max_concurrent)
+        if self._rate and bucket.tokens <= 0:
+            raise RateLimitError(retry_after=max(1, math.ceil(-bucket.tokens / self._rate)))
 
-    def enter(self, caller: str, units: float = 0.0) -> None:
-        """One more request of this caller, just checked, is under way; take its units, whether they are there or not."""
-        account = self._accounts[caller]
-        account.under_way += 1
-        account.units -= units
+    def start(self, caller: str, tokens: float = 0.0) -> None:
+        """Counts a request that passed `check` as running, and charges its tokens, even below zero."""
+        bucket = self._buckets[caller]
+        bucket.running += 1
+        bucket.tokens -= tokens
 
-    def leave(self, caller: str) -> None:
-        """It ended."""
-        self._accounts[caller].under_way -= 1
+    def finish(self, caller: str) -> None:
+        """Counts a request as finished."""
+        self._buckets[caller].running -= 1
 
-    def take(self, caller: str, units: float) -> None:
-        """Take units of a request under way, whether they are there or not."""
-        self._accounts[caller].units -= units
+    def charge(self, caller: str, tokens: float) -> None:
+        """Charges tokens of a running request, even below zero."""
+        self._buckets[caller].tokens -= tokens
 
-    def pay(self, caller: str, units: float) -> None:
-        """Take units unless others of this caller's requests left it in debt meanwhile. Raises RateLimitError."""
-        account = self._account(caller)
-        if self._rate and account.units <= 0:
-            raise RateLimitError(retry_after=max(1, math.ceil(-account.units / self._rate)))
-        account.units -= units
+    def charge_or_refuse(self, caller: str, tokens: float) -> None:
+        """Charges tokens unless the client's other requests have used them up meanwhile. Raises RateLimitError."""
+        bucket = self._get_bucket(caller)
+        if self._rate and bucket.tokens <= 0:
+            raise RateLimitError(retry_after=max(1, math.ceil(-bucket.tokens / self._rate)))
+        bucket.tokens -= tokens
 
     @contextlib.contextmanager
-    def visit(self, caller: str) -> Iterator[None]:
-        """Let one request in for as long as it takes. Raises ConcurrencyLimitError, RateLimitError."""
+    def limit(self, caller: str) -> Iterator[None]:
+        """Context of one request of a client. Raises ConcurrencyLimitError, RateLimitError."""
         self.check(caller)
-        self.enter(caller)
+        self.start(caller)
         try:
             yield
         finally:
-            self.leave(caller)
+            self.finish(caller)
 
-    def _account(self, caller: str) -> _TokenBucket:
+    def _get_bucket(self, caller: str) -> _TokenBucket:
         now = self._monotonic()
-        account = self._accounts.get(caller)
-        if account is None:
-            if len(self._accounts) >= _MOST_CALLERS:
-                self._forget(now)
-            account = self._accounts[caller] = _TokenBucket(self._burst, now)
-            return account
-        self._refill(account, now)
-        return account
+        bucket = self._buckets.get(caller)
+        if bucket is None:
+            if len(self._buckets) >= _MAX_BUCKETS:
+                self._evict(now)
+            bucket = self._buckets[caller] = _TokenBucket(self._burst, now)
+            return bucket
+        self._refill(bucket, now)
+        return bucket
 
-    def _refill(self, account: _TokenBucket, now: float) -> None:
-        account.units = min(self._burst, account.units + (now - account.at) * self._rate)
-        account.at = now
+    def _refill(self, bucket: _TokenBucket, now: float) -> None:
+        bucket.tokens = min(self._burst, bucket.tokens + (now - bucket.updated_at) * self._rate)
+        bucket.updated_at = now
 
-    def _forget(self, now: float) -> None:
-        """Let go of callers with nothing under way: first who has all of its units again, then half of the rest, oldest first."""
-        for caller, account in list(self._accounts.items()):
-            self._refill(account, now)
-            if not account.under_way and account.units >= self._burst:
-                del self._accounts[caller]
-        idle = [caller for caller, account in self._accounts.items() if not account.under_way]
-        for caller in idle[: max(0, len(self._accounts) - _MOST_CALLERS // 2)]:
-            del self._accounts[caller]
+    def _evict(self, now: float) -> None:
+        """Removes idle clients: those with a full bucket, then the oldest half of the rest."""
+        for caller, bucket in list(self._buckets.items()):
+            self._refill(bucket, now)
+            if not bucket.running and bucket.tokens >= self._burst:
+                del self._buckets[caller]
+        idle = [caller for caller, bucket in self._buckets.items() if not bucket.running]
+        for caller in idle[: max(0, len(self._buckets) - _MAX_BUCKETS // 2)]:
+            del self._buckets[caller]
 
 
 def allowance_of(settings: Settings) -> RateLimiter | None:
-    """What each caller is allowed in one worker; None where the settings bound nobody."""
+    """The rate limiter of one worker; None if no limits are configured."""
     if not settings.rate_limit and not settings.max_concurrency_per_client:
         return None
     workers = settings.worker_count
-    burst = settings.rate_burst or settings.rate_limit * _BURST_S
+    burst = settings.rate_burst or settings.rate_limit * _DEFAULT_BURST_S
     return RateLimiter(
         rate=settings.rate_limit / workers,
         burst=max(burst / workers, 1.0),
-        # Rounded down, so that all workers together never let more in than was said, unless each lets in the one that it must.
-        at_once=max(settings.max_concurrency_per_client // workers, min(settings.max_concurrency_per_client, 1)),
+        # Rounded down, so that all workers together do not exceed the limit, but at least 1 for each worker.
+        max_concurrent=max(settings.max_concurrency_per_client // workers, min(settings.max_concurrency_per_client, 1)),
     )
 
 
 def client_id(principal: Principal | None, client: tuple[str, int] | None) -> str:
-    """Whose share it is: that of a key, of a user, of an address; in this order."""
+    """Key of a client's bucket: its API key, else its user, else its network."""
     if principal is not None and (principal.key or principal.id):
         return principal.actor
     return network_of(client[0]) if client else ""
 
 
 def request_cost(body_bytes: int, *, rows: int = 1, image: bytes | None = None) -> float:
-    """What a request weighs: its rows, bytes and pixels together."""
-    units = rows + body_bytes / BYTES_PER_UNIT
+    """Cost of a request in tokens: rows, bytes and pixels."""
+    tokens = rows + body_bytes / BYTES_PER_UNIT
     if image is None:
-        return units
+        return tokens
     try:
         width, height = header_size(image)
     except (UnsupportedImageError, BrokenImageError):
-        # What is no picture is refused by who decodes it.
-        return units
-    return units + width * height / PIXELS_A_UNIT
+        # The decoder rejects invalid images later.
+        return tokens
+    return tokens + width * height / PIXELS_PER_UNIT
 
 
 class RateLimitMiddleware:
-    """Counts what is asked beside predictions, which count themselves; lives as long as the app."""
+    """Limits all requests except predictions, whose handlers apply the limits themselves. Lifetime: the app."""
 
     def __init__(self, app: ASGIApp, allowance: RateLimiter) -> None:
         self._app = app
@@ -172,16 +173,16 @@ class RateLimitMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises ConcurrencyLimitError, RateLimitError."""
-        if scope["type"] != "http" or _FREE.fullmatch(scope["path"]):
+        if scope["type"] != "http" or _UNLIMITED_PATHS.fullmatch(scope["path"]):
             await self._app(scope, receive, send)
             return
         caller = client_id(scope["state"].get("principal"), scope.get("client"))
-        with self._allowance.visit(caller):
-            self._allowance.take(caller, request_cost(_said_length(scope)))
+        with self._allowance.limit(caller):
+            self._allowance.charge(caller, request_cost(_content_length(scope)))
             await self._app(scope, receive, send)
 
 
-def _said_length(scope: Scope) -> int:
+def _content_length(scope: Scope) -> int:
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit():
             return int(value[:15])

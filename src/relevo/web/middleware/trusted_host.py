@@ -1,11 +1,11 @@
-"""From where a request may come while nobody has to say who they are: the names this server goes by, and no other site.
+"""Checks Host and Origin headers, against DNS rebinding and cross-site requests.
 
-    Host ─ met before? ─► go on
-         └ loopback, the setting host, a name in allowed_hosts ─► go on            else 403 host_not_allowed
-    a method that changes something ─ Origin is another one, or a browser says so ─► 403 forbidden
+    Host ─ accepted before? ─► accept
+         └ loopback, the setting `host`, a name in allowed_hosts ─► accept            else 403 host_not_allowed
+    unsafe method ─ Origin differs, or Sec-Fetch-Site says so ─► 403 forbidden
 
-A page elsewhere may let its own name lead to 127.0.0.1; the browser then takes this server for that page's own. Only the name it
-writes in Host tells. Programs send no Origin and are asked for none.
+An attacker's page can resolve its own name to 127.0.0.1; the browser then treats this server as same-origin with that page. Only the
+Host header reveals this. Programs send no Origin, and none is required.
 """
 
 from __future__ import annotations
@@ -24,77 +24,77 @@ if TYPE_CHECKING:
 
 _HOST = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{1,253}?)\.?(:\d{1,5})?")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_ELSEWHERE = frozenset({b"cross-site", b"same-site"})
-_EVERYBODY = "*"
-_MOST_REMEMBERED = 1000
+_CROSS_SITE = frozenset({b"cross-site", b"same-site"})
+_ANY_HOST = "*"
+_MAX_CACHED = 1000
 
 
 class HostChecker:
-    """Knows the names of this server; lives as long as the worker."""
+    """The host names of this server. Lifetime: the worker."""
 
     def __init__(self, settings: Settings) -> None:
         listed = {name.strip().lower().rstrip(".") for name in settings.allowed_hosts.split(",")} - {""}
-        self._every = _EVERYBODY in listed
-        self._named = frozenset(listed)
-        self._open = not settings.stays_here
-        self._own = {"localhost", settings.host.lower()} | ({socket.gethostname().lower()} if self._open else set())
-        #: Values of Host that were let through, as they came: the usual request is looked up here and that is all.
-        self._met: set[bytes] = set()
+        self._accept_any = _ANY_HOST in listed
+        self._allowed = frozenset(listed)
+        self._is_exposed = not settings.stays_here
+        self._own = {"localhost", settings.host.lower()} | ({socket.gethostname().lower()} if self._is_exposed else set())
+        #: Raw Host values that were accepted before: the fast path for most requests.
+        self._accepted: set[bytes] = set()
 
-    def know(self, host: bytes) -> bool:
-        """Whether this server goes by that name, with or without a port."""
-        if host in self._met:
+    def is_known_host(self, host: bytes) -> bool:
+        """Whether the Host value, with or without a port, names this server."""
+        if host in self._accepted:
             return True
-        name, _ = _parts(host.decode("latin-1"))
-        if not self._goes_by(name):
+        name, _ = _split_host(host.decode("latin-1"))
+        if not self._is_own_name(name):
             return False
-        if len(self._met) < _MOST_REMEMBERED:
-            self._met.add(host)
+        if len(self._accepted) < _MAX_CACHED:
+            self._accepted.add(host)
         return True
 
-    def check(self, scope: Scope) -> None:
-        """Raises HostNotAllowedError and OriginError."""
+    def check_request(self, scope: Scope) -> None:
+        """Raises HostNotAllowedError, OriginError."""
         host = b""
         for name, value in scope["headers"]:
             if name == b"host":
                 host = value
-                if not self.know(value):
+                if not self.is_known_host(value):
                     raise HostNotAllowedError
         if scope["method"] not in _SAFE:
             self._check_site(scope, host.decode("latin-1"))
 
     def _check_site(self, scope: Scope, host: str) -> None:
         for name, value in scope["headers"]:
-            if name == b"sec-fetch-site" and value in _ELSEWHERE:
+            if name == b"sec-fetch-site" and value in _CROSS_SITE:
                 raise OriginError(reason="it comes from another site")
             if name == b"origin" and not self._is_own(value.decode("latin-1"), host):
                 raise OriginError(reason="it comes from another site")
 
     def _is_own(self, origin: str, host: str) -> bool:
-        """A proxy may speak https where we hear http, and leave a port out: for the names it was given, the name counts."""
-        scheme, _, place = origin.lower().partition("://")
-        name, port = _parts(place)
+        """Whether an Origin is this server. Names in allowed_hosts match by name only: a proxy may change scheme and port."""
+        scheme, _, authority = origin.lower().partition("://")
+        name, port = _split_host(authority)
         if not name or scheme not in {"http", "https"}:
             return False
-        usual = ":443" if scheme == "https" else ":80"
-        own_name, own_port = _parts(host)
-        return name in self._named or (name == own_name and (port or usual) == (own_port or usual))
+        default_port = ":443" if scheme == "https" else ":80"
+        own_name, own_port = _split_host(host)
+        return name in self._allowed or (name == own_name and (port or default_port) == (own_port or default_port))
 
-    def _goes_by(self, name: str) -> bool:
+    def _is_own_name(self, name: str) -> bool:
         if not name:
             return False
-        if self._every or name in self._own or name in self._named:
+        if self._accept_any or name in self._own or name in self._allowed:
             return True
         try:
             address = ipaddress.ip_address(name.strip("[]"))
         except ValueError:
-            # Where others may reach the server anyway: a name without a dot is one of their own network, never of the internet.
-            return self._open and "." not in name
-        # An address is no name, and leads nowhere else.
-        return self._open or address.is_loopback or name.strip("[]") in self._own
+            # On an exposed server: a name without a dot belongs to the local network, never to the internet.
+            return self._is_exposed and "." not in name
+        # An IP address cannot be rebound.
+        return self._is_exposed or address.is_loopback or name.strip("[]") in self._own
 
 
-def _parts(host: str) -> tuple[str, str]:
-    """Name in lower case and port with its colon; both empty for what is no host."""
+def _split_host(host: str) -> tuple[str, str]:
+    """Lower-case name and port with its colon; both empty for an invalid host."""
     match = _HOST.fullmatch(host.lower())
     return (match[1], match[2] or "") if match else ("", "")

@@ -1,1 +1,1 @@
-"""HTML pages: the model page, forms, thumbnails, static files."""
+"""HTML pages: the model page, forms, thumbnails, error pages, static files."""

@@ -1,6 +1,6 @@
-"""The page's own files: style, script and mark, served from the package with a hash in the address.
+"""Static files of the pages (style, script, logo), served from the package with a hash in their URL.
 
-static/relevo.css ─ sha256 ─► /static/relevo-1a2b3c4d5e6f.css       cached for a year; a new content has a new address
+static/relevo.css ─ sha256 ─► /static/relevo-1a2b3c4d5e6f.css       cached for a year; changed content has a new URL
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _HASH_DIGITS = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asset:
-    """One file as it is sent; lives as long as the process."""
+    """One static file. Lifetime: the process."""
 
     address: str  # below /static/
     content: bytes
@@ -26,21 +26,21 @@ class Asset:
 
 @cache
 def assets() -> dict[str, Asset]:
-    """Every file of the page, by its plain name."""
-    return {name: _read(name) for name in _NAMES}
+    """All static files by name."""
+    return {name: _load(name) for name in _NAMES}
 
 
-def at(address: str) -> Asset | None:
-    """The file at an address below /static/, or None."""
+def find_asset(address: str) -> Asset | None:
+    """The file with this path below /static/, or None."""
     return next((asset for asset in assets().values() if asset.address == address), None)
 
 
 def link(name: str) -> str:
-    """The address of a file by its plain name, for templates."""
+    """URL path of a file by name, for templates."""
     return f"/static/{assets()[name].address}"
 
 
-def _read(name: str) -> Asset:
+def _load(name: str) -> Asset:
     content = files("relevo.web").joinpath("static", name).read_bytes()
     stem, dot, ending = name.rpartition(".")
     digest = hashlib.sha256(content).hexdigest()[:_HASH_DIGITS]

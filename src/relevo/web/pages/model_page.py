@@ -1,10 +1,10 @@
-"""The model page as HTML: the form, the answer, a refusal. One renderer with and without JavaScript.
+"""Renders the model page: the form, the prediction, an error. The same renderer with and without JavaScript.
 
-    GET /          ─► model_page     the form, an empty place for the answer
-    POST /submit   ─► render_result | render_refusal     the same page with the answer or the reason in that place
+    GET /          ─► model_page                         the form and an empty result area
+    POST /submit   ─► render_result | render_refusal     the same page with the prediction or the error in that area
     POST /feedback ─► thanks_page
 
-The script posts the same form and takes `#result` out of the page that comes back, so there is no second renderer.
+The script posts the same form and takes `#result` out of the returned page, so there is no second renderer.
 Functions are sync, and `render_result` decodes an image: call them in a thread.
 """
 
@@ -30,87 +30,93 @@ if TYPE_CHECKING:
     from relevo.errors import RelevoError
     from relevo.serve.service import ModelState
 
-#: The drawing pad is offered for grey pictures up to this side, in pixels.
+#: The drawing pad is offered for grey images up to this side, in pixels.
 _PAD_SIDE = 64
-#: Bars shown before the rest is folded away.
+#: Bars shown before the rest is collapsed.
 _BARS_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageContext:
-    """What a page needs to know of its request; lives as long as the request."""
+    """Request data that every page needs. Lifetime: the request."""
 
     language: str
     address: str  # scheme and host as the caller wrote them
     request_id: str
-    models: Sequence[ModelState]  # all of this worker, for the list at the top
+    models: Sequence[ModelState]  # shown in the navigation
     limits: ImageLimits = field(default_factory=ImageLimits)
-    signed_in: str = ""  # the name of whoever is
-    csrf: str = ""  # what the page's forms send along, for whoever is
+    signed_in: str = ""  # user name; "" without a session
+    csrf: str = ""  # CSRF token for the page's forms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassShare:
-    """One class of the answer with its share."""
+    """One class with its probability. Lifetime: the rendering of a page."""
 
     label: str
     share: float  # 0..1
     chosen: bool
 
 
-def model_page(state: ModelState | None, visit: PageContext, *, fill: bool = False) -> bytes:
-    """The page of one model, or the one that says that there is none yet."""
+def model_page(state: ModelState | None, context: PageContext, *, fill: bool = False) -> bytes:
+    """The page of one model, or a page that says that none is ready."""
     if state is None or state.manifest is None:
-        return render("empty.html", visit.language, **frame(state, visit))
-    return render("model.html", visit.language, **_page(state, visit, fill=fill), outcome="none")
+        return render("no_model.html", context.language, **base_context(state, context))
+    return render("model.html", context.language, **_form_context(state, context, fill=fill), outcome="no_answer")
 
 
 def render_result(
     state: ModelState,
     answer: Mapping[str, Any],
-    visit: PageContext,
+    context: PageContext,
     *,
     image: bytes | None = None,
     record: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """The page with an answer in its place.
+    """The model page with a prediction.
 
-    answer: the JSON answer of predict, as a mapping. image or record: what was asked, the record to be shown in the form again.
+    answer: the JSON response of predict. image or record: the input; a record is shown in the form again.
     """
     assert state.manifest is not None  # noqa: S101 - narrows: what answered has a manifest
     manifest = state.manifest
-    bars = bars_of(manifest.output.labels, answer)
-    facts = _page(state, visit, record=record)
+    bars = class_shares(manifest.output.labels, answer)
+    form_context = _form_context(state, context, record=record)
     return render(
         "model.html",
-        visit.language,
-        **facts,
+        context.language,
+        **form_context,
         outcome="answer",
         answer=answer,
         bars=bars[:_BARS_SHOWN],
         more_bars=bars[_BARS_SHOWN:],
         bands=_bands(state, answer),
-        sent=thumbnails.sent_picture(image, visit.limits) if image else None,
-        seen=thumbnails.seen_picture(image, manifest, visit.limits) if image else None,
-        curl=curl_line(state, visit, record=record),
+        upload=thumbnails.upload_thumbnail(image, context.limits) if image else None,
+        model_input=thumbnails.model_input_thumbnail(image, manifest, context.limits) if image else None,
+        curl=curl_command(state, context, record=record),
     )
 
 
 def render_refusal(
-    error: RelevoError, state: ModelState | None, visit: PageContext, *, record: Mapping[str, Any] | None = None
+    error: RelevoError, state: ModelState | None, context: PageContext, *, record: Mapping[str, Any] | None = None
 ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    """Status, headers and page of a form that was refused; the page says why and keeps what was typed."""
+    """Status, headers and page of an error; the page shows the message and keeps the form values."""
     status = status_of(type(error))
-    said = {"code": error.code, "sentence": sentence(error, visit.language), "field": error.field, "request_id": visit.request_id}
+    error_info = {
+        "code": error.code,
+        "sentence": sentence(error, context.language),
+        "field": error.field,
+        "request_id": context.request_id,
+    }
     if state is None or state.manifest is None:
-        body = render("empty.html", visit.language, **frame(state, visit, said))
+        body = render("no_model.html", context.language, **base_context(state, context, error_info))
     else:
-        body = render("model.html", visit.language, **{**_page(state, visit, record=record), "problem": said}, outcome="refusal")
-    headers = [*HTML_HEADERS, (b"content-length", b"%d" % len(body)), *retry_header(error, visit.request_id)]
+        form_context = {**_form_context(state, context, record=record), "error": error_info}
+        body = render("model.html", context.language, **form_context, outcome="error")
+    headers = [*HTML_HEADERS, (b"content-length", b"%d" % len(body)), *retry_header(error, context.request_id)]
     return status, headers, body
 
 
-#: What every page is sent with; pages speak the caller's language, so caches keep apart by these.
+#: Headers of all pages. Pages depend on the language, hence Vary.
 HTML_HEADERS = [
     (b"content-type", b"text/html; charset=utf-8"),
     (b"cache-control", b"no-store"),
@@ -118,34 +124,34 @@ HTML_HEADERS = [
 ]
 
 
-def thanks_page(visit: PageContext, *, model: str, value: str) -> bytes:
+def thanks_page(context: PageContext, *, model: str, value: str) -> bytes:
     """The page after a label was sent without JavaScript."""
-    state = next((one for one in visit.models if one.name == model), None)
-    return render("thanks.html", visit.language, **frame(state, visit), value=value)
+    state = next((state for state in context.models if state.name == model), None)
+    return render("thanks.html", context.language, **base_context(state, context), value=value)
 
 
-def login_page(visit: PageContext, error: RelevoError | None, facts: Mapping[str, Any]) -> bytes:
-    """The page to sign in on. facts: `tie` of its form, where to go `next`, the name `typed` before, if there is `nobody` yet."""
-    said = None if error is None else {"sentence": sentence(error, visit.language), "request_id": visit.request_id}
+def login_page(context: PageContext, error: RelevoError | None, facts: Mapping[str, Any]) -> bytes:
+    """The login page. facts: `form_csrf`, `next` (path after login), `user_name` to fill in, `no_users`, `provider` (its name, or "")."""
+    error_info = None if error is None else {"sentence": sentence(error, context.language), "request_id": context.request_id}
     switch = {code: "?" + urlencode({"next": facts["next"], "lang": code}) for code in LANGUAGES}
-    return render("login.html", visit.language, **{**frame(None, visit, said), "switch": switch}, **facts)
+    return render("login.html", context.language, **{**base_context(None, context, error_info), "switch": switch}, **facts)
 
 
-def bars_of(labels: Sequence[str], answer: Mapping[str, Any]) -> list[ClassShare]:
-    """One bar a class, the likeliest first; classes of equal share keep the manifest's order."""
-    shares = answer.get("probabilities") or ()
-    bars = [
+def class_shares(labels: Sequence[str], answer: Mapping[str, Any]) -> list[ClassShare]:
+    """One entry a class, the most probable first; ties keep the order of the manifest."""
+    probabilities = answer.get("probabilities") or ()
+    class_shares = [
         ClassShare(label=label, share=share, chosen=index == answer.get("class"))
-        for index, (label, share) in enumerate(zip(labels, shares, strict=False))
+        for index, (label, share) in enumerate(zip(labels, probabilities, strict=False))
     ]
-    return sorted(bars, key=lambda bar: -bar.share)
+    return sorted(class_shares, key=lambda class_share: -class_share.share)
 
 
-def curl_line(state: ModelState, visit: PageContext, *, record: Mapping[str, Any] | None = None) -> str:
-    """The same question for a terminal."""
-    address = shlex.quote(f"{visit.address}/models/{state.name}/predict")
-    if visit.signed_in:
-        # A program comes with a key of its own; the quotes let the terminal fill it in.
+def curl_command(state: ModelState, context: PageContext, *, record: Mapping[str, Any] | None = None) -> str:
+    """The same request as a curl command."""
+    address = shlex.quote(f"{context.address}/models/{state.name}/predict")
+    if context.signed_in:
+        # Double quotes, so that the shell expands the variable with the API key.
         address = f'-H "Authorization: Bearer $RELEVO_KEY" {address}'
     if state.manifest is not None and isinstance(state.manifest.input, ImageInput):
         return f"curl -F file=@image.png {address}"
@@ -153,43 +159,45 @@ def curl_line(state: ModelState, visit: PageContext, *, record: Mapping[str, Any
     return f"curl -H 'Content-Type: application/json' -d {body} {address}"
 
 
-def frame(state: ModelState | None, visit: PageContext, problem: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """What the page around everything needs."""
+def base_context(state: ModelState | None, context: PageContext, error: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Template variables of the page frame."""
     name = state.name if state is not None else ""
     return {
         "state": state,
-        "models": visit.models,
+        "models": context.models,
         "name": name,
         "switch": {code: "?" + urlencode({"model": name, "lang": code} if name else {"lang": code}) for code in LANGUAGES},
-        "problem": problem,
-        "signed_in": visit.signed_in,
-        "csrf": visit.csrf,
+        "error": error,
+        "signed_in": context.signed_in,
+        "csrf": context.csrf,
     }
 
 
-def _page(state: ModelState, visit: PageContext, *, record: Mapping[str, Any] | None = None, fill: bool = False) -> dict[str, Any]:
+def _form_context(
+    state: ModelState, context: PageContext, *, record: Mapping[str, Any] | None = None, fill: bool = False
+) -> dict[str, Any]:
     manifest = state.manifest
-    assert manifest is not None  # noqa: S101 - narrows: the callers have looked
+    assert manifest is not None  # noqa: S101 - narrows: callers have checked
     image = manifest.input if isinstance(manifest.input, ImageInput) else None
-    entries = record_form.form_fields(manifest.input, record, fill=fill) if isinstance(manifest.input, RecordInput) else []
+    fields = record_form.form_fields(manifest.input, record, fill=fill) if isinstance(manifest.input, RecordInput) else []
     return {
-        **frame(state, visit),
+        **base_context(state, context),
         "manifest": manifest,
         "labels": manifest.output.labels,
         "regression": manifest.output.task is Task.REGRESSION,
         "image": image,
         "pad": image is not None and image.mode == "L" and max(image.width, image.height) <= _PAD_SIDE,
-        "entries": entries,
-        "action": "/submit?" + urlencode({"model": state.name, "lang": visit.language}),
+        "entries": fields,
+        "action": "/submit?" + urlencode({"model": state.name, "lang": context.language}),
         "fill_address": "/?" + urlencode({"model": state.name, "example": "1"}) + "#ask",
     }
 
 
 def _bands(state: ModelState, answer: Mapping[str, Any]) -> dict[str, float] | None:
-    """Where the lines of a two-way decision lie, and where this answer fell; shares of 0..1."""
+    """Thresholds of a two-class decision, and the score of this prediction; all in 0..1."""
     assert state.manifest is not None  # noqa: S101 - narrows: what answered has a manifest
     rule = state.manifest.decision
-    shares: Sequence[float] = answer.get("probabilities") or []
-    if not isinstance(rule, ThresholdDecision) or len(shares) != 2:
+    probabilities: Sequence[float] = answer.get("probabilities") or []
+    if not isinstance(rule, ThresholdDecision) or len(probabilities) != 2:
         return None
-    return {"reject": rule.reject, "accept": rule.accept, "score": shares[1]}
+    return {"reject": rule.reject, "accept": rule.accept, "score": probabilities[1]}

@@ -1,6 +1,6 @@
-"""A record's signature as a form, and the form as a record: two directions of one translation, side by side.
+"""Translates a record signature into an HTML form, and form values into a record.
 
-Field ─ entry ─► Entry (what the template draws) ─ browser ─► {"tenure": "41"} ─ record_from ─► {"tenure": 41}
+Field ─ form_fields ─► FormField (drawn by the template) ─ browser ─► {"tenure": "41"} ─ parse_form ─► {"tenure": 41}
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from relevo.runtime.record_encoder import Remark
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: Up to this many categories are a list to choose from; more, or none, are typed with suggestions.
-_CHOICES_LISTED = 15
+#: Up to this many categories are a select list; more, or none, are a text field with suggestions.
+_MAX_LISTED_CHOICES = 15
 
-#: Letters that a column of the form holds in bold, at its narrowest.
-_COLUMN = 20
+#: Bold characters that fit into the narrowest form column.
+_COLUMN_CHARS = 20
 _WORDS = re.compile(r"[A-Z]*[^_\-. A-Z]*[_\-. ]*|[A-Z]+")
 
-#: Languages in whose numbers a comma stands before the decimals.
+#: Languages that use a decimal comma.
 _DECIMAL_COMMA = frozenset({"es"})
 _NUMERIC = re.compile(r"[+-]?[\d.,]+([eE][+-]?\d+)?")
 _NAME_LENGTH_SHOWN = 64
@@ -34,13 +34,13 @@ Widget = Literal["number", "choice", "typed", "yesno"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormField:
-    """One control of the form; lives as long as a page is made."""
+    """One control of the form. Lifetime: the rendering of a page."""
 
     name: str
     widget: Widget
     required: bool
     unit: str
-    minimum: str  # "" where there is none
+    minimum: str  # "" for none
     maximum: str
     step: str  # "1" or "any"
     choices: tuple[str, ...]
@@ -49,23 +49,24 @@ class FormField:
 
     @property
     def words(self) -> list[str]:
-        """The name in pieces between which a line may break: after "_", "-" and ".", and before a capital."""
+        """The name split where a line may break: after "_", "-" and ".", and before a capital."""
         return [word for word in _WORDS.findall(self.name) if word] or [self.name]
 
     @property
-    def broad(self) -> bool:
+    def is_wide(self) -> bool:
         """Whether a word of the name is too long for one column."""
-        return max(map(len, self.words)) > _COLUMN
+        return max(map(len, self.words)) > _COLUMN_CHARS
 
 
 def form_fields(record: RecordInput, values: Mapping[str, Any] | None = None, *, fill: bool = False) -> list[FormField]:
-    """The controls in the signature's order. values: a record to show again; fill: show the examples as values."""
+    """The controls in the order of the signature. values: a record to show again; fill: use the examples as values."""
     return [
-        _entry(field, _written((values or {}).get(field.name)) or (example_of(field) if fill else "")) for field in record.fields
+        _form_field(field, _format((values or {}).get(field.name)) or (example_of(field) if fill else ""))
+        for field in record.fields
     ]
 
 
-def _entry(field: Field, value: str) -> FormField:
+def _form_field(field: Field, value: str) -> FormField:
     widget = _widget(field)
     choices = field.categories
     if widget == "choice" and value and value not in choices:
@@ -75,8 +76,8 @@ def _entry(field: Field, value: str) -> FormField:
         widget=widget,
         required=field.required,
         unit=field.unit,
-        minimum=_written(field.minimum),
-        maximum=_written(field.maximum),
+        minimum=_format(field.minimum),
+        maximum=_format(field.maximum),
         step="1" if field.kind is FieldKind.INTEGER else "any",
         choices=choices,
         example=example_of(field),
@@ -88,30 +89,30 @@ def _widget(field: Field) -> Widget:
     if field.kind is FieldKind.BOOLEAN:
         return "yesno"
     if field.kind is FieldKind.CATEGORY:
-        return "choice" if field.closed or 1 <= len(field.categories) <= _CHOICES_LISTED else "typed"
+        return "choice" if field.closed or 1 <= len(field.categories) <= _MAX_LISTED_CHOICES else "typed"
     return "number"
 
 
 def example_of(field: Field) -> str:
-    """The signature's example as a form would hold it; without one a required field gets a plain value, another none."""
+    """The signature's example as form text; without one, a plausible value for a required field and "" for an optional one."""
     if field.example is not None or not field.required:
-        return _written(field.example)
+        return _format(field.example)
     if field.kind is FieldKind.CATEGORY:
         return field.categories[0] if field.categories else ""
     if field.kind is FieldKind.BOOLEAN:
         return "true"
-    return _written(_middle(field))
+    return _format(_midpoint(field))
 
 
-def _middle(field: Field) -> float:
+def _midpoint(field: Field) -> float:
     low, high = field.minimum, field.maximum
     if low is None or high is None:
         return next((bound for bound in (low, high) if bound is not None), 0.0)
-    middle = (low + high) / 2
-    return float(round(middle)) if field.kind is FieldKind.INTEGER else middle
+    midpoint = (low + high) / 2
+    return float(round(midpoint)) if field.kind is FieldKind.INTEGER else midpoint
 
 
-def _written(value: object) -> str:
+def _format(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -121,34 +122,34 @@ def _written(value: object) -> str:
     return str(value)
 
 
-def parse_form(record: RecordInput, sent: Mapping[str, str], *, language: str) -> dict[str, Any]:
-    """The record that a form's texts stand for. A blank is an absent field; what is no number stays text, to be refused by name.
+def parse_form(record: RecordInput, form: Mapping[str, str], *, language: str) -> dict[str, Any]:
+    """The record of a form's values. Blank values are omitted; invalid numbers stay text, so that validation names the field.
 
-    language: the form's, which says what a comma in a number is. Raises FieldTypeError where it does not.
+    language: of the form; decides what a comma in a number means. Raises FieldTypeError for ambiguous numbers.
     """
     kinds = {field.name: field.kind for field in record.fields}
-    texts = {name: text.strip() for name, text in sent.items()}
-    return {name: _read(name, kinds.get(name), text, language) for name, text in texts.items() if text}
+    texts = {name: text.strip() for name, text in form.items()}
+    return {name: _parse_value(name, kinds.get(name), text, language) for name, text in texts.items() if text}
 
 
-def commas_in(sent: Mapping[str, str], read: Mapping[str, Any]) -> tuple[Remark, ...]:
-    """The numbers that were written with a decimal comma, as they were read."""
+def decimal_comma_remarks(form: Mapping[str, str], record: Mapping[str, Any]) -> tuple[Remark, ...]:
+    """A remark that lists the numbers that were read with a decimal comma."""
     numbers = [
-        f"{name} = {_written(read[name])}" for name, text in sent.items() if "," in text and isinstance(read.get(name), float)
+        f"{name} = {_format(record[name])}" for name, text in form.items() if "," in text and isinstance(record.get(name), float)
     ]
     return (Remark(sentence=_COMMA, fields=", ".join(numbers)),) if numbers else ()
 
 
-def _read(name: str, kind: FieldKind | None, text: str, language: str) -> Any:
+def _parse_value(name: str, kind: FieldKind | None, text: str, language: str) -> Any:
     if kind is FieldKind.BOOLEAN:
         return {"true": True, "on": True, "false": False}.get(text, text)
     if kind in (FieldKind.NUMBER, FieldKind.INTEGER):
-        return _number(_with_point(name, text, language))
+        return _parse_number(_decimal_point(name, text, language))
     return text
 
 
-def _with_point(name: str, text: str, language: str) -> str:
-    """A number as programs write it. In English 1,234 may be a thousand and more or little more than one, so it is asked about."""
+def _decimal_point(name: str, text: str, language: str) -> str:
+    """A number with a decimal point. In English a comma is ambiguous (1,234), so it is rejected."""
     if "," not in text or not _NUMERIC.fullmatch(text):
         return text
     if language not in _DECIMAL_COMMA:
@@ -162,12 +163,12 @@ def _with_point(name: str, text: str, language: str) -> str:
     return text.replace(",", ".")
 
 
-def _number(text: str) -> int | float | str:
+def _parse_number(text: str) -> int | float | str:
     if "_" in text or not text.isascii():
-        return text  # Python reads 1_234 and digits of other scripts, people may mean something else
-    for read in (int, float):
+        return text  # Python accepts 1_234 and digits of other scripts; these are probably no numbers
+    for convert in (int, float):
         try:
-            return read(text)
+            return convert(text)
         except ValueError:
             continue
     return text

@@ -1,4 +1,4 @@
-"""Templates to bytes: escaping always on, an unknown name always an error."""
+"""Renders Jinja templates to bytes, with autoescaping; undefined names raise an error."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from relevo.web.pages.assets import link
 
 
 def render(template: str, language: str, **facts: Any) -> bytes:
-    """One page in UTF-8. Raises jinja2.UndefinedError when the template names what is not there."""
+    """One page in UTF-8. Raises jinja2.UndefinedError for an undefined name."""
     text = _environment().get_template(template).render(language=language, t=_texts(language), **facts)
     return text.encode()
 
 
 @cache
 def _texts(language: str) -> SimpleNamespace:
-    # A dict would answer `t.clear` with its own method.
+    # Not a dict, whose own methods, such as `clear`, would shadow text keys.
     return SimpleNamespace(**texts("page", language))
 
 

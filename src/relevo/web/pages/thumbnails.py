@@ -1,7 +1,7 @@
-"""An uploaded image as small pictures for the page: re-encoded, so that nothing of the file itself reaches a browser.
+"""Thumbnails of uploaded images for the page, re-encoded so that no bytes of the upload reach a browser.
 
-bytes ─ open_checked ─ shrink ─► PNG ─► data: URI           what was sent
-bytes ─ decode as the model does ─► PNG ─► data: URI        what the model saw
+bytes ─ open_image ─ shrink ─► PNG ─► data: URI             the uploaded image
+bytes ─ decode as the model does ─► PNG ─► data: URI        the model input
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from relevo.domain.manifest import Manifest
     from relevo.runtime.image import ImageLimits
 
-_SIDE_SHOWN = 640
-#: Up to this side a picture is shown enlarged, pixel by pixel.
+_MAX_SIDE = 640
+#: In pixels; images up to this side are shown enlarged.
 _TINY_SIDE = 64
 _GREY_MODES = frozenset({"1", "L", "LA"})
-#: How a person sees a picture: upright, and what is transparent on white.
-_SHOWN = ImageSteps(input="", orientation="exif", background="white")
+#: For display: upright, transparency on white.
+_DISPLAY_STEPS = ImageSteps(input="", orientation="exif", background="white")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
-    """A picture that stands in the page itself; lives as long as a page is made."""
+class Thumbnail:
+    """An image embedded in the page. Lifetime: the rendering of a page."""
 
     uri: str
     width: int  # pixels
@@ -40,47 +40,47 @@ class Picture:
 
     @property
     def tiny(self) -> bool:
-        """Whether it is too small to be seen as it is."""
+        """Whether it is shown enlarged."""
         return max(self.width, self.height) <= _TINY_SIDE
 
 
-def sent_picture(data: bytes, limits: ImageLimits) -> Picture | None:
-    """The image, at most 640 pixels a side, upright; None for bytes that cannot be shown.
+def upload_thumbnail(data: bytes, limits: ImageLimits) -> Thumbnail | None:
+    """The upload, upright, at most 640 pixels a side; None if it cannot be shown.
 
     Decodes the whole image: call it in a thread.
     """
     try:
-        return _inline(_plain(data, limits, side=_SIDE_SHOWN))
+        return _embed(_prepare(data, limits, side=_MAX_SIDE))
     except RelevoError:
         return None
 
 
-def seen_picture(data: bytes, manifest: Manifest, limits: ImageLimits) -> Picture | None:
-    """The pixels that the model was given; None for a model of records or bytes that cannot be shown."""
-    wanted, steps = manifest.input, manifest.steps
-    if not isinstance(wanted, ImageInput) or not isinstance(steps, ImageSteps):
+def model_input_thumbnail(data: bytes, manifest: Manifest, limits: ImageLimits) -> Thumbnail | None:
+    """The pixels of the model input; None for record models or images that cannot be decoded."""
+    signature, steps = manifest.input, manifest.steps
+    if not isinstance(signature, ImageInput) or not isinstance(steps, ImageSteps):
         return None
     try:
-        return _inline(Image.fromarray(decode(data, wanted, steps, limits)))
+        return _embed(Image.fromarray(decode(data, signature, steps, limits)))
     except RelevoError:
         return None
 
 
-def reencoded(data: bytes, limits: ImageLimits, *, side: int | None = None) -> bytes:
-    """The image's pixels as a fresh PNG without metadata, upright. side: at most so many pixels a side.
+def reencode(data: bytes, limits: ImageLimits, *, side: int | None = None) -> bytes:
+    """The pixels as a new PNG without metadata, upright. side: maximum side in pixels.
 
     Raises UnsupportedImageError, ImageTooLargeError, BrokenImageError.
     """
-    return _png(_plain(data, limits, side=side))
+    return _png(_prepare(data, limits, side=side))
 
 
-def _plain(data: bytes, limits: ImageLimits, *, side: int | None = None) -> Image.Image:
-    picture = open_image(data, limits)
+def _prepare(data: bytes, limits: ImageLimits, *, side: int | None = None) -> Image.Image:
+    image = open_image(data, limits)
     try:
         if side is not None:
-            # A JPEG is then decoded at a half, quarter or eighth of its size, which is enough.
-            picture.draft("RGB", (side, side))
-        shown = plain(picture, "L" if picture.mode in _GREY_MODES else "RGB", _SHOWN)
+            # Decodes a JPEG at a half, quarter or eighth of its size, as far as `side` allows.
+            image.draft("RGB", (side, side))
+        shown = plain(image, "L" if image.mode in _GREY_MODES else "RGB", _DISPLAY_STEPS)
         if side is not None:
             shown.thumbnail((side, side))
     except Exception as cause:
@@ -88,14 +88,14 @@ def _plain(data: bytes, limits: ImageLimits, *, side: int | None = None) -> Imag
     return shown
 
 
-def _inline(picture: Image.Image) -> Picture:
-    uri = "data:image/png;base64," + base64.b64encode(_png(picture)).decode("ascii")
-    return Picture(uri=uri, width=picture.width, height=picture.height)
+def _embed(image: Image.Image) -> Thumbnail:
+    uri = "data:image/png;base64," + base64.b64encode(_png(image)).decode("ascii")
+    return Thumbnail(uri=uri, width=image.width, height=image.height)
 
 
-def _png(picture: Image.Image) -> bytes:
-    # A new image object: Pillow would carry text chunks and profiles over from `info`.
-    bare = Image.frombytes(picture.mode, picture.size, picture.tobytes())
+def _png(image: Image.Image) -> bytes:
+    # A new image object: Pillow would copy text chunks and profiles from `info`.
+    pixels = Image.frombytes(image.mode, image.size, image.tobytes())
     target = io.BytesIO()
-    bare.save(target, format="PNG", compress_level=3)
+    pixels.save(target, format="PNG", compress_level=3)
     return target.getvalue()

@@ -1,1 +1,1 @@
-"""Predict routes: reading the body, asking the model, writing the answer."""
+"""The predict endpoints: reading and parsing the body, calling the model, writing the response."""

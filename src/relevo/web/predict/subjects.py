@@ -1,9 +1,9 @@
-"""Whom an input is about: told by the header Relevo-Subject, known from there on by a pseudonym alone.
+"""Reads the data subject of a request from the header Relevo-Subject and replaces it by a pseudonym.
 
-header ─ pseudonym under a key of this home ─ with sealing: its key at hand? ─ no ─► one look into the store
-                                                         └─ yes ─► on
+header ─ pseudonym with a key of this home ─ inputs encrypted: subject key loaded? ─ no ─► one database lookup
+                                                                      └─ yes ─► continue
 
-The name itself is written nowhere. The short way of asking leaves requests with this header to the long one.
+The subject itself is stored nowhere. The fast path does not handle requests with this header.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ if TYPE_CHECKING:
     from relevo.store.encryption import InputEncryption
 
 HEADER = b"relevo-subject"
-MOST_LETTERS = 200
+MAX_SUBJECT_LENGTH = 200
 
 
 class SubjectResolver:
-    """Names the subjects of requests; lives as long as the worker."""
+    """Pseudonyms of the subjects of requests. Lifetime: the worker."""
 
     def __init__(self, pseudonym: Callable[[str], str], sealing: InputEncryption | None, *, now: Callable[[], datetime]) -> None:
-        """sealing: where inputs are sealed; None where they are not."""
+        """sealing: encrypts inputs; None where they are not encrypted."""
         self._pseudonym = pseudonym
         self._sealing = sealing
         self._now = now
 
     async def of(self, scope: Scope) -> str | None:
-        """The pseudonym of whom this request is about; None where nobody is named.
+        """The pseudonym of the request's subject; None without the header.
 
         Raises InvalidParameterError, DatabaseUnavailableError.
         """
         for name, value in scope["headers"]:
             if name == HEADER:
-                return await self._known(validate_subject(_text(value)))
+                return await self._prepare(validate_subject(_decode(value)))
         return None
 
-    async def _known(self, subject: str) -> str:
+    async def _prepare(self, subject: str) -> str:
         pseudonym = self._pseudonym(subject)
         if self._sealing is not None and not self._sealing.is_ready(pseudonym):
             await asyncio.to_thread(self._sealing.prepare, pseudonym, at=self._now())
@@ -53,16 +53,16 @@ class SubjectResolver:
 
 
 def validate_subject(text: str) -> str:
-    """The subject, when it may be one: 1 to 200 letters that can be seen. Raises InvalidParameterError, which repeats nothing of it."""
-    # Of one person, however it is composed: an accent of its own or within the letter.
+    """The normalized subject: 1 to 200 printable characters. Raises InvalidParameterError, without the value."""
+    # NFKC: composed and decomposed accents are the same subject.
     subject = unicodedata.normalize("NFKC", text).strip()
-    if not (0 < len(subject) <= MOST_LETTERS and subject.isprintable()):
-        raise InvalidParameterError(field="Relevo-Subject", expected=f"1 to {MOST_LETTERS} letters that can be seen")
+    if not (0 < len(subject) <= MAX_SUBJECT_LENGTH and subject.isprintable()):
+        raise InvalidParameterError(field="Relevo-Subject", expected=f"1 to {MAX_SUBJECT_LENGTH} letters that can be seen")
     return subject
 
 
-def _text(value: bytes) -> str:
-    """As UTF-8, else as Latin-1, which HTTP's headers once were and many clients still write."""
+def _decode(value: bytes) -> str:
+    """As UTF-8, else as Latin-1, the former encoding of HTTP headers, which many clients still use."""
     try:
         return value.decode()
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""The routes: each file translates one noun between HTTP and the objects in `Parts`.
+"""The routes, one module for each resource. They translate between HTTP and the objects in `context.AppContext`.
 
-Store calls are plain sync functions, so routes that make them are `def`: the framework runs those in a thread.
+Store calls are sync, so routes that make them are `def`: FastAPI runs those in a thread.
 """

@@ -1,12 +1,12 @@
-"""Handing somebody who signs in elsewhere over to a console, which is at another address and keeps its own session.
+"""OpenID Connect login for a console, which runs at another address and has its own session.
 
-    console ─ GET /login/console?to&state&challenge&mark ─► a journey to the provider, this very path as the way back
-    GET /login/oidc/callback ─ the provider vouches ─► a code, for one minute and once ─► 303 {to}/sign-in/back?code&state
-    console ─ POST /login/console {code, verifier, console, mark} ─► session, as POST /login gives it
+    console ─ GET /login/console?to&state&challenge&mark ─► login attempt at the provider, with this path as its target
+    GET /login/oidc/callback ─ identity proven ─► login code, one minute, single use ─► 303 {to}/sign-in/back?code&state
+    console ─ POST /login/console {code, verifier, console, mark} ─► session, as from POST /login
 
-A mark shows that a console of ours asked (`util.hmac_signing`), so nobody is sent to a stranger's address. The code counts for the
-console that it was sent to and with the secret behind the challenge, which stays in the browser that set out. No session of the
-server's own is opened in that browser.
+The mark is an HMAC signature of a known console (`util.hmac_signing`), so no one is redirected to a foreign address. The code is
+valid only for that console, and only with the secret behind the challenge, which stays in the browser that started the login. The
+server opens no session of its own in that browser.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from starlette.concurrency import run_in_threadpool
 from relevo.errors import IdentityProofError, InvalidJsonError, NotFoundError, UserNotFoundError
 from relevo.store.auth.login_codes import LoginCode
 from relevo.util.hmac_signing import Purpose, verify
-from relevo.web.auth.sessions import csrf_of
+from relevo.web.auth.sessions import csrf_token_for
 from relevo.web.routes.login import as_principal, open_session, with_session
 from relevo.web.schemas.users import Me, SignedIn
 
@@ -41,41 +41,45 @@ router = APIRouter(tags=["people"])
 
 PATH = "/login/console"
 _CONSOLE = re.compile(r"https?://(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::\d{1,5})?")
-_WORD = re.compile(r"[A-Za-z0-9_-]{22,128}")
+_URL_SAFE = re.compile(r"[A-Za-z0-9_-]{22,128}")
 
 
-class Elsewhere(BaseModel):
+class LoginProviders(BaseModel):
     """Where else people may sign in."""
 
-    #: By what name people know it; None: nowhere else.
+    #: Host name of the identity provider; None without one.
     provider: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Leaving:
-    """What a console sends a browser with; lives as long as a journey, written into its way back."""
+class ConsoleLoginRequest:
+    """Parameters with which a console starts a login. Lifetime: the login attempt, stored in its target path."""
 
-    to: str  # the console's address
-    state: str  # comes back with the code
+    to: str  # URL of the console
+    state: str  # returned with the code
     challenge: str
     mark: str
 
     @classmethod
-    def of(cls, asked: Mapping[str, str], key: bytes) -> Leaving:
-        """What was asked. Raises IdentityProofError unless a console with this key did."""
-        leaving = cls(**{name: asked.get(name, "") for name in ("to", "state", "challenge", "mark")})
-        shaped = _CONSOLE.fullmatch(leaving.to) and all(map(_WORD.fullmatch, (leaving.state, leaving.challenge)))
-        if not shaped or not verify(key, leaving.mark, Purpose.LEAVE, leaving.to, leaving.state, leaving.challenge):
+    def from_query(cls, query: Mapping[str, str], key: bytes) -> ConsoleLoginRequest:
+        """Parses a query. Raises IdentityProofError unless a console with this key has signed it."""
+        login_request = cls(**{name: query.get(name, "") for name in ("to", "state", "challenge", "mark")})
+        is_well_formed = _CONSOLE.fullmatch(login_request.to) and all(
+            map(_URL_SAFE.fullmatch, (login_request.state, login_request.challenge))
+        )
+        if not is_well_formed or not verify(
+            key, login_request.mark, Purpose.LEAVE, login_request.to, login_request.state, login_request.challenge
+        ):
             raise IdentityProofError(reason="no console of this server sent you here")
-        return leaving
+        return login_request
 
     @property
     def path(self) -> str:
-        """Where the way back leads; `login.local_path` lets nobody else name it."""
+        """Target path after the login; `login.local_path` rejects it from clients."""
         return f"{PATH}?{urlencode(asdict(self))}"
 
 
-class _Given(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _CodeRedemption(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     code: str
     verifier: str
     console: str
@@ -83,50 +87,54 @@ class _Given(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 @router.get("/login/elsewhere", summary="Where else people may sign in")
-async def elsewhere(request: Request) -> Elsewhere:
+async def list_providers(request: Request) -> LoginProviders:
     """The identity provider's name, for whoever shows a sign-in page."""
     provider = request.app.state.parts.provider
-    return Elsewhere(provider=provider.name if provider else None)
+    return LoginProviders(provider=provider.name if provider else None)
 
 
 @router.post(PATH, include_in_schema=False)
-async def redeem(request: Request) -> Response:
+async def redeem_code(request: Request) -> Response:
     """A console's code becomes a session. Raises NotFoundError, InvalidJsonError, IdentityProofError."""
     parts = request.app.state.parts
     if parts.provider is None:
         raise NotFoundError
     try:
-        given = msgspec.json.decode(await request.body(), type=_Given)
+        redemption = msgspec.json.decode(await request.body(), type=_CodeRedemption)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
         raise InvalidJsonError(reason="it is no hand-over") from cause
-    user = await run_in_threadpool(_handed_over, parts, given)
+    user = await run_in_threadpool(_redeem, parts, redemption)
     token = await open_session(request, user)
-    answer = SignedIn(user=Me.of(as_principal(user)), csrf=csrf_of(token))
+    answer = SignedIn(user=Me.of(as_principal(user)), csrf=csrf_token_for(token))
     return with_session(request, Response(answer.model_dump_json(), media_type="application/json"), token)
 
 
-def asked_before(back: str, key: bytes) -> Leaving | None:
-    """What a journey was begun for, if a console sent its browser. Raises IdentityProofError when the key has changed since."""
+def pending_console_login(back: str, key: bytes) -> ConsoleLoginRequest | None:
+    """The console login that started an attempt, if any. Raises IdentityProofError if the key has changed since."""
     parts = urlsplit(back)
-    return Leaving.of(dict(parse_qsl(parts.query)), key) if parts.path == PATH else None
+    return ConsoleLoginRequest.from_query(dict(parse_qsl(parts.query)), key) if parts.path == PATH else None
 
 
-async def handed_over(parts: AppContext, leaving: Leaving, user: User) -> Response:
-    """Send the browser to its console, with a code that is worth nothing to anybody else."""
-    wanted = LoginCode(user=user.id, console=leaving.to, challenge=leaving.challenge)
-    code = await run_in_threadpool(parts.people.hand_overs.issue, wanted, at=parts.now())
-    there = f"{leaving.to}/sign-in/back?{urlencode({'code': code, 'state': leaving.state})}"
-    return Response(status_code=303, headers={"location": there, "cache-control": "no-store"})
+async def redirect_to_console(parts: AppContext, login_request: ConsoleLoginRequest, user: User) -> Response:
+    """Redirects the browser to its console with a login code that is useless to others."""
+    login_code = LoginCode(user=user.id, console=login_request.to, challenge=login_request.challenge)
+    code = await run_in_threadpool(parts.people.hand_overs.issue, login_code, at=parts.now())
+    location = f"{login_request.to}/sign-in/back?{urlencode({'code': code, 'state': login_request.state})}"
+    return Response(status_code=303, headers={"location": location, "cache-control": "no-store"})
 
 
-def _handed_over(parts: AppContext, given: _Given) -> User:
-    if not verify(parts.console_key, given.mark, Purpose.REDEEM, given.code, given.console):
+def _redeem(parts: AppContext, redemption: _CodeRedemption) -> User:
+    if not verify(parts.console_key, redemption.mark, Purpose.REDEEM, redemption.code, redemption.console):
         raise IdentityProofError(reason="no console of this server asks for it")
-    found = parts.people.hand_overs.take(given.code, at=parts.now())
-    if found is None or found.console != given.console or not _fits(found.challenge, given.verifier):
+    login_code = parts.people.hand_overs.take(redemption.code, at=parts.now())
+    if (
+        login_code is None
+        or login_code.console != redemption.console
+        or not _matches_challenge(login_code.challenge, redemption.verifier)
+    ):
         raise IdentityProofError(reason="the code counts no more, or not here")
     try:
-        user = parts.people.one(found.user)
+        user = parts.people.one(login_code.user)
     except UserNotFoundError:
         user = None
     if user is None or user.disabled is not None:
@@ -134,6 +142,6 @@ def _handed_over(parts: AppContext, given: _Given) -> User:
     return user
 
 
-def _fits(challenge: str, verifier: str) -> bool:
+def _matches_challenge(challenge: str, verifier: str) -> bool:
     digest = hashlib.sha256(verifier.encode("utf-8", "replace")).digest()
     return hmac.compare_digest(base64.urlsafe_b64encode(digest).rstrip(b"="), challenge.encode())

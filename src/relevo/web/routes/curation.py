@@ -1,4 +1,4 @@
-"""What is fit to be learnt from, over HTTP: how much is kept, and each exclusion with its reason."""
+"""Endpoint of label curation: how many labels are usable for training, and each exclusion with its reason."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 
 from relevo.domain import ids
 from relevo.web.routes.responses import error_responses
-from relevo.web.schemas.labels import CleaningPage, CleaningWindow
+from relevo.web.schemas.labels import CleaningPage, CurationQuery
 
 if TYPE_CHECKING:
     from relevo.web.context import AppContext
@@ -17,12 +17,12 @@ router = APIRouter(prefix="/models/{name}/cleaning", tags=["labels"])
 
 
 @router.get("", summary="What of the labelled is fit to be learnt from", responses=error_responses(404, 422, 503))
-def cleaning(request: Request, name: str, narrow: Annotated[CleaningWindow, Query()]) -> CleaningPage:
+def get_curation(request: Request, name: str, query: Annotated[CurationQuery, Query()]) -> CleaningPage:
     """Copies, unreadable inputs, contradicting labels and one author's flood are left out, each with its reason.
 
     Every labelled input is read, so the first look at many takes a while. Raises ModelNotFoundError.
     """
     parts: AppContext = request.app.state.parts
-    parts.registry.aliases(name)  # which raises for a model that is not there
-    after = ids.raw(narrow.cursor) if narrow.cursor else None
-    return CleaningPage.of(parts.clean(name), after or b"", narrow.limit)
+    parts.registry.aliases(name)  # raises ModelNotFoundError for an unknown model
+    after = ids.raw(query.cursor) if query.cursor else None
+    return CleaningPage.of(parts.clean(name), after or b"", query.limit)

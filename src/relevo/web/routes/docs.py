@@ -1,4 +1,4 @@
-"""The OpenAPI document, and a page that shows it without any outside host."""
+"""Endpoints of the OpenAPI document and of its HTML page, which loads nothing from other hosts."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from fastapi import APIRouter, Request, Response
 
 from relevo.web.auth.guard import principal_of
 from relevo.web.openapi import chapters, document
-from relevo.web.pages.model_page import frame
+from relevo.web.pages.model_page import base_context
 from relevo.web.pages.templating import render
-from relevo.web.routes.model_page import html, visit_of
+from relevo.web.routes.model_page import html_response, page_context
 
 router = APIRouter(include_in_schema=False)
 
 
 @router.get("/openapi.json")
-def openapi(request: Request) -> Response:
+def get_openapi(request: Request) -> Response:
     """Describe every route, the predict paths by the signatures of the models now served."""
     return Response(msgspec.json.encode(_document(request)), headers={"content-type": "application/json"})
 
 
 @router.get("/docs")
-def docs(request: Request) -> Response:
+def docs_page(request: Request) -> Response:
     """Make a page of the document; it is complete without JavaScript."""
-    whole = _document(request)
-    visit = visit_of(request)
-    body = render("docs.html", visit.language, **frame(None, visit), chapters=chapters(whole, visit.language))
-    return html(request, body)
+    schema_doc = _document(request)
+    context = page_context(request)
+    body = render("docs.html", context.language, **base_context(None, context), chapters=chapters(schema_doc, context.language))
+    return html_response(request, body)
 
 
 def _document(request: Request) -> dict[str, Any]:
     service, sees = request.app.state.parts.service, principal_of(request).sees
     default = service.default_model()
-    shown = [one for one in service.models() if sees(one.name)]
-    return document(request.app, shown, default if default and sees(default) else None)
+    visible = [state for state in service.models() if sees(state.name)]
+    return document(request.app, visible, default if default and sees(default) else None)

@@ -1,4 +1,4 @@
-"""Health: alive while the process lives; ready only when a prediction would be answered now."""
+"""Health endpoints: liveness of the process, and readiness for predictions."""
 
 from __future__ import annotations
 
@@ -13,35 +13,38 @@ from relevo.store.db.identity import error_of, read_state
 from relevo.web.request_info import language_of
 from relevo.web.schemas.common import Live, ModelHealth, Ready, StoreHealth
 
-#: A reason may name a model.
-_NOT_FOR_ALL = "the reason is told to whoever says who they are"
+#: Replaces the reason for unauthenticated requests: a reason may name a model.
+_HIDDEN_REASON = "the reason is told to whoever says who they are"
 
 router = APIRouter(prefix="/health", tags=["health"])
 
 
 @router.get("/live", summary="Whether the process lives")
-async def live() -> Live:
+async def get_liveness() -> Live:
     """Answer 200 for as long as the process can answer at all."""
     return Live()
 
 
 @router.get("/ready", summary="Whether a prediction would be answered now", responses={503: {"model": Ready}})
-async def ready(request: Request, response: Response) -> Ready:
+async def get_readiness(request: Request, response: Response) -> Ready:
     """Answer 200 or 503; with the reason and the state of each model to whoever may see them."""
     service, door = request.app.state.parts.service, request.app.state.parts.door
     is_ready, reason = service.ready()
-    store = _store(request)
+    store = _database_health(request)
     response.status_code = 200 if is_ready else 503
-    whoever = await door.maybe(request.scope)
-    if whoever is None or not whoever.may(Action.LOOK):
-        return Ready(ready=is_ready, reason=reason and _NOT_FOR_ALL, models=[], store=store)
-    seen = [one for one in service.models() if whoever.sees(one.name)]
-    models = [ModelHealth(name=one.name, version=one.version, ready=one.ready, reason=one.reason) for one in seen]
+    principal = await door.authenticate_optional(request.scope)
+    if principal is None or not principal.may(Action.LOOK):
+        return Ready(ready=is_ready, reason=reason and _HIDDEN_REASON, models=[], store=store)
+    models = [
+        ModelHealth(name=state.name, version=state.version, ready=state.ready, reason=state.reason)
+        for state in service.models()
+        if principal.sees(state.name)
+    ]
     return Ready(ready=is_ready, reason=reason, models=models, store=store)
 
 
-def _store(request: Request) -> StoreHealth:
-    """What the background process found when it wanted to ship last."""
+def _database_health(request: Request) -> StoreHealth:
+    """The result of the background process's latest write."""
     settings = request.app.state.parts.settings
     state = read_state(settings.home)
     seconds = exchanged_at(settings.spool_folder)

@@ -1,4 +1,4 @@
-"""Every label over HTTP, newest first, page by page."""
+"""Endpoint that lists all labels, newest first."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from relevo.web.routes.predictions import seen
+from relevo.web.routes.predictions import visible_models
 from relevo.web.routes.responses import error_responses
-from relevo.web.schemas.labels import LabelPage, LabelView, LabelWindow
+from relevo.web.schemas.labels import LabelEntryOut, LabelPage, LabelQuery
 
 if TYPE_CHECKING:
     from relevo.web.context import AppContext
@@ -17,8 +17,8 @@ router = APIRouter(prefix="/labels", tags=["labels"])
 
 
 @router.get("", summary="The labels, newest first", responses=error_responses(404, 422, 503))
-def window(request: Request, narrow: Annotated[LabelWindow, Query()]) -> LabelPage:
+def list_labels(request: Request, query: Annotated[LabelQuery, Query()]) -> LabelPage:
     """Corrections and rejected ones are among them. Raises ModelNotFoundError, PermissionDeniedError."""
     parts: AppContext = request.app.state.parts
-    page = parts.labels.given(**narrow.model_dump(exclude={"lang"}), models=seen(request, narrow.model))
-    return LabelPage(items=[LabelView.about(one) for one in page.items], next_cursor=page.next_cursor)
+    page = parts.labels.given(**query.model_dump(exclude={"lang"}), models=visible_models(request, query.model))
+    return LabelPage(items=[LabelEntryOut.from_entry(entry) for entry in page.items], next_cursor=page.next_cursor)

@@ -1,4 +1,4 @@
-"""The truth of predictions: given by anyone who knows, checked against the model's labels, never overwritten."""
+"""Endpoints of a prediction's labels: set, list, review. Values are validated against the model; labels are never overwritten."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from relevo.domain.prediction import Label, PredictionRecord, ReviewStatus
 from relevo.domain.signature import Task
 from relevo.errors import InvalidLabelError, LabelNotNumberError
 from relevo.web.auth.guard import audit_actor, principal_of
-from relevo.web.routes.predictions import QueryId, found
+from relevo.web.routes.predictions import QueryId, get_visible_prediction
 from relevo.web.routes.responses import error_responses
-from relevo.web.schemas.common import GiveLabel, Truth, Truths
-from relevo.web.schemas.labels import Judge  # noqa: TC001 - FastAPI reads it at run time
+from relevo.web.schemas.common import LabelIn, LabelList, Truth
+from relevo.web.schemas.labels import ReviewIn  # noqa: TC001 - FastAPI reads it at run time
 
 if TYPE_CHECKING:
     from relevo.domain.audit import Actor
@@ -28,91 +28,91 @@ if TYPE_CHECKING:
 router = APIRouter(prefix="/predictions/{query_id}/label", tags=["labels"])
 
 _CHOICES_SHOWN = 20
-_MOST_DIGITS = 200
+_MAX_NUMBER_LENGTH = 200
 
 Number = Annotated[int, InPath(description="The number of a label of this prediction", ge=1, le=2**63 - 1)]
 
 
 @router.put("", summary="Tell the truth of a prediction", responses=error_responses(400, 404, 422, 503))
-async def give(request: Request, query_id: QueryId, given: GiveLabel) -> Truth:
+async def set_label(request: Request, query_id: QueryId, body: LabelIn) -> Truth:
     """The same label by the same person again changes nothing; another one corrects it.
 
     Raises PredictionNotFoundError, InvalidLabelError.
     """
-    kept = await keep_label(request, query_id, _text(given.value), source="api", note=given.note)
-    return Truth.of(kept.label)
+    stored_label = await store_label(request, query_id, _text(body.value), source="api", note=body.note)
+    return Truth.of(stored_label.label)
 
 
 @router.get("", summary="The labels of a prediction", responses=error_responses(404, 422, 503))
-async def given_so_far(request: Request, query_id: QueryId) -> Truths:
+async def list_prediction_labels(request: Request, query_id: QueryId) -> LabelList:
     """Raises PredictionNotFoundError."""
-    stored = await found(request.app.state.parts, query_id, principal_of(request), Action.SEE_ANSWERS)
-    return await run_in_threadpool(_truths, request.app.state.parts, stored.prediction.id)
+    stored = await get_visible_prediction(request.app.state.parts, query_id, principal_of(request), Action.SEE_ANSWERS)
+    return await run_in_threadpool(_label_list, request.app.state.parts, stored.prediction.id)
 
 
 @router.post("/{number}/judgement", summary="Accept or reject a label", responses=error_responses(400, 403, 404, 422, 503))
-async def judge(request: Request, query_id: QueryId, number: Number, judged: Judge) -> Truths:
+async def review_label(request: Request, query_id: QueryId, number: Number, body: ReviewIn) -> LabelList:
     """A rejected label never counts; once one is accepted, those that nobody accepted no longer do.
 
     Raises PredictionNotFoundError, LabelNotFoundError, PermissionDeniedError.
     """
     parts, principal = request.app.state.parts, principal_of(request)
-    stored = await found(parts, query_id, principal, Action.JUDGE_LABELS)
+    stored = await get_visible_prediction(parts, query_id, principal, Action.JUDGE_LABELS)
     await run_in_threadpool(
         parts.labels.judge,
         stored.prediction.id,
         number,
-        ReviewStatus(judged.verdict),
+        ReviewStatus(body.verdict),
         judge=principal.name or "anonymous",
         at=parts.now(),
-        reason=judged.reason,
+        reason=body.reason,
         by=audit_actor(request),
     )
-    return await run_in_threadpool(_truths, parts, stored.prediction.id)
+    return await run_in_threadpool(_label_list, parts, stored.prediction.id)
 
 
-def _truths(parts: AppContext, prediction: bytes) -> Truths:
+def _label_list(parts: AppContext, prediction: bytes) -> LabelList:
     current = parts.labels.current(prediction)
     history = [Truth.of(label) for label in parts.labels.of(prediction)]
-    return Truths(query_id=ids.text(prediction), label=None if current is None else current.value, history=history)
+    return LabelList(query_id=ids.text(prediction), label=None if current is None else current.value, history=history)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """A label that was kept, and what it is about."""
+class StoredLabel:
+    """A stored label and its prediction. Lifetime: the request."""
 
     label: Label
     prediction: PredictionRecord
 
 
-async def keep_label(request: Request, query_id: str, value: str, *, source: str, note: str = "") -> Kept:
-    """Check and keep one label. Raises PredictionNotFoundError, PermissionDeniedError, InvalidLabelError, LabelNotNumberError."""
+async def store_label(request: Request, query_id: str, value: str, *, source: str, note: str = "") -> StoredLabel:
+    """Validates and stores one label. Raises PredictionNotFoundError, PermissionDeniedError, InvalidLabelError, LabelNotNumberError."""
     parts = request.app.state.parts
-    given_by = principal_of(request)
-    prediction = (await found(parts, query_id, given_by, Action.LABEL)).prediction
-    author = given_by.name or "anonymous"
+    principal = principal_of(request)
+    prediction = (await get_visible_prediction(parts, query_id, principal, Action.LABEL)).prediction
+    author = principal.name or "anonymous"
     label = Label(prediction=prediction.id, value=value, author=author, source=source, at=parts.now(), note=note)
-    kept = await run_in_threadpool(_check_and_put, parts, prediction, label, audit_actor(request), given_by.id)
-    return Kept(label=kept, prediction=prediction)
+    stored_label = await run_in_threadpool(_check_and_put, parts, prediction, label, audit_actor(request), principal.id)
+    return StoredLabel(label=stored_label, prediction=prediction)
 
 
 def _check_and_put(parts: AppContext, prediction: PredictionRecord, label: Label, by: Actor, user: str) -> Label:
-    task, labels = _expected(parts, prediction)
+    task, labels = _allowed_labels(parts, prediction)
     check_label(label.value, task, labels)
     return parts.labels.put(label, by=by, user=user)
 
 
 def check_label(value: str, task: Task, labels: tuple[str, ...]) -> None:
-    """Hold a label against what the model answers. Raises InvalidLabelError, LabelNotNumberError."""
+    """Validates a label against the model's output. Raises InvalidLabelError, LabelNotNumberError."""
     if task is Task.REGRESSION:
-        if not _finite(value):
+        if not _is_finite_number(value):
             raise LabelNotNumberError
     elif value not in labels:
         raise InvalidLabelError(choices=", ".join(labels[:_CHOICES_SHOWN]))
 
 
-def _expected(parts: AppContext, prediction: PredictionRecord) -> tuple[Task, tuple[str, ...]]:
-    """What the version that answered knows: from this worker when it still serves it, else from the registry."""
+def _allowed_labels(parts: AppContext, prediction: PredictionRecord) -> tuple[Task, tuple[str, ...]]:
+    """Task and labels of the version that predicted: from this worker if it still serves it, else from the registry."""
     for state in parts.service.models():
         if (state.name, state.version) == (prediction.model, prediction.version) and state.manifest is not None:
             return state.manifest.output.task, state.manifest.output.labels
@@ -120,9 +120,9 @@ def _expected(parts: AppContext, prediction: PredictionRecord) -> tuple[Task, tu
     return Task(summary["task"]), tuple(summary["labels"])
 
 
-def _finite(text: str) -> bool:
+def _is_finite_number(text: str) -> bool:
     try:
-        return len(text) <= _MOST_DIGITS and math.isfinite(float(text))
+        return len(text) <= _MAX_NUMBER_LENGTH and math.isfinite(float(text))
     except ValueError:
         return False
 

@@ -1,10 +1,10 @@
-"""Signing in and out, and who one is.
+"""Endpoints of login, logout and the current principal.
 
-    GET /login ─► a form and a cookie of its own ─ POST /login ─► session cookie ─► 303 to where one was going
-                            a program: POST /login as JSON ─► session cookie, {"user": …, "csrf": …}
+    GET /login ─► form and CSRF cookie ─ POST /login ─► session cookie ─► 303 to the path in `next`
+                            program: POST /login with JSON ─► session cookie, {"user": …, "csrf": …}
 
-The form works without JavaScript. It is tied to the browser that asked for it, so that nobody is signed in to a stranger's account
-by a page elsewhere; JSON cannot be sent by such a page without asking us first, which is refused.
+The form works without JavaScript. A CSRF cookie binds it to the browser that requested it, against login CSRF; a cross-site page
+cannot send JSON without a CORS preflight, which is refused.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from relevo.web.auth.sessions import (
     check_csrf,
     cookie_name,
     cookie_value,
-    csrf_of,
+    csrf_token_for,
     device_cookie_name,
     login_cookie_name,
     set_cookie,
@@ -35,7 +35,7 @@ from relevo.web.auth.sessions import (
 from relevo.web.errors import retry_header, status_of
 from relevo.web.pages import model_page
 from relevo.web.request_info import header
-from relevo.web.routes.model_page import form_of, html, visit_of
+from relevo.web.routes.model_page import html_response, page_context, read_form
 from relevo.web.routes.responses import error_responses
 from relevo.web.schemas.users import Me, SignedIn, SignIn
 
@@ -44,12 +44,12 @@ if TYPE_CHECKING:
 
 router = APIRouter(tags=["people"])
 
-_MOST_NEXT = 2000
+_MAX_NEXT_LENGTH = 2000
 _YEAR_S = 365 * 24 * 3600
 _BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": SignIn.model_json_schema()}}}}
 
 
-class _Given(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _Credentials(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: str
     password: str
 
@@ -57,7 +57,7 @@ class _Given(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 @router.get("/login", include_in_schema=False)
 async def login_page(request: Request) -> Response:
     """The form; to whoever is signed in, who that is, and how to leave."""
-    return await sign_in_page(request)
+    return await login_form(request)
 
 
 @router.post(
@@ -67,25 +67,25 @@ async def login_page(request: Request) -> Response:
     openapi_extra=_BODY,
     responses=error_responses(400, 401, 403, 422, 429, 503),
 )
-async def sign_in(request: Request) -> Response:
+async def log_in(request: Request) -> Response:
     """The session comes as a cookie. Takes JSON, or the form of /login. Raises InvalidCredentialsError, LoginThrottledError."""
     if _is_json(request):
-        given = await _json_of(request)
-        user = await _checked(request, given.name, given.password)
+        credentials = await _read_credentials(request)
+        user = await _authenticate(request, credentials.name, credentials.password)
         token = await open_session(request, user)
-        answer = SignedIn(user=Me.of(as_principal(user)), csrf=csrf_of(token))
-        return _recognised(
+        answer = SignedIn(user=Me.of(as_principal(user)), csrf=csrf_token_for(token))
+        return _with_device_cookie(
             request, with_session(request, Response(answer.model_dump_json(), media_type="application/json"), token), user
         )
-    return await _by_form(request)
+    return await _log_in_by_form(request)
 
 
 @router.post("/logout", summary="Sign out", response_model=None, responses=error_responses(403, 503))
-async def sign_out(request: Request) -> Response:
+async def log_out(request: Request) -> Response:
     """Sign out, here and in every worker."""
     parts = request.app.state.parts
     if _is_form(request):
-        check_form(request.scope, await form_of(request))
+        check_form(request.scope, await read_form(request))
     token = cookie_value(request.scope, cookie_name(request.scope))
     if token is not None and principal_of(request).way is AuthMethod.SESSION:
         await run_in_threadpool(parts.people.sessions.close, token, at=parts.now(), by=audit_actor(request))
@@ -97,7 +97,7 @@ async def sign_out(request: Request) -> Response:
 
 
 @router.get("/me", summary="Who asks, and what they may", responses=error_responses(503))
-async def me(request: Request) -> Me:
+async def get_me(request: Request) -> Me:
     """The same for sessions, keys, and whoever asks while there are no users."""
     parts = request.app.state.parts
     insecure = missing_protection(parts.settings, users=not parts.door.roll.open)
@@ -105,7 +105,7 @@ async def me(request: Request) -> Me:
 
 
 def renew_session(request: Request, response: Response, user: User) -> None:
-    """Whoever changed themselves goes on under a new id; the old one has ended with all others of theirs."""
+    """Opens a new session for users who changed their own account; all their old sessions have been closed."""
     principal = principal_of(request)
     if principal.way is not AuthMethod.SESSION or principal.id != user.id or user.disabled is not None:
         return
@@ -113,53 +113,53 @@ def renew_session(request: Request, response: Response, user: User) -> None:
     token = parts.people.sessions.open(user.id, at=parts.now(), by=audit_actor(request), instead_of=old)
     parts.door.sessions.forget(old)
     response.headers.append("set-cookie", set_cookie(request.scope, cookie_name(request.scope), token))
-    response.headers["x-csrf-token"] = csrf_of(token)
+    response.headers["x-csrf-token"] = csrf_token_for(token)
 
 
-def local_path(asked: str | None) -> str:
-    """Where to go after signing in: an address of this server, whatever was asked."""
-    plain = asked or ""
-    ours = plain.startswith("/") and not plain.startswith(("//", "/\\", "/login", "/logout"))
-    safe = len(plain) <= _MOST_NEXT and plain.isascii() and plain.isprintable() and "\\" not in plain
-    return plain if ours and safe else "/"
+def local_path(target: str | None) -> str:
+    """A safe redirect target after login: a path of this server, else "/"."""
+    path = target or ""
+    is_local = path.startswith("/") and not path.startswith(("//", "/\\", "/login", "/logout"))
+    is_plain = len(path) <= _MAX_NEXT_LENGTH and path.isascii() and path.isprintable() and "\\" not in path
+    return path if is_local and is_plain else "/"
 
 
-async def _by_form(request: Request) -> Response:
-    form = await form_of(request)
+async def _log_in_by_form(request: Request) -> Response:
+    form = await read_form(request)
     try:
-        tie = cookie_value(request.scope, login_cookie_name(request.scope))
-        if tie is None:
+        csrf_secret = cookie_value(request.scope, login_cookie_name(request.scope))
+        if csrf_secret is None:
             raise CsrfError
-        check_csrf(tie, form.get(CSRF_FIELD))
-        user = await _checked(request, form.get("name", ""), form.get("password", ""))
+        check_csrf(csrf_secret, form.get(CSRF_FIELD))
+        user = await _authenticate(request, form.get("name", ""), form.get("password", ""))
     except RelevoError as error:
-        return await sign_in_page(request, error=error, name=form.get("name", ""), to=form.get("next"))
+        return await login_form(request, error=error, name=form.get("name", ""), to=form.get("next"))
     response = Response(status_code=303, headers={"location": local_path(form.get("next"))})
     response.headers.append("set-cookie", set_cookie(request.scope, login_cookie_name(request.scope), ""))
-    return _recognised(request, with_session(request, response, await open_session(request, user)), user)
+    return _with_device_cookie(request, with_session(request, response, await open_session(request, user)), user)
 
 
-async def _checked(request: Request, name: str, password: str) -> User:
+async def _authenticate(request: Request, name: str, password: str) -> User:
     request.app.state.parts.door.check_users()
-    principal = await _key_of(request)
+    principal = await _key_principal(request)
     recognised = cookie_value(request.scope, device_cookie_name(request.scope))
     applicant = Applicant(address=address_of_caller(request), recognised=recognised, key=principal)
-    user: User = await request.app.state.sign_ins.check(name, password, applicant)
+    user: User = await request.app.state.passwords.verify(name, password, applicant)
     return user
 
 
-async def _key_of(request: Request) -> Principal | None:
-    """Whom a key stands for that came along; one that does not count is as none."""
+async def _key_principal(request: Request) -> Principal | None:
+    """The principal of a valid API key in this request, else None."""
     if header(request.scope, b"authorization") is None:
         return None
-    principal: Principal | None = await request.app.state.parts.door.maybe(request.scope)
+    principal: Principal | None = await request.app.state.parts.door.authenticate_optional(request.scope)
     return principal if principal is not None and principal.way is AuthMethod.KEY else None
 
 
 async def open_session(request: Request, user: User) -> str:
-    """The token of a session of whoever has just shown who they are.
+    """Token of a new session for a user who has just logged in.
 
-    Always a new session: what came in as a cookie ends, so nobody can choose the id of another's.
+    Never reuses a session: the one in the cookie is closed, against session fixation.
     """
     parts = request.app.state.parts
     old = cookie_value(request.scope, cookie_name(request.scope))
@@ -171,64 +171,64 @@ async def open_session(request: Request, user: User) -> str:
 
 
 def with_session(request: Request, response: Response, token: str) -> Response:
-    """The answer with the session's cookie."""
+    """Adds the session cookie to the response."""
     response.headers.append("set-cookie", set_cookie(request.scope, cookie_name(request.scope), token))
     response.headers["cache-control"] = "no-store"
     return response
 
 
-def _recognised(request: Request, response: Response, user: User) -> Response:
-    """The answer with what lets this browser try again while others of its network guess."""
-    name, mark = device_cookie_name(request.scope), request.app.state.parts.people.sessions.recognised(user.id)
-    response.headers.append("set-cookie", set_cookie(request.scope, name, mark, lives_s=_YEAR_S))
+def _with_device_cookie(request: Request, response: Response, user: User) -> Response:
+    """Adds the device cookie, which lets this browser log in while other clients of its network are throttled."""
+    name, device_token = device_cookie_name(request.scope), request.app.state.parts.people.sessions.recognised(user.id)
+    response.headers.append("set-cookie", set_cookie(request.scope, name, device_token, lives_s=_YEAR_S))
     return response
 
 
 def as_principal(user: User) -> Principal:
-    """Whoever a session of this user's is."""
+    """The principal of a session of this user."""
     return Principal(id=user.id, name=user.name, way=AuthMethod.SESSION, role=user.role, grants=user.grants)
 
 
-async def sign_in_page(request: Request, *, error: RelevoError | None = None, name: str = "", to: str | None = None) -> Response:
-    """The form, or what went wrong above it."""
-    tie = secrets.token_urlsafe(32)
-    await _look_who(request)
-    facts: dict[str, Any] = {
-        "tie": csrf_of(tie),
-        "nobody": request.app.state.parts.door.roll.open,
+async def login_form(request: Request, *, error: RelevoError | None = None, name: str = "", to: str | None = None) -> Response:
+    """The login page, with the error above the form if there is one."""
+    csrf_secret = secrets.token_urlsafe(32)
+    await _set_principal(request)
+    variables: dict[str, Any] = {
+        "form_csrf": csrf_token_for(csrf_secret),
+        "no_users": request.app.state.parts.door.roll.open,
         "next": local_path(to if to is not None else request.query_params.get("next")),
-        "typed": name[:200],
-        "elsewhere": provider.name if (provider := request.app.state.parts.provider) else "",
+        "user_name": name[:200],
+        "provider": provider.name if (provider := request.app.state.parts.provider) else "",
     }
-    body = model_page.login_page(visit_of(request, models=[]), error, facts)
-    response = html(request, body, 200 if error is None else status_of(type(error)))
+    body = model_page.login_page(page_context(request, models=[]), error, variables)
+    response = html_response(request, body, 200 if error is None else status_of(type(error)))
     if error is not None:
         response.raw_headers += retry_header(error, request.state.request_id)
-    response.headers.append("set-cookie", set_cookie(request.scope, login_cookie_name(request.scope), tie))
+    response.headers.append("set-cookie", set_cookie(request.scope, login_cookie_name(request.scope), csrf_secret))
     return response
 
 
-async def _look_who(request: Request) -> None:
-    """Who is signed in already, on a page that asks nobody."""
-    request.scope["state"]["principal"] = await request.app.state.parts.door.maybe(request.scope)
+async def _set_principal(request: Request) -> None:
+    """Sets the principal, if any, on a public page."""
+    request.scope["state"]["principal"] = await request.app.state.parts.door.authenticate_optional(request.scope)
 
 
-async def _json_of(request: Request) -> _Given:
+async def _read_credentials(request: Request) -> _Credentials:
     try:
-        return msgspec.json.decode(await request.body(), type=_Given)
+        return msgspec.json.decode(await request.body(), type=_Credentials)
     except msgspec.ValidationError as cause:
         raise InvalidParameterError(field="body", expected='{"name": "…", "password": "…"}') from cause
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
         raise InvalidJsonError(reason="it cannot be parsed") from cause
 
 
-def _kind(request: Request) -> str:
+def _content_type(request: Request) -> str:
     return (header(request.scope, b"content-type") or "").partition(";")[0].strip().lower()
 
 
 def _is_json(request: Request) -> bool:
-    return _kind(request) == "application/json"
+    return _content_type(request) == "application/json"
 
 
 def _is_form(request: Request) -> bool:
-    return _kind(request) in {"application/x-www-form-urlencoded", "multipart/form-data"}
+    return _content_type(request) in {"application/x-www-form-urlencoded", "multipart/form-data"}

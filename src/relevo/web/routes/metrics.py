@@ -1,6 +1,6 @@
-"""Metrics: the Prometheus text of all workers.
+"""Endpoint of the Prometheus metrics of all workers.
 
-text ─ a line with model="…" of a model that whoever asks does not see ─► left out; the rest as it is
+text ─ lines with model="…" of a model that the principal may not see ─► omitted; all others unchanged
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from relevo.web.auth.guard import principal_of
 router = APIRouter(tags=["health"])
 
 _TYPE = "text/plain; version=0.0.4; charset=utf-8"
-#: A model's name has nothing in it that Prometheus would escape.
-_OF_MODEL = re.compile(rb'[{,]model="([^"]*)"')
+#: Model names contain no characters that Prometheus escapes.
+_MODEL_LABEL = re.compile(rb'[{,]model="([^"]*)"')
 
 
 @router.get(
@@ -24,8 +24,8 @@ _OF_MODEL = re.compile(rb'[{,]model="([^"]*)"')
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
-def metrics(request: Request) -> Response:
+def get_metrics(request: Request) -> Response:
     """Read the counters of every worker, this one and the others; those of models that whoever asks may see."""
     sees, lines = principal_of(request).sees, request.app.state.parts.metrics().splitlines(keepends=True)
-    told = b"".join(line for line in lines if not (named := _OF_MODEL.search(line)) or sees(named[1].decode()))
-    return Response(told, headers={"content-type": _TYPE})
+    visible = b"".join(line for line in lines if not (match := _MODEL_LABEL.search(line)) or sees(match[1].decode()))
+    return Response(visible, headers={"content-type": _TYPE})

@@ -1,4 +1,4 @@
-"""The model page, its files, and feedback without JavaScript."""
+"""Endpoints of the model page, its static files, and labelling without JavaScript."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from relevo.runtime.image import ImageLimits
 from relevo.web.auth.guard import check_form, csrf_token, principal_of, signed_in_as
 from relevo.web.pages import assets
 from relevo.web.pages import model_page as model_page_module
-from relevo.web.predict.body import BodyLimits, parse
+from relevo.web.predict.body import BodyLimits, parse_body
 from relevo.web.request_info import COOKIE, address_of, header, language_of
-from relevo.web.routes.labels import keep_label
+from relevo.web.routes.labels import store_label
 from relevo.web.schemas.common import LabelText
 
 if TYPE_CHECKING:
@@ -27,22 +27,24 @@ if TYPE_CHECKING:
 router = APIRouter(include_in_schema=False)
 
 _check_label = TypeAdapter(LabelText).validate_python
-#: The form to sign in is anybody's to send, so these cost little to read: the longest password, each letter spelt out, and a rest.
-_MOST_FORM = 2**16
-_MOST_FIELDS = 20
+#: Limits of small forms. The login form is public, so its limit is just above the longest percent-encoded password.
+_MAX_FORM_BYTES = 2**16
+_MAX_FORM_FIELDS = 20
 _DAY = 24 * 3600
 _YEAR = 365 * _DAY
 
 
-def visit_of(request: Request, models: Sequence[ModelState] | None = None) -> model_page_module.PageContext:
-    """What the pages need to know of a request. models: those listed at the top, else all that whoever asks may see."""
+def page_context(request: Request, models: Sequence[ModelState] | None = None) -> model_page_module.PageContext:
+    """Page context of a request. models: those in the navigation; default: all that the user may see."""
     parts = request.app.state.parts
     settings = parts.settings
     return model_page_module.PageContext(
         language=language_of(request.scope, settings.language),
         address=address_of(request.scope),
         request_id=request.state.request_id,
-        models=models if models is not None else [one for one in parts.service.models() if principal_of(request).sees(one.name)],
+        models=models
+        if models is not None
+        else [state for state in parts.service.models() if principal_of(request).sees(state.name)],
         limits=ImageLimits(max_pixels=settings.max_pixels, max_side=settings.max_side),
         signed_in=signed_in_as(request.scope),
         csrf=csrf_token(request.scope),
@@ -56,29 +58,29 @@ def model_page(
     example: Annotated[str, Query(max_length=1)] = "",
 ) -> Response:
     """The page of the model named in the address, else of the default one; a page that says so when there is none of that name."""
-    visit = visit_of(request)
+    context = page_context(request)
     name = model or request.app.state.parts.service.default_model()
-    state = next((one for one in visit.models if one.name == name), None)
+    state = next((state for state in context.models if state.name == name), None)
     if model and state is None:
-        return refused(request, ModelNotFoundError(model=model), visit)
-    return html(request, model_page_module.model_page(state, visit, fill=bool(example)))
+        return error_page(request, ModelNotFoundError(model=model), context)
+    return html_response(request, model_page_module.model_page(state, context, fill=bool(example)))
 
 
 @router.post("/feedback")
-async def feedback(request: Request) -> Response:
+async def submit_feedback(request: Request) -> Response:
     """Keep the truth for a prediction and say thanks, or say on a page why not: whoever posts this form reads pages."""
-    visit = visit_of(request)
+    context = page_context(request)
     try:
-        query_id, value = await _feedback_of(request)
-        kept = await keep_label(request, query_id, value, source="page")
+        query_id, value = await _read_feedback(request)
+        stored_label = await store_label(request, query_id, value, source="page")
     except RelevoError as error:
-        return refused(request, error, visit)
-    return html(request, model_page_module.thanks_page(visit, model=kept.prediction.model, value=value))
+        return error_page(request, error, context)
+    return html_response(request, model_page_module.thanks_page(context, model=stored_label.prediction.model, value=value))
 
 
-async def _feedback_of(request: Request) -> tuple[str, str]:
-    """What the form says: the prediction's id, and the label. Raises InvalidParameterError, InvalidFormError, TooManyPartsError."""
-    form = await form_of(request)
+async def _read_feedback(request: Request) -> tuple[str, str]:
+    """Prediction id and label of the form. Raises InvalidParameterError, InvalidFormError, TooManyPartsError."""
+    form = await read_form(request)
     check_form(request.scope, form)
     for name in ("query_id", "value"):
         if not form.get(name):
@@ -90,19 +92,19 @@ async def _feedback_of(request: Request) -> tuple[str, str]:
     return form["query_id"], form["value"]
 
 
-async def form_of(request: Request) -> dict[str, str]:
-    """The few fields of a form that a page sent. Raises InvalidFormError, BodyTooLargeError, TooManyPartsError."""
+async def read_form(request: Request) -> dict[str, str]:
+    """Fields of a small form. Raises InvalidFormError, BodyTooLargeError, TooManyPartsError."""
     body = await request.body()
-    if len(body) > _MOST_FORM:
-        raise BodyTooLargeError(limit=_MOST_FORM)
-    limits = BodyLimits(max_bytes=_MOST_FORM, max_parts=1, max_fields=_MOST_FIELDS)
-    return parse(body, header(request.scope, b"content-type") or "", limits).form
+    if len(body) > _MAX_FORM_BYTES:
+        raise BodyTooLargeError(limit=_MAX_FORM_BYTES)
+    limits = BodyLimits(max_bytes=_MAX_FORM_BYTES, max_parts=1, max_fields=_MAX_FORM_FIELDS)
+    return parse_body(body, header(request.scope, b"content-type") or "", limits).form
 
 
 @router.get("/static/{address}")
 async def static(address: str) -> Response:
     """A file of the page; its address changes with its content, so it may be kept for ever. Raises NotFoundError."""
-    asset = assets.at(address)
+    asset = assets.find_asset(address)
     if asset is None:
         raise NotFoundError
     return Response(
@@ -118,17 +120,17 @@ async def favicon() -> Response:
     return Response(mark, media_type="image/svg+xml", headers={"cache-control": f"public, max-age={_DAY}"})
 
 
-def refused(request: Request, error: RelevoError, visit: model_page_module.PageContext) -> Response:
-    """A page that says why there is no other, with the status and headers of its error."""
-    status, headers, body = model_page_module.render_refusal(error, None, visit)
-    return html(request, body, status, headers)
+def error_page(request: Request, error: RelevoError, context: model_page_module.PageContext) -> Response:
+    """A page with the message, status and headers of an error."""
+    status, headers, body = model_page_module.render_refusal(error, None, context)
+    return html_response(request, body, status, headers)
 
 
-def html(request: Request, body: bytes, status: int = 200, headers: Sequence[Header] = ()) -> Response:
-    """A page as an answer; a language chosen in the address is remembered. headers: in place of the usual ones."""
+def html_response(request: Request, body: bytes, status: int = 200, headers: Sequence[Header] = ()) -> Response:
+    """A page as a response; stores the language of the URL in a cookie. headers: replace the default ones."""
     response = Response(body, status_code=status)
     response.raw_headers = list(headers) or [*model_page_module.HTML_HEADERS, (b"content-length", b"%d" % len(body))]
-    chosen = known(request.query_params.get("lang"))
-    if chosen:
-        response.set_cookie(COOKIE, chosen, max_age=_YEAR, httponly=True, samesite="lax")
+    language = known(request.query_params.get("lang"))
+    if language:
+        response.set_cookie(COOKIE, language, max_age=_YEAR, httponly=True, samesite="lax")
     return response

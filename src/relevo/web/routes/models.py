@@ -1,4 +1,4 @@
-"""Models, their versions and aliases. An alias moves under If-Match, so that two people never move it past each other."""
+"""Endpoints of models, versions and aliases. Aliases change under If-Match, so that concurrent changes are detected."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from relevo.web.auth.guard import audit_actor, principal_of
 from relevo.web.routes.responses import error_responses
 from relevo.web.schemas.common import (
     Alias,
+    AliasChange,
     Aliases,
     AliasName,
+    AliasUpdate,
     ModelDetail,
     ModelList,
     ModelName,
     ModelSummary,
-    Move,
-    MoveAlias,
     VersionNumber,
     VersionSummary,
 )
@@ -39,14 +39,14 @@ AliasPath = Annotated[AliasName, InPath(description="champion, challenger, or a 
 
 
 @router.get("", summary="Every registered model", responses=error_responses(503))
-def all_models(request: Request) -> ModelList:
+def list_models(request: Request) -> ModelList:
     """Join the registry with what this worker serves."""
     registry, sees, states = request.app.state.parts.registry, principal_of(request).sees, _states(request)
     return ModelList(models=[ModelSummary.of(model, states.get(model.name)) for model in registry.models() if sees(model.name)])
 
 
 @router.get("/{name}", summary="One model with its versions", responses=error_responses(404, 422, 503))
-def one_model(request: Request, name: Name) -> ModelDetail:
+def get_model(request: Request, name: Name) -> ModelDetail:
     """Raises ModelNotFoundError."""
     registry = request.app.state.parts.registry
     versions = registry.versions(name)
@@ -56,13 +56,13 @@ def one_model(request: Request, name: Name) -> ModelDetail:
 
 
 @router.get("/{name}/versions/{version}", summary="One version", responses=error_responses(404, 422, 503))
-def one_version(request: Request, name: Name, version: Version) -> VersionSummary:
+def get_version(request: Request, name: Name, version: Version) -> VersionSummary:
     """Raises ModelNotFoundError, VersionNotFoundError."""
     return VersionSummary.of(request.app.state.parts.registry.version(name, version))
 
 
 @router.get("/{name}/aliases", summary="Where the aliases stand, and who moved them", responses=error_responses(404, 422, 503))
-def all_aliases(
+def list_aliases(
     request: Request,
     name: Name,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
@@ -70,17 +70,17 @@ def all_aliases(
 ) -> Aliases:
     """Raises ModelNotFoundError."""
     registry = request.app.state.parts.registry
-    moves = registry.alias_history(name, before=before, limit=limit + 1)
-    shown = moves[:limit]
+    changes = registry.alias_history(name, before=before, limit=limit + 1)
+    page = changes[:limit]
     return Aliases(
         aliases=registry.aliases(name),
-        moves=[Move.of(move) for move in shown],
-        next_before=shown[-1].move if len(moves) > limit else None,
+        moves=[AliasChange.of(change) for change in page],
+        next_before=page[-1].move if len(changes) > limit else None,
     )
 
 
 @router.get("/{name}/aliases/{alias}", summary="Where one alias stands", responses=error_responses(404, 422, 503))
-def one_alias(request: Request, response: Response, name: Name, alias: AliasPath) -> Alias:
+def get_alias(request: Request, response: Response, name: Name, alias: AliasPath) -> Alias:
     """Answer with the ETag that a move may be tied to. Raises ModelNotFoundError, AliasNotFoundError."""
     version = request.app.state.parts.registry.aliases(name).get(alias)
     if version is None:
@@ -97,31 +97,31 @@ def move_alias(
     response: Response,
     name: Name,
     alias: AliasPath,
-    wanted: MoveAlias,
+    body: AliasUpdate,
     if_match: Annotated[str, Header(description='The ETag of the alias: "3"', pattern=_ETAG)] = "",
-) -> Move:
+) -> AliasChange:
     """The workers follow within moments.
 
     Raises ModelNotFoundError, VersionNotFoundError, PreconditionFailedError, PromotionRefusedError.
     """
     parts = request.app.state.parts
     expected = int(if_match.strip('"')) if if_match else None
-    why = wanted.reason
-    takeover = takeover_of(parts.registry, parts.shelf, name, wanted.version) if alias == CHAMPION else None
-    if takeover is not None and expected in (None, takeover.before):
-        why, expected = takeover.allowed(why, force=wanted.force), takeover.before
-    move = parts.registry.move_alias(
+    reason = body.reason
+    promotion = takeover_of(parts.registry, parts.shelf, name, body.version) if alias == CHAMPION else None
+    if promotion is not None and expected in (None, promotion.before):
+        reason, expected = promotion.allowed(reason, force=body.force), promotion.before
+    change = parts.registry.move_alias(
         name,
         alias,
-        wanted.version,
+        body.version,
         who=principal_of(request).name or "api",
-        why=why,
+        why=reason,
         at=parts.now(),
         expected=expected,
         by=audit_actor(request),
     )
-    response.headers["etag"] = f'"{move.version}"'
-    return Move.of(move)
+    response.headers["etag"] = f'"{change.version}"'
+    return AliasChange.of(change)
 
 
 def _states(request: Request) -> dict[str, ModelState]:

@@ -1,4 +1,4 @@
-"""The history over HTTP: pages of predictions, one prediction, and its input as a download."""
+"""Endpoints of the prediction history: pages of predictions, one prediction, and its input as a download."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from relevo.domain.access import MIN_ROLE, Action, Principal
 from relevo.domain.prediction import InputKind
 from relevo.errors import PredictionNotFoundError
 from relevo.runtime.image import ImageLimits
-from relevo.web.auth.guard import principal_of, require, wants_html
+from relevo.web.auth.guard import principal_of, require_permission, wants_html
 from relevo.web.pages import model_page
-from relevo.web.pages.error_page import plain_visit
+from relevo.web.pages.error_page import bare_page_context
 from relevo.web.pages.templating import render
-from relevo.web.pages.thumbnails import reencoded
+from relevo.web.pages.thumbnails import reencode
 from relevo.web.routes.responses import error_responses
-from relevo.web.schemas.common import PredictionPage, PredictionView, Window
+from relevo.web.schemas.common import PredictionPage, PredictionQuery, PredictionView
 
 if TYPE_CHECKING:
     from relevo.store.predictions import StoredPrediction
@@ -28,42 +28,42 @@ if TYPE_CHECKING:
 
 router = APIRouter(prefix="/predictions", tags=["history"])
 
-#: A prediction younger than this may still be on its way from a journal to the store.
+#: In s; a younger prediction may not have reached the store from its journal yet.
 _FRESH_SECONDS = 10.0
 _WAIT_SECONDS = 2.0
-_LOOK_EVERY_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 
 QueryId = Annotated[str, InPath(description="The query_id of an answer", json_schema_extra={"format": "uuid"}, max_length=64)]
 
 
 @router.get("", summary="The history, newest first", responses=error_responses(422, 503))
-def window(request: Request, narrow: Annotated[Window, Query()]) -> PredictionPage:
+def list_predictions(request: Request, query: Annotated[PredictionQuery, Query()]) -> PredictionPage:
     """A page of the history, with the label that counts for each prediction."""
     parts = request.app.state.parts
-    some = parts.history.window(**narrow.model_dump(exclude={"lang"}), models=seen(request, narrow.model))
-    labels = parts.labels.current_many([stored.prediction.id for stored in some.items])
-    names = parts.people.names_of(stored.prediction.asked_by for stored in some.items)
-    items = [PredictionView.of(stored, labels.get(stored.prediction.id), names) for stored in some.items]
-    return PredictionPage(items=items, next_cursor=some.next_cursor)
+    page = parts.history.window(**query.model_dump(exclude={"lang"}), models=visible_models(request, query.model))
+    labels = parts.labels.current_many([stored.prediction.id for stored in page.items])
+    names = parts.people.names_of(stored.prediction.asked_by for stored in page.items)
+    items = [PredictionView.of(stored, labels.get(stored.prediction.id), names) for stored in page.items]
+    return PredictionPage(items=items, next_cursor=page.next_cursor)
 
 
 @router.get("/{query_id}", summary="One prediction", response_model=PredictionView, responses=error_responses(404, 422, 503))
-async def one(request: Request, query_id: QueryId) -> PredictionView | Response:
+async def get_prediction(request: Request, query_id: QueryId) -> PredictionView | Response:
     """For a person with a browser, a page of it. Raises PredictionNotFoundError."""
-    view = await _view(request, query_id)
+    view = await _prediction_view(request, query_id)
     if not wants_html(request.scope):
         return view
-    visit = plain_visit(request.scope, request.app.state.parts.settings.language)
+    context = bare_page_context(request.scope, request.app.state.parts.settings.language)
     may_see = view.input_kept and principal_of(request).may(Action.SEE_INPUTS, view.model)
-    facts = {**model_page.frame(None, visit), "one": view, "input": may_see}
-    response = Response(await run_in_threadpool(render, "prediction.html", visit.language, **facts))
+    variables = {**model_page.base_context(None, context), "prediction": view, "input": may_see}
+    response = Response(await run_in_threadpool(render, "prediction.html", context.language, **variables))
     response.raw_headers = [*model_page.HTML_HEADERS, (b"content-length", b"%d" % len(response.body))]
     return response
 
 
-async def _view(request: Request, query_id: str) -> PredictionView:
+async def _prediction_view(request: Request, query_id: str) -> PredictionView:
     parts = request.app.state.parts
-    stored = await found(parts, query_id, principal_of(request), Action.SEE_ANSWERS)
+    stored = await get_visible_prediction(parts, query_id, principal_of(request), Action.SEE_ANSWERS)
     label = await run_in_threadpool(parts.labels.current, stored.prediction.id)
     names = await run_in_threadpool(parts.people.names_of, [stored.prediction.asked_by])
     return PredictionView.of(stored, label, names)
@@ -78,17 +78,17 @@ async def _view(request: Request, query_id: str) -> PredictionView:
         **error_responses(404, 422, 503),
     },
 )
-async def kept_input(
+async def get_input(
     request: Request,
     query_id: QueryId,
     side: Annotated[int | None, Query(description="Shrink an image to so many pixels a side", ge=16, le=4096)] = None,
 ) -> Response:
     """A download, never shown by the browser; an image's pixels only. Raises PredictionNotFoundError, InputNotStoredError."""
     parts, principal = request.app.state.parts, principal_of(request)
-    stored = await found(parts, query_id, principal)
-    own = principal.may(Action.LABEL, stored.prediction.model)
-    if not (own and await run_in_threadpool(parts.asking.asked, stored.prediction.id, principal.id, now=parts.now())):
-        require(principal, Action.SEE_INPUTS, stored.prediction.model)
+    stored = await get_visible_prediction(parts, query_id, principal)
+    may_label = principal.may(Action.LABEL, stored.prediction.model)
+    if not (may_label and await run_in_threadpool(parts.asking.asked, stored.prediction.id, principal.id, now=parts.now())):
+        require_permission(principal, Action.SEE_INPUTS, stored.prediction.model)
     return await run_in_threadpool(_download, parts, stored, side)
 
 
@@ -97,7 +97,7 @@ def _download(parts: AppContext, stored: StoredPrediction, side: int | None) -> 
     ending = "json"
     if kind is InputKind.IMAGE:
         settings = parts.settings
-        data = reencoded(data, ImageLimits(max_pixels=settings.max_pixels, max_side=settings.max_side), side=side)
+        data = reencode(data, ImageLimits(max_pixels=settings.max_pixels, max_side=settings.max_side), side=side)
         ending = "png"
     name = f"{ids.text(stored.prediction.id)}.{ending}"
     return Response(
@@ -109,14 +109,14 @@ def _download(parts: AppContext, stored: StoredPrediction, side: int | None) -> 
     )
 
 
-def seen(request: Request, asked: str | None, action: Action = Action.SEE_ANSWERS) -> list[str] | None:
-    """The models that somebody may do this with; None for all of them.
+def visible_models(request: Request, requested: str | None, action: Action = Action.SEE_ANSWERS) -> list[str] | None:
+    """The models for which the principal may do this; None for all.
 
-    Raises ModelNotFoundError, PermissionDeniedError for the one asked.
+    Raises ModelNotFoundError, PermissionDeniedError for the requested model.
     """
     principal = principal_of(request)
-    if asked is not None:
-        require(principal, action, asked)
+    if requested is not None:
+        require_permission(principal, action, requested)
         return None
     if principal.only_model is not None:
         return [principal.only_model] if principal.may(action, principal.only_model) else []
@@ -125,31 +125,33 @@ def seen(request: Request, asked: str | None, action: Action = Action.SEE_ANSWER
     return sorted(model for model in principal.grants if principal.may(action, model))
 
 
-async def found(parts: AppContext, query_id: str, principal: Principal, action: Action | None = None) -> StoredPrediction:
-    """The prediction of that id, for somebody who would do that with it; one of a model not theirs to see is not found.
+async def get_visible_prediction(
+    parts: AppContext, query_id: str, principal: Principal, action: Action | None = None
+) -> StoredPrediction:
+    """The prediction with this id. Predictions of models that the principal may not see are not found.
 
-    action None: whoever calls looks for themselves whether it is allowed.
+    action: the permission to check; None if the caller checks it.
 
     Raises PredictionNotFoundError, PermissionDeniedError.
     """
-    stored = await _found(parts, query_id)
+    stored = await _poll_prediction(parts, query_id)
     if not principal.sees(stored.prediction.model):
         raise PredictionNotFoundError
     if action is not None:
-        require(principal, action, stored.prediction.model)
+        require_permission(principal, action, stored.prediction.model)
     return stored
 
 
-async def _found(parts: AppContext, query_id: str) -> StoredPrediction:
-    """Wait for a fresh prediction, since its journal is shipped within moments. Raises PredictionNotFoundError."""
+async def _poll_prediction(parts: AppContext, query_id: str) -> StoredPrediction:
+    """Polls for a new prediction until its journal has been shipped. Raises PredictionNotFoundError."""
     key = ids.raw(query_id)
     if key is None:
         raise PredictionNotFoundError
     age = parts.now().timestamp() - int.from_bytes(key[:6], "big") / 1000
-    looks = round(_WAIT_SECONDS / _LOOK_EVERY_SECONDS) if abs(age) < _FRESH_SECONDS else 0
-    for _ in range(looks):
+    polls = round(_WAIT_SECONDS / _POLL_SECONDS) if abs(age) < _FRESH_SECONDS else 0
+    for _ in range(polls):
         try:
             return await run_in_threadpool(parts.history.get, key)
         except PredictionNotFoundError:
-            await anyio.sleep(_LOOK_EVERY_SECONDS)
+            await anyio.sleep(_POLL_SECONDS)
     return await run_in_threadpool(parts.history.get, key)

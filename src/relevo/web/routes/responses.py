@@ -1,4 +1,4 @@
-"""The refusals that a route may answer, for its documentation."""
+"""OpenAPI `responses` of the errors that a route may return."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from relevo.web.schemas.common import ErrorBody
 
-_MEANING = {
+_DESCRIPTIONS = {
     400: "The body cannot be read",
     401: "Nobody said who asks, or with what does not count",
     403: "Not allowed",
@@ -23,5 +23,5 @@ _MEANING = {
 
 
 def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route: each status with the one body of refusals."""
-    return {status: {"model": ErrorBody, "description": _MEANING[status]} for status in statuses}
+    """The `responses` argument of a route: each status with the common error body."""
+    return {status: {"model": ErrorBody, "description": _DESCRIPTIONS[status]} for status in statuses}

@@ -1,4 +1,4 @@
-"""What was asked of a model: requests, errors, latency and confidence over time, by version."""
+"""Endpoint of a model's traffic over time: requests, errors, latency and confidence by version."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from relevo.errors import InvalidParameterError
 from relevo.stats.histograms import Tally
 from relevo.web.routes.models import Name  # noqa: TC001 - FastAPI reads the annotations when it runs
 from relevo.web.routes.responses import error_responses
-from relevo.web.schemas.traffic import BUCKETS, Since, TrafficCounts, TrafficSlot, TrafficView
+from relevo.web.schemas.traffic import BUCKETS, TrafficCounts, TrafficOut, TrafficQuery, TrafficSlot
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -22,62 +22,62 @@ if TYPE_CHECKING:
 router = APIRouter(prefix="/models/{name}/traffic", tags=["history"])
 
 _DAY = timedelta(days=1)
-#: So many columns tell a plot; more are a table.
-_WANTED = 120
-_MOST = 300
+#: Default number of buckets of a plot.
+_TARGET_BUCKETS = 120
+_MAX_BUCKETS = 300
 
 
 @router.get("", summary="Requests over time: how many, how long, how sure, by version", responses=error_responses(404, 422, 503))
-def traffic(request: Request, name: Name, narrow: Annotated[Since, Query()]) -> TrafficView:
+def get_traffic(request: Request, name: Name, query: Annotated[TrafficQuery, Query()]) -> TrafficOut:
     """The last day unless said. Stretches without requests are left out; beyond 30 days back they are of an hour at least.
 
     Raises ModelNotFoundError, InvalidParameterError.
     """
     parts: AppContext = request.app.state.parts
-    # The registry says whether there is such a model; one without traffic is another thing.
+    # Raises ModelNotFoundError for an unknown model; a known one may have no traffic.
     parts.registry.aliases(name)
-    until = narrow.until or parts.now()
-    since = narrow.since or _a_day_before(until)
-    asked = _bucket(since, until, None if narrow.bucket is None else int(narrow.bucket))
-    # The answer says how long its stretches are: where minutes are forgotten, hours are told in their place.
-    bucket_s = max(asked, parts.traffic.shortest(since, parts.now()))
-    slots = parts.traffic.window(name, since=since, until=until, bucket_s=bucket_s)
-    return TrafficView(
+    until = query.until or parts.now()
+    since = query.since or _one_day_before(until)
+    requested = _bucket_length(since, until, None if query.bucket is None else int(query.bucket))
+    # The response states its bucket length: where minute buckets were deleted, hour buckets are returned.
+    bucket_s = max(requested, parts.traffic.shortest(since, parts.now()))
+    buckets = parts.traffic.window(name, since=since, until=until, bucket_s=bucket_s)
+    return TrafficOut(
         model=name,
         since=since,
         until=until,
         bucket_s=bucket_s,
-        total=TrafficCounts.of(_together(slots)),
+        total=TrafficCounts.of(_sum_tallies(buckets)),
         versions={
-            version: TrafficCounts.of(_together([slot for slot in slots if slot.version == version]))
-            for version in sorted({slot.version for slot in slots})
+            version: TrafficCounts.of(_sum_tallies([bucket for bucket in buckets if bucket.version == version]))
+            for version in sorted({bucket.version for bucket in buckets})
         },
-        series=[TrafficSlot.at_time(slot) for slot in slots],
+        series=[TrafficSlot.from_bucket(bucket) for bucket in buckets],
     )
 
 
-def _a_day_before(until: datetime) -> datetime:
-    """Raises InvalidParameterError on the first day of the calendar, which has none before it."""
+def _one_day_before(until: datetime) -> datetime:
+    """Raises InvalidParameterError on the first day of the calendar."""
     try:
         return until - _DAY
     except OverflowError as cause:
         raise InvalidParameterError(field="until", expected="a moment after 0001-01-02, or 'since' beside it") from cause
 
 
-def _bucket(since: datetime, until: datetime, asked: int | None) -> int:
-    """Seconds of one stretch: what was asked for, else the shortest that leaves a plot readable. Raises InvalidParameterError."""
+def _bucket_length(since: datetime, until: datetime, requested: int | None) -> int:
+    """Bucket length in s: the requested one, else the shortest that keeps a plot readable. Raises InvalidParameterError."""
     length_s = (until - since).total_seconds()
     if length_s <= 0:
         raise InvalidParameterError(field="since", expected="a moment before 'until'")
-    if asked is None:
-        return next((one for one in BUCKETS if length_s / one <= _WANTED), BUCKETS[-1])
-    if length_s / asked > _MOST:
+    if requested is None:
+        return next((bucket_s for bucket_s in BUCKETS if length_s / bucket_s <= _TARGET_BUCKETS), BUCKETS[-1])
+    if length_s / requested > _MAX_BUCKETS:
         raise InvalidParameterError(field="bucket", expected="longer stretches for so long a time")
-    return asked
+    return requested
 
 
-def _together(slots: list[TrafficBucket]) -> Tally:
+def _sum_tallies(buckets: list[TrafficBucket]) -> Tally:
     total = Tally()
-    for slot in slots:
-        total.take_in(slot.tally)
+    for bucket in buckets:
+        total.take_in(bucket.tally)
     return total

@@ -1,4 +1,4 @@
-"""What the audit's addresses take and give."""
+"""Schemas of the audit endpoints."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from relevo.store.audit.reader import AuditEntry, AuditPage
     from relevo.store.auth.login_attempts import AttemptPage
 
-_Thing = Annotated[str, StringConstraints(min_length=1, max_length=300)]
+_FilterText = Annotated[str, StringConstraints(min_length=1, max_length=300)]
 
 
-class LinkView(BaseModel):
+class AuditEntryOut(BaseModel):
     """One change, as the audit has it."""
 
     sequence: int
@@ -33,52 +33,52 @@ class LinkView(BaseModel):
     seal: str
 
     @classmethod
-    def of(cls, link: AuditEntry) -> LinkView:
-        """A stored link."""
+    def of(cls, entry: AuditEntry) -> AuditEntryOut:
+        """From a stored entry."""
         return cls(
-            sequence=link.sequence,
-            at=link.at,
-            actor=link.actor,
-            action=link.action,
-            object=link.object,
-            before=link.before,
-            after=without_marks(link.after),
-            reason=link.reason,
-            address=link.address,
-            seal=link.seal,
+            sequence=entry.sequence,
+            at=entry.at,
+            actor=entry.actor,
+            action=entry.action,
+            object=entry.object,
+            before=entry.before,
+            after=without_marks(entry.after),
+            reason=entry.reason,
+            address=entry.address,
+            seal=entry.seal,
         )
 
 
 class TrailView(BaseModel):
     """Some changes, newest first; `next_cursor` asks for the older ones and is null on the last page."""
 
-    items: list[LinkView]
+    items: list[AuditEntryOut]
     next_cursor: str | None
 
     @classmethod
     def of(cls, page: AuditPage) -> TrailView:
-        """A page of the store."""
-        return cls(items=[LinkView.of(link) for link in page.items], next_cursor=page.next_cursor)
+        """From a page of stored entries."""
+        return cls(items=[AuditEntryOut.of(entry) for entry in page.items], next_cursor=page.next_cursor)
 
 
-class TrailWindow(BaseModel):
+class AuditQuery(BaseModel):
     """What narrows the audit."""
 
     model_config = ConfigDict(extra="forbid")
 
-    object: _Thing | None = None
-    actor: _Thing | None = None
+    object: _FilterText | None = None
+    actor: _FilterText | None = None
     cursor: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,18}$")] | None = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
     lang: Lang = None
 
 
-class AttemptView(BaseModel):
+class LoginAttemptOut(BaseModel):
     """Refused sign-ins of one hour that are alike; what was typed is kept nowhere."""
 
     user: str | None
     name: str | None
-    #: Of a name that nobody has: equal for equal names.
+    #: Digest of an unknown user name: equal for equal names.
     mark: str
     address: str
     reason: str
@@ -90,16 +90,16 @@ class AttemptView(BaseModel):
 class AttemptsView(BaseModel):
     """Some refused sign-ins, newest first; `next_cursor` asks for the older ones and is null on the last page."""
 
-    items: list[AttemptView]
+    items: list[LoginAttemptOut]
     next_cursor: str | None
 
     @classmethod
     def of(cls, page: AttemptPage) -> AttemptsView:
-        """A page of the store."""
-        return cls(items=[AttemptView(**asdict(one)) for one in page.items], next_cursor=page.next_cursor)
+        """From a page of stored attempts."""
+        return cls(items=[LoginAttemptOut(**asdict(attempt)) for attempt in page.items], next_cursor=page.next_cursor)
 
 
-class AttemptWindow(BaseModel):
+class LoginAttemptQuery(BaseModel):
     """Where the page of refused sign-ins begins."""
 
     model_config = ConfigDict(extra="forbid")

@@ -1,6 +1,6 @@
-"""The JSON of every route but predict, as explicit types: what is not named here is never sent.
+"""Schemas of models, versions, aliases, predictions and health: all JSON except predict. Fields not listed here are never sent.
 
-Each answer's type says how it is made from a stored value (`of`); each request's type refuses keys it does not know.
+Response schemas are built from stored values with `of`; request schemas reject unknown keys.
 """
 
 from __future__ import annotations
@@ -25,44 +25,44 @@ if TYPE_CHECKING:
     from relevo.store.predictions import StoredPrediction
     from relevo.store.registry import AliasMove, Model, Version
 
-#: No control characters: databases refuse the zero byte, and nobody needs the others in a label.
+#: No control characters: databases reject the zero byte, and labels need none of the others.
 PLAIN = r"^[^\x00-\x1f\x7f]*$"
-#: What both databases hold as a plain integer.
-MOST_VERSION = 2**31 - 1
+#: Largest integer of both databases.
+MAX_VERSION = 2**31 - 1
 
 
-def _iso(text: object) -> object:
-    # The validator alone would take bare numbers for seconds since 1970.
+def _parse_time(text: object) -> object:
+    # Pydantic alone would accept bare numbers as seconds since 1970.
     try:
-        return aware(text) if isinstance(text, str) else _no_moment()
+        return aware(text) if isinstance(text, str) else _invalid_time()
     except ValueError:
-        return _no_moment()
+        return _invalid_time()
 
 
-def _no_moment() -> Never:
+def _invalid_time() -> Never:
     raise PydanticCustomError("datetime_parsing", "no time")
 
 
-def _truth(text: object) -> bool:
+def _parse_bool(text: object) -> bool:
     if text in ("true", "false"):
         return text == "true"
     raise ValueError
 
 
-def _whole(number: object) -> object:
-    # To JSON, 2.0 is the whole number 2.
+def _integral_to_int(number: object) -> object:
+    # In JSON, 2.0 and 2 are the same number.
     return int(number) if isinstance(number, float) and number.is_integer() else number
 
 
 ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 AliasName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-VersionNumber = Annotated[int, Limit(ge=1, le=MOST_VERSION)]
+VersionNumber = Annotated[int, Limit(ge=1, le=MAX_VERSION)]
 LabelText = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PLAIN)]
 Remark = Annotated[str, StringConstraints(max_length=500, pattern=PLAIN)]
-Moment = Annotated[AwareDatetime, BeforeValidator(_iso, json_schema_input_type=AwareDatetime)]
-#: As the address asks for a language; `negotiation` reads it, no list is narrowed by it.
+Moment = Annotated[AwareDatetime, BeforeValidator(_parse_time, json_schema_input_type=AwareDatetime)]
+#: Query parameter that selects the language; read by `request_info`, not a filter.
 Lang = Annotated[str, StringConstraints(max_length=20)] | None
-YesNo = Annotated[bool, BeforeValidator(_truth, json_schema_input_type=Literal["true", "false"])]
+YesNo = Annotated[bool, BeforeValidator(_parse_bool, json_schema_input_type=Literal["true", "false"])]
 
 
 class ErrorBody(BaseModel):
@@ -72,7 +72,7 @@ class ErrorBody(BaseModel):
     code: str
     field: str | None = None
     row: int | None = None
-    #: Of a takeover that is refused: what is compared, of the version that answers, of the one to come.
+    #: For a refused promotion: rows of metric, current version, new version.
     compared: list[list[str]] | None = None
     request_id: str
 
@@ -98,7 +98,7 @@ class StoreHealth(BaseModel):
     ok: bool
     code: str  # "" or an error code: store_missing, store_damaged, …
     reason: str
-    #: Since when its file is another one, perhaps an older state, for which shipped journals are kept a day; else null.
+    #: Time at which the database file was replaced, perhaps by an older backup; shipped journals are then kept for a day. Else null.
     exchanged: datetime | None = None
 
 
@@ -124,7 +124,7 @@ class ModelSummary(BaseModel):
 
     @classmethod
     def of(cls, model: Model, state: ModelState | None) -> ModelSummary:
-        """Join what is registered with what is served."""
+        """From a registered model and its state in this worker."""
         return cls(
             name=model.name,
             created=model.at,
@@ -154,7 +154,7 @@ class VersionSummary(BaseModel):
 
     @classmethod
     def of(cls, version: Version) -> VersionSummary:
-        """A registered version."""
+        """From a registered version."""
         return cls(
             model=version.model,
             version=version.number,
@@ -171,7 +171,7 @@ class ModelDetail(ModelSummary):
     history: list[VersionSummary]
 
 
-class Move(BaseModel):
+class AliasChange(BaseModel):
     """One step of an alias."""
 
     model: str
@@ -183,8 +183,8 @@ class Move(BaseModel):
     at: datetime
 
     @classmethod
-    def of(cls, move: AliasMove) -> Move:
-        """A stored step."""
+    def of(cls, move: AliasMove) -> AliasChange:
+        """From a stored change."""
         return cls(
             model=move.model,
             alias=move.alias,
@@ -200,8 +200,8 @@ class Aliases(BaseModel):
     """Where each alias stands, and the steps that led there, newest first."""
 
     aliases: dict[str, int]
-    moves: list[Move]
-    next_before: int | None  # asked for as `before`, the steps before these; None at the first one
+    moves: list[AliasChange]
+    next_before: int | None  # value of `before` for the next page; None on the last page
 
 
 class Alias(BaseModel):
@@ -211,14 +211,14 @@ class Alias(BaseModel):
     version: int
 
 
-class MoveAlias(BaseModel):
+class AliasUpdate(BaseModel):
     """Ask that an alias name another version."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    version: Annotated[VersionNumber, BeforeValidator(_whole, json_schema_input_type=VersionNumber)]
+    version: Annotated[VersionNumber, BeforeValidator(_integral_to_int, json_schema_input_type=VersionNumber)]
     reason: Remark = ""
-    #: Let it answer although clients of the former version would miss something, or it is worse; needs a reason.
+    #: Promote despite an incompatible signature or worse metrics; requires a reason.
     force: bool = False
 
 
@@ -242,7 +242,7 @@ class Truth(BaseModel):
 
     @classmethod
     def of(cls, label: Label) -> Truth:
-        """A stored label."""
+        """From a stored label."""
         return cls(
             query_id=ids.text(label.prediction),
             value=label.value,
@@ -255,7 +255,7 @@ class Truth(BaseModel):
         )
 
 
-class Truths(BaseModel):
+class LabelList(BaseModel):
     """The label that counts, and all that were given, in their order."""
 
     query_id: str
@@ -263,7 +263,7 @@ class Truths(BaseModel):
     history: list[Truth]
 
 
-class GiveLabel(BaseModel):
+class LabelIn(BaseModel):
     """Tell the truth of a prediction. A number may stand for a regression's value."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -292,35 +292,35 @@ class PredictionView(BaseModel):
     latency_ms: float
     error: str | None
     label: str | None
-    #: Who asked: "key:…" or "user:…", and what that key or user is called; null while nobody had to say.
+    #: Actor of the request: "key:…" or "user:…", and its name; null without authentication.
     asked_by: str | None = None
     asked_by_name: str | None = None
 
     @classmethod
     def of(cls, stored: StoredPrediction, label: Label | None, names: Mapping[str, str] | None = None) -> PredictionView:
-        """A stored prediction with the label that counts for it. names: of who asked, by what the history calls them."""
-        it = stored.prediction
+        """From a stored prediction and its effective label. names: names of actors, by actor."""
+        record = stored.prediction
         return cls(
-            query_id=ids.text(it.id),
-            at=from_us(it.at_us),
-            model=it.model,
-            version=it.version,
-            arm=it.arm.value,
-            propensity=it.propensity,
-            epoch=it.epoch,
-            kind=it.kind.value,
+            query_id=ids.text(record.id),
+            at=from_us(record.at_us),
+            model=record.model,
+            version=record.version,
+            arm=record.arm.value,
+            propensity=record.propensity,
+            epoch=record.epoch,
+            kind=record.kind.value,
             input_kept=stored.input_kept,
-            input_bytes=it.input_bytes,
-            prediction=it.value if it.label is None else it.label,
-            confidence=it.confidence,
-            # float32 has seven digits; more would be noise of the conversion.
-            probabilities=[round(share, 7) for share in np.frombuffer(it.scores, dtype="<f4").tolist()],
-            uncertain=it.uncertain,
-            latency_ms=it.latency_us / 1000,
-            error=it.error,
+            input_bytes=record.input_bytes,
+            prediction=record.value if record.label is None else record.label,
+            confidence=record.confidence,
+            # float32 has seven significant digits.
+            probabilities=[round(share, 7) for share in np.frombuffer(record.scores, dtype="<f4").tolist()],
+            uncertain=record.uncertain,
+            latency_ms=record.latency_us / 1000,
+            error=record.error,
             label=None if label is None else label.value,
-            asked_by=it.asked_by,
-            asked_by_name=(names or {}).get(it.asked_by or ""),
+            asked_by=record.asked_by,
+            asked_by_name=(names or {}).get(record.asked_by or ""),
         )
 
 
@@ -331,7 +331,7 @@ class PredictionPage(BaseModel):
     next_cursor: str | None
 
 
-class ExportWindow(BaseModel):
+class ExportQuery(BaseModel):
     """What narrows an export; a filter that is not known is refused, never ignored."""
 
     model_config = ConfigDict(extra="forbid")
@@ -348,7 +348,7 @@ class ExportWindow(BaseModel):
     lang: Lang = None
 
 
-class Window(ExportWindow):
+class PredictionQuery(ExportQuery):
     """What narrows the history, and which page of it is asked for."""
 
     cursor: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{22}$")] | None = None

@@ -1,4 +1,4 @@
-"""What erasing a subject answers."""
+"""Schemas of the erasure endpoint."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from relevo.store.erasure import ErasureReport
 
 
-class MadeSinceView(BaseModel):
+class VersionTrainedSinceOut(BaseModel):
     """A version made after the first of what was erased had been recorded: it may have learnt from it."""
 
     model: str
@@ -22,23 +22,25 @@ class MadeSinceView(BaseModel):
 class ErasedView(BaseModel):
     """What was erased."""
 
-    subject: str  # the pseudonym, as the audit has it
+    subject: str  # pseudonym, as in the audit log
     predictions: int
     labels: int
     keys: int
-    versions: list[MadeSinceView]
-    #: Whether the database's files hold what was not sealed until its tables are written anew (PostgreSQL).
+    versions: list[VersionTrainedSinceOut]
+    #: Whether unencrypted data stays in the database files until the tables are rewritten (PostgreSQL).
     left_in_files: bool
 
     @classmethod
-    def of(cls, erased: ErasureReport, *, left_in_files: bool) -> ErasedView:
-        """What the store tells."""
-        versions = [MadeSinceView(model=one.model, version=one.version, at=one.at) for one in erased.versions]
+    def of(cls, report: ErasureReport, *, left_in_files: bool) -> ErasedView:
+        """From the report of the store."""
+        versions = [
+            VersionTrainedSinceOut(model=version.model, version=version.version, at=version.at) for version in report.versions
+        ]
         return cls(
-            subject=erased.subject,
-            predictions=erased.predictions,
-            labels=erased.labels,
-            keys=erased.keys,
+            subject=report.subject,
+            predictions=report.predictions,
+            labels=report.labels,
+            keys=report.keys,
             versions=versions,
             left_in_files=left_in_files,
         )

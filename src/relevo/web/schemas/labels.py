@@ -1,4 +1,4 @@
-"""The JSON of the label queue and of labels in bulk, as explicit types; see `shapes` for the rest."""
+"""Schemas of labels, the label queue and curation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _UUID = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 
 
-class Asked(BaseModel):
+class QueueItemOut(BaseModel):
     """One prediction to judge, why it was chosen, and how likely it was to be."""
 
     query_id: str
@@ -33,29 +33,29 @@ class Asked(BaseModel):
     input_kept: bool
 
     @classmethod
-    def of(cls, ask: QueueItem, stored: StoredPrediction) -> Asked:
-        """An ask and the prediction it is about."""
-        it = stored.prediction
+    def of(cls, item: QueueItem, stored: StoredPrediction) -> QueueItemOut:
+        """From a queue item and its prediction."""
+        record = stored.prediction
         return cls(
-            query_id=ids.text(it.id),
-            model=it.model,
-            version=it.version,
-            prediction=it.value if it.label is None else it.label,
-            confidence=it.confidence,
-            why=ask.why.value,
-            propensity=ask.propensity,
-            kind=it.kind.value,
+            query_id=ids.text(record.id),
+            model=record.model,
+            version=record.version,
+            prediction=record.value if record.label is None else record.label,
+            confidence=record.confidence,
+            why=item.why.value,
+            propensity=item.propensity,
+            kind=record.kind.value,
             input_kept=stored.input_kept,
         )
 
 
-class Queue(BaseModel):
+class QueueOut(BaseModel):
     """What somebody is asked about next; empty when nothing is worth asking."""
 
-    items: list[Asked]
+    items: list[QueueItemOut]
 
 
-class Judge(BaseModel):
+class ReviewIn(BaseModel):
     """Accept or reject a label."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -64,26 +64,26 @@ class Judge(BaseModel):
     reason: Remark = ""
 
 
-class LabelView(Truth):
+class LabelEntryOut(Truth):
     """A label, with the model that its prediction asked and what that answered."""
 
     model: str
     prediction: str | float | None
 
     @classmethod
-    def about(cls, given: LabelEntry) -> LabelView:
-        """A label and what it is about."""
-        return cls(**Truth.of(given.label).model_dump(), model=given.model, prediction=given.answer)
+    def from_entry(cls, entry: LabelEntry) -> LabelEntryOut:
+        """From a stored label with its model and prediction."""
+        return cls(**Truth.of(entry.label).model_dump(), model=entry.model, prediction=entry.answer)
 
 
 class LabelPage(BaseModel):
     """Some labels, newest first; `next_cursor` asks for the older ones and is null on the last page."""
 
-    items: list[LabelView]
+    items: list[LabelEntryOut]
     next_cursor: int | None
 
 
-class LabelWindow(BaseModel):
+class LabelQuery(BaseModel):
     """What narrows the labels; a filter that is not known is refused, never ignored."""
 
     model_config = ConfigDict(extra="forbid")
@@ -96,7 +96,7 @@ class LabelWindow(BaseModel):
     lang: Lang = None
 
 
-class ExclusionView(BaseModel):
+class ExclusionOut(BaseModel):
     """One prediction that is not learnt from, and why."""
 
     query_id: str
@@ -106,14 +106,14 @@ class ExclusionView(BaseModel):
     other: str | None
 
     @classmethod
-    def of(cls, one: Exclusion) -> ExclusionView:
-        """An exclusion; `other` is the prediction that it repeats or contradicts."""
+    def of(cls, exclusion: Exclusion) -> ExclusionOut:
+        """From an exclusion; `other` is the prediction that it duplicates or contradicts."""
         return cls(
-            query_id=ids.text(one.prediction),
-            reason=one.reason.value,
-            label=one.value,
-            author=one.author,
-            other=None if one.other is None else ids.text(one.other),
+            query_id=ids.text(exclusion.prediction),
+            reason=exclusion.reason.value,
+            label=exclusion.value,
+            author=exclusion.author,
+            other=None if exclusion.other is None else ids.text(exclusion.other),
         )
 
 
@@ -122,22 +122,22 @@ class CleaningPage(BaseModel):
 
     kept: int
     counts: dict[str, int]
-    excluded: list[ExclusionView]
+    excluded: list[ExclusionOut]
     next_cursor: str | None
 
     @classmethod
-    def of(cls, found: CurationReport, after: bytes, limit: int) -> CleaningPage:
-        """A page of what was left out."""
-        rest = [one for one in found.excluded if one.prediction > after]
+    def of(cls, report: CurationReport, after: bytes, limit: int) -> CleaningPage:
+        """One page of the exclusions after a prediction id."""
+        rest = [exclusion for exclusion in report.excluded if exclusion.prediction > after]
         return cls(
-            kept=len(found.kept),
-            counts=found.counts,
-            excluded=[ExclusionView.of(one) for one in rest[:limit]],
+            kept=len(report.kept),
+            counts=report.counts,
+            excluded=[ExclusionOut.of(exclusion) for exclusion in rest[:limit]],
             next_cursor=ids.text(rest[limit - 1].prediction) if len(rest) > limit else None,
         )
 
 
-class CleaningWindow(BaseModel):
+class CurationQuery(BaseModel):
     """Which page of what was left out."""
 
     model_config = ConfigDict(extra="forbid")
@@ -147,7 +147,7 @@ class CleaningWindow(BaseModel):
     lang: Lang = None
 
 
-class QueueWindow(BaseModel):
+class QueueQuery(BaseModel):
     """Whose queue, and how much of it. No model means the default one."""
 
     model_config = ConfigDict(extra="forbid")

@@ -1,4 +1,4 @@
-"""The JSON of a model's traffic, as explicit types."""
+"""Schemas of a model's traffic."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from relevo.stats.histograms import Tally
     from relevo.store.traffic import TrafficBucket
 
-#: Lengths of one stretch of time, in seconds: a minute to a day.
+#: Bucket lengths in s, from a minute to a day.
 BUCKETS = (60, 300, 900, 3600, 10_800, 21_600, 86_400)
 
 
-class Since(BaseModel):
+class TrafficQuery(BaseModel):
     """What narrows the traffic; a parameter that is not known is refused, never ignored."""
 
     model_config = ConfigDict(extra="forbid")
@@ -45,23 +45,23 @@ class TrafficCounts(BaseModel):
     uncertain: int
     latency_ms: Latency
     confidence_mean: float | None
-    #: Answers in each twentieth of confidence, from 0 to 1.
+    #: Histogram of confidence: 20 bins of equal width over 0..1.
     confidence_counts: list[int]
 
     @classmethod
     def of(cls, tally: Tally) -> TrafficCounts:
-        """The counts of a tally."""
+        """From a tally."""
         return cls(
             requests=tally.requests,
             errors=tally.errors,
             uncertain=tally.uncertain,
             latency_ms=Latency(
-                mean=_short(tally.mean_latency_ms()),
-                p50=_short(tally.latency_ms(0.5)),
-                p95=_short(tally.latency_ms(0.95)),
-                p99=_short(tally.latency_ms(0.99)),
+                mean=_round4(tally.mean_latency_ms()),
+                p50=_round4(tally.latency_ms(0.5)),
+                p95=_round4(tally.latency_ms(0.95)),
+                p99=_round4(tally.latency_ms(0.99)),
             ),
-            confidence_mean=_short(tally.mean_confidence()),
+            confidence_mean=_round4(tally.mean_confidence()),
             confidence_counts=tally.confidences.tolist(),
         )
 
@@ -73,12 +73,12 @@ class TrafficSlot(TrafficCounts):
     version: int
 
     @classmethod
-    def at_time(cls, slot: TrafficBucket) -> TrafficSlot:
-        """A stored stretch."""
-        return cls(at=slot.at, version=slot.version, **TrafficCounts.of(slot.tally).model_dump())
+    def from_bucket(cls, bucket: TrafficBucket) -> TrafficSlot:
+        """From a stored bucket."""
+        return cls(at=bucket.at, version=bucket.version, **TrafficCounts.of(bucket.tally).model_dump())
 
 
-class TrafficView(BaseModel):
+class TrafficOut(BaseModel):
     """A model's traffic from `since` to `until`: all of it, by version, and over time by version, oldest first."""
 
     model: str
@@ -90,5 +90,5 @@ class TrafficView(BaseModel):
     series: list[TrafficSlot]
 
 
-def _short(value: float | None) -> float | None:
+def _round4(value: float | None) -> float | None:
     return None if value is None else round(value, 4)

@@ -1,4 +1,4 @@
-"""The JSON of people: whoever asks, users and keys, as explicit types: no hash of anything is ever sent."""
+"""Schemas of users, API keys and the current principal. Hashes are never sent."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 PersonName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=PLAIN)]
 Password = Annotated[str, StringConstraints(max_length=4096)]
 Cursor = Annotated[str, StringConstraints(min_length=1, max_length=500)]
-#: Longer than a century is never, and databases need an end to count with.
-_MOST_DAYS = 36_500
+#: A century: databases limit the range of dates.
+_MAX_DAYS = 36_500
 
 
 class Me(BaseModel):
@@ -36,12 +36,12 @@ class Me(BaseModel):
     scopes: list[Scope] | None
     model: str | None = None
     csrf: str | None = None
-    #: What this server is served without although other machines can reach it: users, encryption.
+    #: Protections that the server lacks although other machines can reach it: users, encryption.
     insecure: list[str] = []
 
     @classmethod
     def of(cls, principal: Principal, csrf: str | None = None, insecure: Iterable[str] = ()) -> Me:
-        """Of whoever the guard let in; csrf: of their session, if that is how they came."""
+        """From the principal of the request; csrf: token of the session, if there is one."""
         return cls(
             id=principal.id,
             name=principal.name,
@@ -84,7 +84,7 @@ class UserShape(BaseModel):
 
     @classmethod
     def of(cls, user: User) -> UserShape:
-        """A stored user."""
+        """From a stored user."""
         return cls(
             id=user.id,
             name=user.name,
@@ -97,14 +97,14 @@ class UserShape(BaseModel):
         )
 
 
-class Users(BaseModel):
+class UserPage(BaseModel):
     """Some users, by name; `next_cursor` asks for those that follow and is null on the last page."""
 
     users: list[UserShape]
     next_cursor: str | None
 
 
-class UserWindow(BaseModel):
+class UserQuery(BaseModel):
     """Which users: those whose name has this in it, and where to begin."""
 
     model_config = ConfigDict(extra="forbid")
@@ -161,18 +161,18 @@ class KeyShape(BaseModel):
 
     @classmethod
     def of(cls, key: ApiKey) -> KeyShape:
-        """A stored key."""
-        return cls(**_facts(key))
+        """From a stored key."""
+        return cls(**_key_fields(key))
 
 
-class Keys(BaseModel):
+class ApiKeyPage(BaseModel):
     """Some keys, the newest first; `next_cursor` asks for the older ones and is null on the last page."""
 
     keys: list[KeyShape]
     next_cursor: str | None
 
 
-class KeyWindow(BaseModel):
+class ApiKeyQuery(BaseModel):
     """Which keys: those of one user, by id, and where to begin."""
 
     model_config = ConfigDict(extra="forbid")
@@ -182,15 +182,15 @@ class KeyWindow(BaseModel):
     lang: Lang = None
 
 
-class MadeKey(KeyShape):
+class NewApiKeyOut(KeyShape):
     """A key with the key itself: shown this once."""
 
     key: str
 
     @classmethod
-    def of_new(cls, new: NewKey) -> MadeKey:
-        """A key as it was made."""
-        return cls(**_facts(new.key), key=new.secret)
+    def of_new(cls, new: NewKey) -> NewApiKeyOut:
+        """From a new key and its secret."""
+        return cls(**_key_fields(new.key), key=new.secret)
 
 
 class AddKey(BaseModel):
@@ -201,7 +201,7 @@ class AddKey(BaseModel):
     scopes: Annotated[list[Scope], Limit(min_length=1, max_length=4)]
     user: Annotated[str, StringConstraints(max_length=64)] | None = None
     model: ModelName | None = None
-    days: Annotated[int, Limit(ge=1, le=_MOST_DAYS)] | None = None
+    days: Annotated[int, Limit(ge=1, le=_MAX_DAYS)] | None = None
 
 
 class RotateKey(BaseModel):
@@ -209,10 +209,10 @@ class RotateKey(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     overlap_hours: Annotated[float, Limit(ge=0, le=24 * 365)] = 24
-    days: Annotated[int, Limit(ge=1, le=_MOST_DAYS)] | None = None
+    days: Annotated[int, Limit(ge=1, le=_MAX_DAYS)] | None = None
 
 
-def _facts(key: ApiKey) -> dict[str, Any]:
+def _key_fields(key: ApiKey) -> dict[str, Any]:
     return {
         "id": key.id,
         "name": key.name,

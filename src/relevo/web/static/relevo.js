@@ -1,11 +1,11 @@
-// The model page with a script: the same form, posted without leaving the page. Without it everything still works.
+// Progressive enhancement of the model page: posts the same form without leaving the page. Everything works without it.
 //
-//   pad | drop | paste | camera ─► #file ─► form ─ POST /submit ─► the page that comes back ─► its #result replaces ours
+//   pad | drop | paste | camera ─► #file ─► form ─ POST /submit ─► returned page ─► its #result replaces the current one
 //   feedback form ─ PUT /predictions/{id}/label ─► thanks
-//   <time> in UTC ─► the reader's own zone, which is told
+//   <time> in UTC ─► the browser's time zone, with its name
 "use strict";
 (() => {
-  // The server's pages say "31 Jan 2026", so an English that writes months first is none of theirs.
+  // en-GB, since the server formats dates as "31 Jan 2026".
   const language = document.documentElement.lang === "en" ? "en-GB" : document.documentElement.lang;
   const written = new Intl.DateTimeFormat(language, {
     day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit",
@@ -42,7 +42,7 @@
     const control = field ? ask.elements.namedItem(field) : null;
     if (control && control.setAttribute) { control.setAttribute("aria-invalid", "true"); control.focus(); }
   };
-  // The session has ended; what was typed or drawn is asked for again, the way back leads here.
+  // The session has ended: log in and return here. The form values are lost.
   const signIn = () => location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
   const complain = (sentence) => { waiting.textContent = sentence; };
   let running = null;
@@ -129,7 +129,7 @@
       preview.getContext("2d").drawImage(picture, 0, 0, preview.width, preview.height);
       preview.hidden = false;
     } catch {
-      preview.hidden = true; // the server says what is wrong with it
+      preview.hidden = true; // the server reports the error
     }
   };
   if (file) {
@@ -154,7 +154,7 @@
     if (!draw) return;
     draw.hidden = wanted !== "draw";
     drop.hidden = wanted === "draw";
-    file.required = wanted !== "draw"; // a hidden required control would stop the form without a word
+    file.required = wanted !== "draw"; // a hidden required control would block the form without a message
     all("[data-way]").forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.way === wanted)));
   };
   if (!draw) return;
@@ -182,7 +182,7 @@
     brush.lineCap = brush.lineJoin = "round";
     brush.beginPath();
     brush.moveTo(from.x, from.y);
-    brush.lineTo(to.x, to.y + 0.01); // a dot is a line too
+    brush.lineTo(to.x, to.y + 0.01); // so that a click draws a dot
     brush.stroke();
   };
   pad.addEventListener("pointerdown", (event) => {
@@ -211,7 +211,7 @@
   find("#clear").addEventListener("click", () => { wipe(); choose(false); waiting.textContent = ""; });
   all("[data-way]").forEach((button) => button.addEventListener("click", () => way(button.dataset.way)));
 
-  // The smallest box around the ink, or null for an empty pad.
+  // Bounding box of the drawing, or null for an empty pad.
   const inked = () => {
     const { data } = brush.getImageData(0, 0, pad.width, pad.height);
     let [left, top, right, bottom] = [pad.width, pad.height, -1, -1];
@@ -227,7 +227,7 @@
     }
     return right < 0 ? null : { left, top, width: right - left + 1, height: bottom - top + 1 };
   };
-  // The drawing as small pictures of this kind are made: cropped, scaled to fill, centred, averaged down. Tiny ones have no margin.
+  // Preprocesses the drawing like common small-image data sets: crop, scale to fill, centre, area average. Tiny images have no margin.
   const small = () => {
     const box = inked();
     mini.fillStyle = "#000";
@@ -237,7 +237,7 @@
     const fit = Math.min((width * (1 - 2 * margin)) / box.width, (height * (1 - 2 * margin)) / box.height);
     const [w, h] = [box.width * fit, box.height * fit];
     const [x0, y0] = [(width - w) / 2, (height - h) / 2];
-    // Averaged by hand: a canvas that shrinks so far in one step skips pixels in some browsers.
+    // Area average in JavaScript: some browsers skip pixels when a canvas shrinks this far in one step.
     const ink = brush.getImageData(0, 0, pad.width, pad.height).data;
     const out = mini.createImageData(width, height);
     const grain = 12;
