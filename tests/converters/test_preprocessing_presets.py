@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from relevo.converters.keras.silent_import import library
-from relevo.converters.preprocessing_presets import HABITS, steps_from_preset
+from relevo.converters.preprocessing_presets import PRESETS, steps_from_preset
 from relevo.errors import InvalidOptionsError
 from relevo.runtime.image import tensor
 
@@ -34,7 +34,7 @@ def test_a_family_is_prepared_as_keras_does(family: str) -> None:
 
 def test_every_name_can_be_used() -> None:
     """Each name gives steps for colour pictures, and pixels over 255 for '01', grey ones too."""
-    for name in HABITS:
+    for name in PRESETS:
         assert np.isfinite(tensor(list(PIXELS), steps_from_preset(name))).all()
     assert np.array_equal(tensor([PIXELS[0, ..., 0]], steps_from_preset("01"))[0, ..., 0], PIXELS[0, ..., 0] * np.float32(1 / 255))
     assert steps_from_preset("ResNet50") == steps_from_preset("caffe")

@@ -42,8 +42,8 @@ def test_a_file_of_thirteen_classes_answers_as_its_writer_did() -> None:
     rows = numbers("kddcup99_test.tsv")
     truth = numbers("lg_kddcup99_true_predictions.txt")
     powers = np.exp(truth - truth.max(axis=1, keepdims=True))
-    np.testing.assert_allclose(answered(done.body, rows), powers / powers.sum(axis=1, keepdims=True), rtol=1e-12)
-    np.testing.assert_allclose(done.ask(rows, "margin"), truth, rtol=1e-12)
+    np.testing.assert_allclose(answered(done.structure, rows), powers / powers.sum(axis=1, keepdims=True), rtol=1e-12)
+    np.testing.assert_allclose(done.predict(rows, "margin"), truth, rtol=1e-12)
 
 
 @strangers
@@ -52,8 +52,8 @@ def test_an_old_forest_answers_as_its_own_release_did() -> None:
     done = read_file((LEAVES / "lg_rf_iris.model").read_bytes())
     rows = sparse("iris_test.libsvm", 4)
     truth = numbers("lg_rf_iris_true_predictions.txt")
-    np.testing.assert_allclose(answered(done.body, rows), truth, rtol=1e-12)
-    np.testing.assert_allclose(done.ask(rows, "answer"), truth[:, 0], rtol=1e-12)
+    np.testing.assert_allclose(answered(done.structure, rows), truth, rtol=1e-12)
+    np.testing.assert_allclose(done.predict(rows, "answer"), truth[:, 0], rtol=1e-12)
 
 
 @strangers
@@ -75,7 +75,7 @@ def test_leaves_are_equal_on_both_sides_of_every_threshold(*, zero_as_missing: b
     columns = [draw.choice([*done.thresholds[place], np.nan, -1.5, 7.0], 400) for place in range(5)]
     asked = np.stack(columns, axis=1)
     asked = np.concatenate([asked, np.nextafter(asked, np.inf), np.nextafter(asked, -np.inf)])
-    body: Any = done.body
+    body: Any = done.structure
     places = in_tree(answered(body, asked, places=True), body)
     np.testing.assert_array_equal(places, model.booster_.predict(asked, pred_leaf=True))
 

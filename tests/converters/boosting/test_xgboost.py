@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from tests.support.trained_models import DATA, LEAVES, answered, in_tree, numbers, sparse, strangers, table, three, two, values
 
 import relevo
-from relevo.converters.boosting.xgboost import read_file, told_again
+from relevo.converters.boosting.xgboost import read_file, to_current_json
 from relevo.converters.boosting.xgboost_json import read_learner
 from relevo.converters.boosting.xgboost_legacy import read_binary
 from relevo.errors import ConversionError, InvalidOptionsError, ParityError, RelevoError
@@ -43,7 +43,7 @@ EDIBLE = ("edible", "poisonous")
 def test_binaries_of_old_answer_as_their_writers_did(model: str, truth: str, rounds: int, *, margin: bool) -> None:
     """Files that no XGBoost of today loads answer 1611 mushrooms as the library of their time did."""
     told = read_learner(read_binary((LEAVES / model).read_bytes()), rounds)
-    said = answered(told.body, sparse("agaricus_test.libsvm", 127))
+    said = answered(told.structure, sparse("agaricus_test.libsvm", 127))
     if margin:
         said = np.log(said / (1 - said))
     np.testing.assert_allclose(said, numbers(truth), rtol=5e-6)
@@ -53,7 +53,7 @@ def test_binaries_of_old_answer_as_their_writers_did(model: str, truth: str, rou
 def test_one_model_in_two_forms_is_one_model() -> None:
     """The binary and the universal binary JSON that XGBoost 2.0 wrote of one model answer bit for bit alike."""
     folder = DATA / "kserve" / "xgbserver" / "example_model"
-    bodies = [read_file(path.read_bytes()).body for path in (*folder.glob("bst_model/*.bst"), *folder.glob("ubj_model/*.ubj"))]
+    bodies = [read_file(path.read_bytes()).structure for path in (*folder.glob("bst_model/*.bst"), *folder.glob("ubj_model/*.ubj"))]
     rows = np.random.default_rng(0).uniform(0, 8, (300, 4)).round(1)
     np.testing.assert_array_equal(answered(bodies[0], rows), answered(bodies[1], rows))
 
@@ -80,7 +80,7 @@ def test_leaves_are_equal_on_both_sides_of_every_threshold() -> None:
     at = np.stack([draw.choice([*done.thresholds[place], np.nan], 300) for place in range(5)], axis=1)
     single = at.astype(np.float32)
     asked = np.concatenate([at, np.nextafter(at, np.inf), np.nextafter(single, np.float32(np.inf)), np.nextafter(single, -np.inf)])
-    body: Any = done.body
+    body: Any = done.structure
     ours = in_tree(answered(body, asked, places=True), body)
     theirs = model.get_booster().predict(xgb.DMatrix(asked), pred_leaf=True).astype(int)
     for tree in range(ours.shape[1]):
@@ -133,8 +133,8 @@ def test_splits_by_category_go_where_xgboost_sends_them() -> None:
     """A Booster with categories answers alike for known, unknown, negative and missing ones."""
     data = xgb.DMatrix(ROWS, two(ROWS), feature_types=[*"qqqq", "c"], enable_categorical=True)
     booster = xgb.train({"objective": "binary:logistic", "max_cat_to_onehot": 1, "nthread": 1}, data, 6)
-    body: Any = read_file(bytes(booster.save_raw("json"))).body
-    assert body.made is not None
+    body: Any = read_file(bytes(booster.save_raw("json"))).structure
+    assert body.derived is not None
     package = relevo.pack(booster, name="live", samples=ROWS, figures=False)
     assert package.manifest.lineage.parity.largest_difference < 1e-6
 
@@ -177,7 +177,7 @@ def test_an_old_binary_told_again_is_loaded_by_todays_library() -> None:
     learner = plain["learner"]
     told = learner["learner_model_param"]
     told["base_score"], told["margin"] = str(np.log(float(told["base_score"].strip("[]")))), True
-    again = xgb.Booster(model_file=bytearray(json.dumps(told_again(plain)).encode()))
+    again = xgb.Booster(model_file=bytearray(json.dumps(to_current_json(plain)).encode()))
     np.testing.assert_allclose(again.predict(xgb.DMatrix(ROWS)), booster.predict(xgb.DMatrix(ROWS)), rtol=1e-5)
 
 

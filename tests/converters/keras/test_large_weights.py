@@ -9,7 +9,7 @@ import onnxruntime as ort
 import pytest
 
 from relevo.converters.keras.export import TensorSpec, write_graph
-from relevo.converters.keras.large_weights import lightened
+from relevo.converters.keras.large_weights import strip_weights
 from relevo.converters.keras.silent_import import library
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ def test_what_stood_aside_is_in_its_place(make: Callable[[], Any], given: Any) -
     model = make()
     axes = [TensorSpec(name="x", dtype="float32", shape=given.shape[1:])]
     wanted = model.predict(given, verbose=0)
-    light = write_graph(called(model), axes, heavy=0)
-    for graph in (light, write_graph(called(model), axes, heavy=2**40)):
+    light = write_graph(called(model), axes, large=0)
+    for graph in (light, write_graph(called(model), axes, large=2**40)):
         assert np.abs(answers(graph.onnx, given) - wanted).max() < 1e-6
     assert [value.name for value in onnx.load_from_string(light.onnx).graph.input] == ["x"]
 
@@ -77,7 +77,7 @@ def test_what_stood_aside_is_in_its_place(make: Callable[[], Any], given: Any) -
 def test_the_same_model_is_the_same_bytes() -> None:
     """Heavy weights come in the order of the graph, as everything else does."""
     model, axes = vgg(), [TensorSpec(name="x", dtype="float32", shape=(16, 16, 3))]
-    assert write_graph(called(model), axes, heavy=0) == write_graph(called(model), axes, heavy=0)
+    assert write_graph(called(model), axes, large=0) == write_graph(called(model), axes, large=0)
 
 
 def test_tf2onnx_never_holds_a_heavy_weight(tmp_path: Path) -> None:
@@ -88,17 +88,17 @@ def test_tf2onnx_never_holds_a_heavy_weight(tmp_path: Path) -> None:
     signature = saved.signatures["serving_default"]
     name = next(iter(signature.structured_input_signature[1]))
     for call in (called(model), lambda tensors: signature(**{name: tensors[0]})["output_0"]):
-        light = lightened(traced(call, 16, 16, 3))
+        light = strip_weights(traced(call, 16, 16, 3))
         assert light is not None
         assert light.graph_def.ByteSize() < 4 * WIDE / 10
-        assert [variable.shape.as_list() for variable in light.aside.values()] == [[288, WIDE // 288]]
+        assert [variable.shape.as_list() for variable in light.weights.values()] == [[288, WIDE // 288]]
 
 
 def test_turned_weights_are_turned_once() -> None:
     """A convolution's weight lies in the file as ONNX wants it: nothing is left to turn when the server starts."""
     model = vgg()
     graph = onnx.load_from_string(
-        write_graph(called(model), [TensorSpec(name="x", dtype="float32", shape=(16, 16, 3))], heavy=0).onnx
+        write_graph(called(model), [TensorSpec(name="x", dtype="float32", shape=(16, 16, 3))], large=0).onnx
     ).graph
     weights = {weight.name: tuple(weight.dims) for weight in graph.initializer}
     assert not [node for node in graph.node if node.op_type == "Transpose" and node.input[0] in weights]
@@ -108,10 +108,10 @@ def test_turned_weights_are_turned_once() -> None:
 def test_light_weights_and_patterns_stay_where_they_are() -> None:
     """Without a heavy weight everything goes the usual way; an LSTM's weights go it however heavy they are."""
     pictures, words = vgg(), sentences()
-    assert lightened(traced(called(pictures), 16, 16, 3), heavy=2**30) is None
-    light = lightened(traced(called(words), 7), heavy=0)
+    assert strip_weights(traced(called(pictures), 16, 16, 3), large=2**30) is None
+    light = strip_weights(traced(called(words), 7), large=0)
     assert light is not None
-    assert [50, 16] in (shapes := [variable.shape.as_list() for variable in light.aside.values()])
+    assert [50, 16] in (shapes := [variable.shape.as_list() for variable in light.weights.values()])
     assert [16, 64] not in shapes
 
 

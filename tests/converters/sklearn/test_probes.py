@@ -21,7 +21,7 @@ from relevo.converters.sklearn.convert import convert_sklearn
 from relevo.converters.sklearn.dict_vectorizer import convert_dictvectorizer
 from relevo.converters.sklearn.estimator import inspect_estimator
 from relevo.converters.sklearn.input_layouts import input_layouts
-from relevo.converters.sklearn.probes import Original, probed_gap, probes_of, refuse_unlike
+from relevo.converters.sklearn.probes import Original, check_probes, make_probes, probe_difference
 from relevo.domain.signature import FieldKind
 from relevo.errors import ConversionError, FieldTypeError, InvalidOptionsError, UnknownCategoryError
 from relevo.package.conversion import ConversionHints
@@ -154,12 +154,13 @@ def test_a_graph_that_is_right_on_the_samples_alone_is_refused() -> None:
     model = LogisticRegression().fit(rows, rows[:, 0] > rows[:, 1])
     samples = normalize_samples(rows, ["a", "b"])
     layout = next(iter(input_layouts(inspect_estimator(model), samples, ConversionHints())))
-    probes = probes_of(Original(estimator=inspect_estimator(model), layout=layout, samples=samples).ask, samples, layout.input)  # type: ignore[arg-type]
+    original = Original(estimator=inspect_estimator(model), layout=layout, samples=samples)  # type: ignore[arg-type]
+    probes = make_probes(original.predict_scores, samples, layout.input)  # type: ignore[arg-type]
     right = convert_sklearn(model, samples)
-    assert probed_gap(right, probes)[0] < 1e-9
+    assert probe_difference(right, probes)[0] < 1e-9
     wrong = convert_sklearn(LogisticRegression().fit(rows, rows[:, 0] > 2 * rows[:, 1]), samples)
     with pytest.raises(ConversionError, match="unlike"):
-        refuse_unlike(replace(wrong, outputs=right.outputs), probes, 1e-4)
+        check_probes(replace(wrong, outputs=right.outputs), probes, 1e-4)
     assert layout.input.fields[0].kind is FieldKind.NUMBER  # type: ignore[union-attr]  # a record
 
 
@@ -203,10 +204,10 @@ def test_a_booster_is_asked_beyond_the_samples(*, missing: bool) -> None:
 
     def ask(table: Any, scale: Any) -> Any:
         strange = np.isnan(table[:, 1]) & (np.abs(table[:, 0]) > 5) if missing else np.abs(table[:, 2]) > 50
-        return np.where(strange, 77.0, read.ask(table, scale))
+        return np.where(strange, 77.0, read.predict(table, scale))
 
     with pytest.raises(ConversionError, match="unlike"):
-        convert_sklearn(BoosterEstimator(replace(read, ask=ask)), samples, ConversionHints(features=("a", "b", "c")))
+        convert_sklearn(BoosterEstimator(replace(read, predict=ask)), samples, ConversionHints(features=("a", "b", "c")))
 
 
 @pytest.mark.parametrize("covariance", ["full", "tied", "diag", "spherical"])
