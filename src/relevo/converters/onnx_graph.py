@@ -31,8 +31,8 @@ class ExportedGraph:
 def keep_output(model: Any, position: int) -> str:
     """Keeps only the output at `position`, drops the nodes that then feed nothing, and returns the output's name."""
     graph = model.graph
-    kept = graph.output[position]
-    name = str(kept.name)
+    scores = graph.output[position]
+    name = str(scores.name)
     for index in reversed(range(len(graph.output))):
         if index != position:
             del graph.output[index]
@@ -88,8 +88,8 @@ def inputs_read(data: bytes) -> set[str]:
     import onnx
 
     graph = onnx.load_model_from_string(data).graph
-    read = {value.name for value in graph.output}.union(*(names_read(node) for node in graph.node))
-    return {value.name for value in graph.input if value.name in read}
+    used_names = {value.name for value in graph.output}.union(*(names_read(node) for node in graph.node))
+    return {value.name for value in graph.input if value.name in used_names}
 
 
 def deterministic_bytes(model: Any) -> bytes:

@@ -60,19 +60,19 @@ def check_label_output(
     decided = ordered[:, -1] - ordered[:, -2] > _TIE
     names = [label_text(value) for value in predicted[decided].tolist()]
     indices = probabilities.argmax(axis=1)[decided]
-    known = (
+    class_names = (
         classes
         or _names_from_indices(predicted, probabilities.shape[1])
         or _most_frequent_names(names, indices, probabilities.shape[1])
     )
-    mismatches = sum(known[index] != name for name, index in zip(names, indices.tolist(), strict=True) if known[index])
+    mismatches = sum(class_names[index] != name for name, index in zip(names, indices.tolist(), strict=True) if class_names[index])
     if mismatches:
         raise ConversionError(
             reason=f"its own output '{label_outputs[0].name[:40]}' names another class than the largest of its scores for {mismatches} of "
             f"{len(samples)} samples, and only the scores would be served; import the model that it was made of"
         )
-    if all(known) and set(known) == set(labels):
-        refuse_other_order(known, labels)
+    if all(class_names) and set(class_names) == set(labels):
+        refuse_other_order(class_names, labels)
 
 
 def _names_from_indices(predicted: NDArray[Any], columns: int) -> tuple[str, ...]:

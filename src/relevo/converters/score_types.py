@@ -64,7 +64,7 @@ class ScoreStatistics:
     columns: int
     low: float  # on the samples
     high: float
-    inside: bool  # whether all lie in 0..1
+    in_unit_range: bool  # whether all lie in 0..1
     sums_to: float  # 1 or 100 if every row sums to it, with values between 0 and it; else 0
     log_sums: bool  # whether exp(scores) sums to 1
     fitted: bool  # whether the samples' scores look fitted to targets of 0 and 1
@@ -115,8 +115,8 @@ def _measure(model: RunnableModel, served: NDArray[np.float64], samples: Samples
         columns=served.shape[1],
         low=low,
         high=high,
-        inside=lies_within(scores, 1.0),
-        sums_to=next((whole for whole in (1.0, 100.0) if are_shares(scores, whole)), 0.0),
+        in_unit_range=lies_within(scores, 1.0),
+        sums_to=next((total for total in (1.0, 100.0) if are_shares(scores, total)), 0.0),
         log_sums=served.shape[1] > 1 and bool((scores <= ROUNDING).all()) and are_shares(np.exp(scores), 1.0),
         fitted=fitted,
     )
@@ -217,11 +217,11 @@ def _infer_activation(head: OutputHead, statistics: ScoreStatistics, loss: Loss)
         return activation
     if head.is_percent:
         return "percent"
-    if statistics.inside and (head.is_final or head.kind == "other"):
+    if statistics.in_unit_range and (head.is_final or head.kind == "other"):
         return "none"
     if loss == "logits":
         return activation
-    if head.kind == "linear" and not loss and not statistics.inside and not statistics.fitted and not statistics.sums_to:
+    if head.kind == "linear" and not loss and not statistics.in_unit_range and not statistics.fitted and not statistics.sums_to:
         return activation
     raise InvalidOptionsError(options=_scores_request(head, statistics))
 
@@ -242,17 +242,17 @@ def _scores_request(head: OutputHead, statistics: ScoreStatistics, flag: str = "
 def _stated_activation(head: OutputHead, statistics: ScoreStatistics, stated: str) -> Activation:
     """Returns the activation for the score type that the user gave. Raises ConversionError when the model contradicts it."""
     if stated == "logits":
-        if head.kind in ("softmax", "sigmoid") and head.is_final and statistics.inside:
+        if head.kind in ("softmax", "sigmoid") and head.is_final and statistics.in_unit_range:
             raise ConversionError(
                 reason=f"its scores are said to be logits, and come out of {_HEAD_NAMES[head.kind]}: they are probabilities already"
             )
         return "sigmoid" if statistics.columns == 1 else "softmax"
     maximum = 100.0 if stated == "percent" else 1.0
-    inside = lies_within(np.array([[statistics.low, statistics.high]]), maximum)
+    is_valid = lies_within(np.array([[statistics.low, statistics.high]]), maximum)
     if stated == "probabilities" and statistics.columns == 1:
         # A linear unit that was fitted to 0 and 1 slightly exceeds both.
-        return "none" if statistics.inside else "clip"
-    if not inside:
+        return "none" if statistics.in_unit_range else "clip"
+    if not is_valid:
         raise ConversionError(
             reason=f"its scores are said to be {stated}, and lie between {statistics.low:.4g} and {statistics.high:.4g} on the samples"
         )

@@ -97,9 +97,9 @@ def _generate_samples(model: BoosterEstimator) -> Samples:
 
 def _generate_column(parsed: ParsedBooster, index: int, draw: np.random.Generator) -> NDArray[np.float64]:
     splits = np.array(sorted(set(parsed.thresholds.get(index, ()))) or [0.0])
-    known = splits[np.isfinite(splits)]
+    finite = splits[np.isfinite(splits)]
     is_single = isinstance(parsed.structure, Linear) or parsed.structure.single
-    thresholds = draw.choice(known if len(known) else np.zeros(1), ROWS)
+    thresholds = draw.choice(finite if len(finite) else np.zeros(1), ROWS)
     dtype = np.float32 if is_single else np.float64
     exact = thresholds.astype(dtype)
     near = np.where(draw.random(ROWS) < 0.5, np.nextafter(exact, dtype(np.inf)), np.nextafter(exact, dtype(-np.inf)))

@@ -190,14 +190,14 @@ def _tree(plain: dict[str, Any], group: int, groups: int, weight: float, derived
 
 def _reachable(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]:
     """Nodes reachable from the root, which comes first; pruned nodes remain in the file."""
-    seen = np.zeros(len(left), dtype=bool)
+    visited = np.zeros(len(left), dtype=bool)
     order: list[int] = []
     pending = [0]
     while pending:
         node = pending.pop()
-        if not 0 <= node < len(left) or len(right) != len(left) or seen[node]:
+        if not 0 <= node < len(left) or len(right) != len(left) or visited[node]:
             raise ConversionError(reason="a tree's children make no tree")
-        seen[node] = True
+        visited[node] = True
         order.append(node)
         if left[node] >= 0:
             pending += [int(right[node]), int(left[node])]

@@ -2,7 +2,7 @@
 
     features (n, width) ─┬───────────────────────────────────────────────────┐
                          ├─ |x| ≤ 1e-35 ? NaN : x ──────── zeros as missing ─┼─ Concat ─► (n, width + derived)
-                         └─ to a whole number ─ Gather(table) ─ 0, 1 or NaN ─┘
+                         └─ to an integer ───── Gather(table) ─ 0, 1 or NaN ─┘
 
 With these columns a tree needs only the comparison *x is at most t*, whatever its splits were.
 """
@@ -132,13 +132,13 @@ def _membership_nodes(member: CategoryTable, dtype: Any, source: str) -> tuple[l
         f"{name}/one": np.array(1),
         f"{name}/table": member.table.astype(dtype),
     }
-    whole = "Floor" if dtype is np.float32 else "Identity"
+    rounding = "Floor" if dtype is np.float32 else "Identity"
     return [
         helper.make_node("Gather", [source, f"{name}/at"], [f"{name}/own"], axis=1),
         helper.make_node("IsNaN", [f"{name}/own"], [f"{name}/absent"]),
         helper.make_node("Clip", [f"{name}/own", f"{name}/low", f"{name}/high"], [f"{name}/bounded"]),
         helper.make_node("Where", [f"{name}/absent", f"{name}/nan", f"{name}/bounded"], [f"{name}/known"]),
-        helper.make_node(whole, [f"{name}/known"], [f"{name}/whole"]),
+        helper.make_node(rounding, [f"{name}/known"], [f"{name}/whole"]),
         helper.make_node("Cast", [f"{name}/whole"], [f"{name}/number"], to=TensorProto.INT64),
         helper.make_node("Add", [f"{name}/number", f"{name}/one"], [f"{name}/row"]),
         helper.make_node("Gather", [f"{name}/table", f"{name}/row"], [name], axis=0),

@@ -148,8 +148,8 @@ def _dtype_of(config: dict[str, Any]) -> Any:
 
 
 def _input_layer(config: dict[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in config.items() if key in ("name", "sparse", "ragged", "dtype")}
-    return {**kept, "batch_shape": config.get("batch_input_shape", config.get("batch_shape"))}
+    remaining = {key: value for key, value in config.items() if key in ("name", "sparse", "ragged", "dtype")}
+    return {**remaining, "batch_shape": config.get("batch_input_shape", config.get("batch_shape"))}
 
 
 def _plain_dtype(config: dict[str, Any]) -> dict[str, Any]:
@@ -202,8 +202,8 @@ def _gru(config: dict[str, Any]) -> dict[str, Any]:
 
 def _batch_normalization(config: dict[str, Any]) -> dict[str, Any]:
     axis = config.get("axis")
-    kept = {key: value for key, value in config.items() if key not in ("virtual_batch_size", "adjustment")}
-    return {**kept, "axis": axis[0]} if isinstance(axis, list) and len(axis) == 1 else kept
+    remaining = {key: value for key, value in config.items() if key not in ("virtual_batch_size", "adjustment")}
+    return {**remaining, "axis": axis[0]} if isinstance(axis, list) and len(axis) == 1 else remaining
 
 
 _FIXES: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = {

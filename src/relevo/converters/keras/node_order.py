@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 Fingerprint = bytes
 
 
-def sort_nodes(graph: Any, places: Sequence[str] = ()) -> None:
-    """Reorders the nodes, inner graphs included. places: weights that are inserted later, in the model's order."""
-    known = {name: _digest("place", str(number)) for number, name in enumerate(places)}
-    _order(graph, {**{value.name: _digest("input", value.name) for value in graph.input}, **known})
+def sort_nodes(graph: Any, late_weights: Sequence[str] = ()) -> None:
+    """Reorders the nodes, inner graphs included. late_weights: weights that are inserted later, in the model's order."""
+    digests = {name: _digest("place", str(number)) for number, name in enumerate(late_weights)}
+    _order(graph, {**{value.name: _digest("input", value.name) for value in graph.input}, **digests})
 
 
 def _order(graph: Any, outer: Mapping[str, Fingerprint]) -> Fingerprint:
     """Reorders one graph and returns the fingerprint of what it computes. outer: fingerprints of its inputs and of enclosing graphs."""
-    known = {weight.name: _weight_digest(weight) for weight in graph.initializer} | dict(outer)
+    by_name = {weight.name: _weight_digest(weight) for weight in graph.initializer} | dict(outer)
     digests = []
     for node in graph.node:
-        digests.append(_node_digest(node, known))
-        known |= {name: _digest(digests[-1], str(number)) for number, name in enumerate(node.output)}
+        digests.append(_node_digest(node, by_name))
+        by_name |= {name: _digest(digests[-1], str(number)) for number, name in enumerate(node.output)}
     ordered = [graph.node[index] for index in _topological_order(graph.node, digests)]
     copies = [type(node).FromString(node.SerializeToString()) for node in ordered]
     del graph.node[:]
     graph.node.extend(copies)
-    return _digest("graph", *(known.get(value.name, b"") for value in graph.output))
+    return _digest("graph", *(by_name.get(value.name, b"") for value in graph.output))
 
 
 def _weight_digest(weight: Any) -> Fingerprint:
@@ -46,15 +46,15 @@ def _weight_digest(weight: Any) -> Fingerprint:
     return _digest("weight", nameless.SerializeToString(deterministic=True))
 
 
-def _node_digest(node: Any, known: Mapping[str, Fingerprint]) -> Fingerprint:
-    attributes = sorted(_attribute_digest(attribute, known) for attribute in node.attribute)
-    return _digest("node", node.domain, node.op_type, *attributes, *(known.get(name, b"") for name in node.input))
+def _node_digest(node: Any, by_name: Mapping[str, Fingerprint]) -> Fingerprint:
+    attributes = sorted(_attribute_digest(attribute, by_name) for attribute in node.attribute)
+    return _digest("node", node.domain, node.op_type, *attributes, *(by_name.get(name, b"") for name in node.input))
 
 
-def _attribute_digest(attribute: Any, known: Mapping[str, Fingerprint]) -> Fingerprint:
+def _attribute_digest(attribute: Any, by_name: Mapping[str, Fingerprint]) -> Fingerprint:
     inner = [graph for graph in (attribute.g, *attribute.graphs) if graph.node]
     if inner:
-        return _digest("attribute", attribute.name, *(_inner_digest(graph, known) for graph in inner))
+        return _digest("attribute", attribute.name, *(_inner_digest(graph, by_name) for graph in inner))
     nameless = type(attribute)()
     nameless.CopyFrom(attribute)
     if nameless.HasField("t"):
@@ -62,9 +62,9 @@ def _attribute_digest(attribute: Any, known: Mapping[str, Fingerprint]) -> Finge
     return _digest("attribute", nameless.SerializeToString(deterministic=True))
 
 
-def _inner_digest(graph: Any, known: Mapping[str, Fingerprint]) -> Fingerprint:
+def _inner_digest(graph: Any, by_name: Mapping[str, Fingerprint]) -> Fingerprint:
     inner_inputs = {value.name: _digest("given", str(number)) for number, value in enumerate(graph.input)}
-    return _order(graph, {**known, **inner_inputs})
+    return _order(graph, {**by_name, **inner_inputs})
 
 
 def _topological_order(nodes: Sequence[Any], digests: Sequence[Fingerprint]) -> list[int]:

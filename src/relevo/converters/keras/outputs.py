@@ -95,12 +95,12 @@ def select_scores(prediction: Any, output: KerasOutput) -> Any:
     raise InvalidOptionsError(options=f"--output, one of {', '.join(tensors)}")
 
 
-def loss_kind(loss: Any, name: str = "", place: int = 0) -> Loss:
-    """Returns the kind of scores that a loss expects. name, place: of the output, when each has its own loss."""
+def loss_kind(loss: Any, name: str = "", index: int = 0) -> Loss:
+    """Returns the kind of scores that a loss expects. name, index: of the output, when each has its own loss."""
     if isinstance(loss, Mapping) and "class_name" not in loss:
         return loss_kind(loss.get(name))
     if isinstance(loss, list | tuple):
-        return loss_kind(loss[place]) if place < len(loss) else ""
+        return loss_kind(loss[index]) if index < len(loss) else ""
     config = loss.get("config") if isinstance(loss, Mapping) else {}
     config = config if isinstance(config, Mapping) else {}
     loss_name = loss.get("class_name") if isinstance(loss, Mapping) else loss

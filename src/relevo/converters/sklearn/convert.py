@@ -186,12 +186,12 @@ def _with_optional_fields(model_input: Input, steps: Steps, data: bytes) -> Inpu
     """Makes a column optional that no node reads: the model drops it, so callers need not send it."""
     if not isinstance(model_input, RecordInput) or not isinstance(steps, ColumnSteps):
         return model_input
-    read = inputs_read(data)
-    fields = {column.field for column in steps.columns if column.input in read}
+    used_inputs = inputs_read(data)
+    used_fields = {column.field for column in steps.columns if column.input in used_inputs}
     return msgspec.structs.replace(
         model_input,
         fields=tuple(
-            field if field.name in fields else msgspec.structs.replace(field, required=False) for field in model_input.fields
+            field if field.name in used_fields else msgspec.structs.replace(field, required=False) for field in model_input.fields
         ),
     )
 

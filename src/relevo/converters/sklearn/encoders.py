@@ -93,9 +93,9 @@ def _tables(encoder: Any) -> Iterator[tuple[NDArray[Any], NDArray[np.float32]]]:
         encoded = np.asarray(_transform(encoder, rows), dtype=np.float64)
         ordinal = type(encoder).__name__ == "OrdinalEncoder"
         width = 1 if ordinal else int(encoder._n_features_outs[index])  # noqa: SLF001 - no public access
-        own = encoded[:, start : start + width]
+        column_rows = encoded[:, start : start + width]
         start += width
-        yield categories, np.vstack([_unknown_row(encoder, index, own), own]).astype(np.float32)
+        yield categories, np.vstack([_unknown_row(encoder, index, column_rows), column_rows]).astype(np.float32)
 
 
 def _transform(encoder: Any, rows: NDArray[Any]) -> Any:
@@ -105,17 +105,17 @@ def _transform(encoder: Any, rows: NDArray[Any]) -> Any:
     return encoder.transform(rows if kinds - set("fiub") else rows.astype(np.float64))
 
 
-def _unknown_row(encoder: Any, index: int, own: NDArray[np.float64]) -> NDArray[np.float64]:
+def _unknown_row(encoder: Any, index: int, known_rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """Encoding of an unknown category; unused when the encoder would raise, because then the field is closed."""
     if type(encoder).__name__ == "OrdinalEncoder":
         return np.array([[np.nan if encoder.unknown_value is None else encoder.unknown_value]], dtype=np.float64)
-    zeros = np.zeros((1, own.shape[1]))
+    zeros = np.zeros((1, known_rows.shape[1]))
     infrequent = getattr(encoder, "infrequent_categories_", [None] * (index + 1))[index]
     if encoder.handle_unknown not in ("infrequent_if_exist", "warn") or infrequent is None or not len(infrequent):
         return zeros
     # Encoded like any infrequent category.
     texts = [str(category) for category in np.asarray(encoder.categories_[index])]
-    return own[[texts.index(str(infrequent[0]))]]
+    return known_rows[[texts.index(str(infrequent[0]))]]
 
 
 def _text_index(scope: Any, container: Any, column: str, categories: NDArray[Any]) -> str:
@@ -150,16 +150,16 @@ def _number_index(scope: Any, container: Any, column: str, categories: NDArray[A
         container.add_node(kind, inputs, output, name=scope.get_unique_operator_name(kind), **options)
         return output
 
-    double = add("Cast", [column], names["double"], to=_DOUBLE, op_version=9)
-    hit = add("Equal", [double, _constant(scope, container, _DOUBLE, numbers[None, :])], names["hit"], op_version=11)
+    as_double = add("Cast", [column], names["double"], to=_DOUBLE, op_version=9)
+    matches = add("Equal", [as_double, _constant(scope, container, _DOUBLE, numbers[None, :])], names["hit"], op_version=11)
     if absent.any():
-        missing = add("IsNaN", [double], scope.get_unique_variable_name("missing"), op_version=9)
+        missing = add("IsNaN", [as_double], scope.get_unique_variable_name("missing"), op_version=9)
         mask = _constant(scope, container, 9, absent[None, :])
         both = add("And", [missing, mask], scope.get_unique_variable_name("both"), op_version=7)
-        hit = add("Or", [hit, both], scope.get_unique_variable_name("either"), op_version=7)
-    hot = add("Cast", [hit], names["hot"], to=_FLOAT, op_version=9)
+        matches = add("Or", [matches, both], scope.get_unique_variable_name("either"), op_version=7)
+    one_hot = add("Cast", [matches], names["hot"], to=_FLOAT, op_version=9)
     order = _constant(scope, container, _FLOAT, np.arange(1, len(numbers) + 1, dtype=np.float32)[:, None])
-    summed = add("MatMul", [hot, order], names["sum"], op_version=9)
+    summed = add("MatMul", [one_hot, order], names["sum"], op_version=9)
     flat = add(
         "Reshape",
         [summed, _constant(scope, container, _INT64, np.array([-1]))],

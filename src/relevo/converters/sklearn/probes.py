@@ -157,7 +157,7 @@ def make_probes(predict: PredictScores, samples: RecordSamples, record: RecordIn
     predict: the original, called with records and the index of the sample from which they were changed.
     """
     rows = len(samples)
-    kept: list[tuple[Record, str, NDArray[np.float64]]] = []
+    answered: list[tuple[Record, str, NDArray[np.float64]]] = []
     for row in sorted({0, rows // 2}):
         probes = list(_changed_records(samples.records[row], record))
         outputs = predict([probe for probe, _ in probes], row)
@@ -166,17 +166,17 @@ def make_probes(predict: PredictScores, samples: RecordSamples, record: RecordIn
             if outputs is None
             else [outputs[[index]] for index in range(len(probes))]
         )
-        kept += [
-            (probe, change, out)
-            for (probe, change), out in zip(probes, results, strict=True)
-            if out is not None and np.isfinite(out).all()
+        answered += [
+            (probe, change, output)
+            for (probe, change), output in zip(probes, results, strict=True)
+            if output is not None and np.isfinite(output).all()
         ]
-    if not kept:
+    if not answered:
         return Probes()
     return Probes(
-        records=tuple(probe for probe, _, _ in kept),
-        changes=tuple(change for _, change, _ in kept),
-        outputs=np.concatenate([out for _, _, out in kept]),
+        records=tuple(probe for probe, _, _ in answered),
+        changes=tuple(change for _, change, _ in answered),
+        outputs=np.concatenate([output for _, _, output in answered]),
     )
 
 

@@ -223,7 +223,7 @@ def _with_reference(
     (rows,) = model.feeds(preprocess_samples(model, samples)).values()
     outputs = _reference_outputs(module, rows)
     libraries = {"torch": version("torch"), "onnxscript": version("onnxscript")}
-    classes = hints.classes or tuple(str(place) for place in range(len(converted.output.labels)))
+    classes = hints.classes or tuple(str(index) for index in range(len(converted.output.labels)))
     return replace(converted, outputs=outputs, framework=framework, converter=libraries, classes=classes)
 
 
