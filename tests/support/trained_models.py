@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 DATA = Path(os.environ.get("RELEVO_TEST_DATA", "../shared/data")) / "models"
 LEAVES = DATA / "leaves"
-requires_model_files = pytest.mark.skipif(not LEAVES.is_dir(), reason="the strangers' models (RELEVO_TEST_DATA) are not here")
+requires_model_files = pytest.mark.skipif(not LEAVES.is_dir(), reason="the third-party models (RELEVO_TEST_DATA) are missing")
 
 
 def feature_table(rows: int = 300, *, seed: int = 0) -> NDArray[np.float64]:
