@@ -33,7 +33,7 @@ def test_presets_match_keras(family: str) -> None:
 
 
 def test_every_preset_works() -> None:
-    """Each name gives steps for color images; '01' divides pixels by 255, also of grey images."""
+    """Each name gives steps for colour images; '01' divides pixels by 255, also of grey images."""
     for name in PRESETS:
         assert np.isfinite(tensor(list(PIXELS), steps_from_preset(name))).all()
     assert np.array_equal(tensor([PIXELS[0, ..., 0]], steps_from_preset("01"))[0, ..., 0], PIXELS[0, ..., 0] * np.float32(1 / 255))

@@ -14,7 +14,7 @@ class ConversionOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """Request to the sandboxed process. Bodies that follow it: the file, a second file or nothing, then the samples."""
 
     #: `replay`: the first body is ONNX from an earlier conversion, the second its signature; only the samples are predicted again.
-    format: str  # one of `formats.DOORS`, or "replay"
+    format: str  # one of `formats.IMPORTABLE`, or "replay"
     compression: str = ""
     second: bool = False  # whether a separate vectorizer follows
     orientation: Literal["exif", "ignore"] | None = None  # of images; None: exif

@@ -92,8 +92,8 @@ def pack(  # noqa: PLR0913 - the public call of a notebook: all by name, nearly 
     scale: factor from a pixel's 0..255 to the values the model was trained on; required for Keras and ONNX, 1 by default otherwise.
     preprocess: the same by name: "01", "tf", "caffe", "torch", "raw", "vgg19", …; not together with `scale` or `steps`.
     orientation: "exif" (default) rotates an image as its EXIF tag says; "ignore" uses the pixels as stored, as Keras' `load_img`.
-    background: color behind transparent pixels: "white" (default), "black" or "#rrggbb"; "ignore" drops transparency and uses
-        the colors as stored, as Keras' `load_img` and torchvision do.
+    background: colour behind transparent pixels: "white" (default), "black" or "#rrggbb"; "ignore" drops transparency and uses
+        the colours as stored, as Keras' `load_img` and torchvision do.
     classes: names of the classes in `truth`, in the order of the scores, for a model that only numbers them; by default a Keras
         model's are 0, 1, … or the texts of `truth` in sorted order.
     decision: Argmax (default) or Bands with *uncertain* between.

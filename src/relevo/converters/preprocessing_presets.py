@@ -32,9 +32,9 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True):
 _RAW = Preset()
 _UNIT = Preset(scale=1 / 255)
 _SIGNED = Preset(scale=1 / 127.5, mean=(1.0,))
-#: Mean colors of ImageNet, blue first, as in networks trained with Caffe.
+#: Mean colours of ImageNet, blue first, as in networks trained with Caffe.
 _CAFFE = Preset(mean=(103.939, 116.779, 123.68), channels="BGR")
-#: Mean and standard deviation of ImageNet's colors, red first.
+#: Mean and standard deviation of ImageNet's colours, red first.
 _TORCH = Preset(scale=1 / 255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 PRESETS: Mapping[str, Preset] = {

@@ -45,12 +45,12 @@ def test_a_grey_classifier_matches() -> None:
     """A PNG gives the probabilities of model.predict for its pixels over 255, for any batch size."""
     model = net((12, 12, 1), layers.Dense(10, activation="softmax"))
     package = relevo.pack(model, name="digits", samples=GREY, truth=np.arange(40) % 10, preprocess="01", figures=False)
-    wanted = predicted(model, GREY[..., None] / 255)
+    expected = predicted(model, GREY[..., None] / 255)
     for count in (1, 7):
         answers = package.predict_many([package.golden.payloads[row] for row in range(count)])
         assert len(answers) == count
     scores = np.array([answer.probabilities for answer in package.predict_many(list(GREY_FILES))])
-    assert np.abs(scores - wanted).max() < 1e-6
+    assert np.abs(scores - expected).max() < 1e-6
     assert package.manifest.output == Output(name="scores", labels=tuple(str(number) for number in range(10)))
     assert package.manifest.input == ImageInput(width=12, height=12, mode="L")
     assert package.manifest.lineage.framework == f"Keras {keras.__version__}"
@@ -100,10 +100,10 @@ def test_two_sigmoids_keep_their_own_scores() -> None:
     package = relevo.pack(model, name="pets", samples=COLOUR, labels=["cat", "dog"], preprocess="caffe", figures=False)
     assert package.manifest.output.activation == "none"
     flipped = COLOUR[..., ::-1].astype(np.float32) - np.array([103.939, 116.779, 123.68], np.float32)
-    wanted = predicted(model, flipped)
+    expected = predicted(model, flipped)
     answers = package.predict_many(_files(COLOUR))
-    assert np.abs(np.array([answer.probabilities for answer in answers]) - wanted).max() < 1e-4
-    assert [answer.index for answer in answers] == wanted.argmax(axis=1).tolist()
+    assert np.abs(np.array([answer.probabilities for answer in answers]) - expected).max() < 1e-4
+    assert [answer.index for answer in answers] == expected.argmax(axis=1).tolist()
 
 
 def test_logits_become_probabilities_by_loss_or_labels() -> None:
@@ -162,10 +162,10 @@ def test_ambiguous_scores_require_the_option(ending: Any, loss: Any, labels: Any
     model = net((5,), ending)
     if loss:
         model.compile(loss=loss)
-    said: dict[str, Any] = {"name": "m", "samples": ROWS / 10, "labels": labels, "figures": False}
+    arguments: dict[str, Any] = {"name": "m", "samples": ROWS / 10, "labels": labels, "figures": False}
     with pytest.raises(InvalidOptionsError, match=r"add: scores \(logits, probabilities or percent; numbers"):
-        relevo.pack(model, **said)
-    assert relevo.pack(model, scores="logits", **said).manifest.output.activation in ("softmax", "sigmoid")
+        relevo.pack(model, **arguments)
+    assert relevo.pack(model, scores="logits", **arguments).manifest.output.activation in ("softmax", "sigmoid")
 
 
 def test_several_numbers_are_no_classes() -> None:
@@ -179,10 +179,10 @@ def test_several_numbers_are_no_classes() -> None:
 def heads(kind: Any) -> Any:
     """A model of two heads; the first in the layers is the last in the output."""
     keras.utils.set_random_seed(3)
-    given = keras.Input((5,), name="given")
-    alpha = layers.Dense(1, activation="sigmoid", name="second")(given)
-    zeta = layers.Dense(3, activation="softmax", name="first")(given)
-    return keras.Model(given, kind(zeta, alpha))
+    inputs = keras.Input((5,), name="given")
+    alpha = layers.Dense(1, activation="sigmoid", name="second")(inputs)
+    zeta = layers.Dense(3, activation="softmax", name="first")(inputs)
+    return keras.Model(inputs, kind(zeta, alpha))
 
 
 @pytest.mark.parametrize(
@@ -198,13 +198,13 @@ def test_one_of_several_outputs_is_selected_by_name(kind: Any, names: Any) -> No
     model = heads(kind)
     with pytest.raises(InvalidOptionsError, match="--output, one of "):
         convert_keras(model, normalize_samples(ROWS))
-    found = model.predict(ROWS.astype(np.float32), verbose=0)
+    predictions = model.predict(ROWS.astype(np.float32), verbose=0)
     for name, labels, width in ((names[0], ("a", "b", "c"), 3), (names[1], ("no", "yes"), 1)):
         converted = convert_keras(model, normalize_samples(ROWS), ConversionHints(labels=labels), output=name)
-        wanted = found[name] if isinstance(found, dict) else found[1 if width == 3 else 0]
+        expected = predictions[name] if isinstance(predictions, dict) else predictions[1 if width == 3 else 0]
         assert converted.outputs is not None
-        assert np.abs(converted.outputs - wanted).max() < 1e-6
-        assert np.abs(score_as_served(converted, normalize_samples(ROWS)) - wanted).max() < 1e-6
+        assert np.abs(converted.outputs - expected).max() < 1e-6
+        assert np.abs(score_as_served(converted, normalize_samples(ROWS)) - expected).max() < 1e-6
     with pytest.raises(InvalidOptionsError, match="--output, one of "):
         convert_keras(model, normalize_samples(ROWS), ConversionHints(labels=("a", "b", "c")), output="third")
     package = relevo.pack(model, name="m", samples=ROWS, output=Output(name=names[0], labels=("a", "b", "c")), figures=False)
@@ -300,9 +300,14 @@ def test_steps_of_the_user_are_kept() -> None:
     model = net((16, 16, 3), layers.Dense(2, activation="softmax"))
     steps = ImageSteps(input="any", scale=0.5, mean=(1, 2, 3), resample="bilinear")
     package = relevo.pack(model, name="d", samples=COLOUR, labels=["a", "b"], steps=steps, figures=False)
-    kept = package.manifest.steps
-    assert isinstance(kept, ImageSteps)
-    assert (kept.scale, kept.mean, kept.resample, kept.layout) == (0.5, (1.0, 2.0, 3.0), "bilinear", "NHWC")
+    served_steps = package.manifest.steps
+    assert isinstance(served_steps, ImageSteps)
+    assert (served_steps.scale, served_steps.mean, served_steps.resample, served_steps.layout) == (
+        0.5,
+        (1.0, 2.0, 3.0),
+        "bilinear",
+        "NHWC",
+    )
 
 
 def test_unsupported_operations_are_rejected() -> None:

@@ -286,12 +286,12 @@ def test_xgboost_with_a_sparse_matrix_matches(before: tuple[Any, ...], form: str
     matrix, truth = sparse_data()
     model = make_pipeline(*before, xgboost.XGBClassifier(n_estimators=8)).fit(matrix, truth)
     model = model if before else model[-1]
-    asked = {"sparse": matrix.asformat(form), "dense": matrix.toarray()}
-    expected = {kind: model.predict_proba(given) for kind, given in asked.items()}
+    inputs = {"sparse": matrix.asformat(form), "dense": matrix.toarray()}
+    expected = {kind: model.predict_proba(features) for kind, features in inputs.items()}
     assert np.abs(expected["sparse"] - expected["dense"]).max() > 0.01
     rows = normalize_samples(matrix.toarray())
-    for kind, given in asked.items():
-        served = build_runnable(convert_sklearn(model, normalize_samples(given)))
+    for kind, features in inputs.items():
+        served = build_runnable(convert_sklearn(model, normalize_samples(features)))
         answers = [served.predict(rows.payload(row)).probabilities for row in range(len(rows))]
         assert np.abs(np.array(answers) - expected[kind]).max() < 1e-6, kind
 

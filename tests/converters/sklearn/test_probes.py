@@ -168,11 +168,11 @@ def inconsistent(model: LogisticRegression) -> LogisticRegression:
     """The model, changed to predict otherwise than its weights for inputs that no sample has."""
     predict_proba = model.predict_proba
 
-    def answer(given: Any) -> Any:
-        strange = (np.abs(given) > 50).any(axis=1) | (given == 0).all(axis=1)
-        return np.where(strange[:, None], [0.9, 0.1], predict_proba(given))
+    def changed_proba(features: Any) -> Any:
+        strange = (np.abs(features) > 50).any(axis=1) | (features == 0).all(axis=1)
+        return np.where(strange[:, None], [0.9, 0.1], predict_proba(features))
 
-    model.predict_proba = answer
+    model.predict_proba = changed_proba
     return model
 
 
@@ -213,10 +213,10 @@ def test_a_booster_is_probed(*, missing: bool) -> None:
 @pytest.mark.parametrize("covariance", ["full", "tied", "diag", "spherical"])
 def test_a_mixture_matches_far_away(covariance: str) -> None:
     """Far away, where every density underflows, the component is that of the original."""
-    rows = np.concatenate([DRAW.normal(place, 1, (40, 3)) for place in (0, 4, 9)])
+    rows = np.concatenate([DRAW.normal(center, 1, (40, 3)) for center in (0, 4, 9)])
     mixture = GaussianMixture(3, covariance_type=covariance, random_state=0).fit(rows)
     package = relevo.pack(mixture, name="mixture", samples=rows, figures=False)
     names = [field.name for field in package.manifest.input.fields]  # type: ignore[union-attr]  # a record
-    far = np.concatenate([rows * 1000, -rows * 1000, rows * 1e9, rows * 0])[::7]
-    said = [package.predict(dict(zip(names, map(float, row), strict=True))).value for row in far]
-    assert said == mixture.predict(far).tolist()
+    distant = np.concatenate([rows * 1000, -rows * 1000, rows * 1e9, rows * 0])[::7]
+    served = [package.predict(dict(zip(names, map(float, row), strict=True))).value for row in distant]
+    assert served == mixture.predict(distant).tolist()

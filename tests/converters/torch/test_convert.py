@@ -85,14 +85,14 @@ def test_the_same_module_is_the_same_package() -> None:
 def test_probabilities_are_unchanged_and_scores_can_be_declared() -> None:
     """The output of a softmax is probabilities and cannot be declared logits; a linear layer's scores are what the user says."""
     module = network(last=torch.nn.Softmax(dim=1))
-    said: dict[str, Any] = {"name": "digits", "samples": PIXELS, "labels": LABELS, "scale": 1 / 255, "figures": False}
-    assert relevo.pack(module, **said).manifest.output.activation == "none"
-    assert relevo.pack(module, scores="probabilities", **said).manifest.output.activation == "none"
+    arguments: dict[str, Any] = {"name": "digits", "samples": PIXELS, "labels": LABELS, "scale": 1 / 255, "figures": False}
+    assert relevo.pack(module, **arguments).manifest.output.activation == "none"
+    assert relevo.pack(module, scores="probabilities", **arguments).manifest.output.activation == "none"
     with pytest.raises(ConversionError, match="logits, and come out of a softmax: they are probabilities already"):
-        relevo.pack(module, scores="logits", **said)
-    assert relevo.pack(network(), scores="logits", **said).manifest.output.activation == "softmax"
+        relevo.pack(module, scores="logits", **arguments)
+    assert relevo.pack(network(), scores="logits", **arguments).manifest.output.activation == "softmax"
     with pytest.raises(ConversionError, match="said to be probabilities, and lie between"):
-        relevo.pack(network(), scores="probabilities", **said)
+        relevo.pack(network(), scores="probabilities", **arguments)
 
 
 def test_a_module_over_records_gives_a_value() -> None:

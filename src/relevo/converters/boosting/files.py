@@ -1,7 +1,7 @@
 """Converts a booster's file: checks the options it still needs, generates samples if there are none, and converts it.
 
     ConversionOptions, ParsedBooster ─ labels? features? ─► BoosterEstimator ─┐
-    samples, or rows around the thresholds ───────────────┴─ convert_sklearn ─► ConversionResult
+    samples, or rows around the thresholds ───────────────────────────────────┴─ convert_sklearn ─► ConversionResult
 
 Without samples, rows are generated where predictions change: on both sides of the model's thresholds, and with missing values.
 """

@@ -188,8 +188,8 @@ def _children(block: dict[str, str], key: str, inner: int) -> NDArray[np.int64]:
 def _check_tree(left: NDArray[np.int64], right: NDArray[np.int64], inner: int, leaves: int) -> None:
     """Checks that every node except the root is a child exactly once, and comes after its parent: no cycle, no unreachable node."""
     children = np.sort(np.concatenate([left, right]))
-    after = all(((side >= inner) | (side > np.arange(inner))).all() for side in (left, right))
-    if leaves < 1 or not after or not np.array_equal(children, np.arange(1, inner + leaves)[: 2 * inner]):
+    is_ordered = all(((side >= inner) | (side > np.arange(inner))).all() for side in (left, right))
+    if leaves < 1 or not is_ordered or not np.array_equal(children, np.arange(1, inner + leaves)[: 2 * inner]):
         raise ConversionError(reason="a tree's children make no tree")
 
 

@@ -67,21 +67,21 @@ def strip_weights(function: Any, *, large: int = LARGE_WEIGHT_BYTES) -> Stripped
 def _weights(function: Any) -> Iterator[tuple[str, Any]]:
     """Yields the variables that a function reads, with their names in its graph."""
     variables = {id(variable.handle): variable for variable in function.graph.variables}
-    for outside, inside in function.graph.captures:
-        if id(outside) in variables:
-            yield inside.name.split(":")[0], variables[id(outside)]
+    for captured, placeholder in function.graph.captures:
+        if id(captured) in variables:
+            yield placeholder.name.split(":")[0], variables[id(captured)]
 
 
 def _size(variable: Any) -> int:
     return int(np.prod(variable.shape.as_list(), dtype=np.int64)) * int(variable.dtype.size)
 
 
-def _freeze(function: Any, left_out: Mapping[str, Any]) -> Any:
+def _freeze(function: Any, excluded: Mapping[str, Any]) -> Any:
     """Like `convert_variables_to_constants_v2`, without the variables that are left out."""
     from tensorflow.python.framework import convert_to_constants as freezing  # type: ignore[import-untyped]
 
     data = freezing._FunctionConverterDataInEager(  # noqa: SLF001 - see above
-        func=function, lower_control_flow=False, aggressive_inlining=True, variable_names_denylist=set(left_out)
+        func=function, lower_control_flow=False, aggressive_inlining=True, variable_names_denylist=set(excluded)
     )
     graph_def, _ = freezing._replace_variables_by_constants(converter_data=data)  # noqa: SLF001 - see above
     return graph_def
