@@ -1,4 +1,4 @@
-"""ONNX files are taken as they are, and asked about where they are silent."""
+"""ONNX files are converted unchanged, and options are required for what they do not contain."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _model(
 
 
 def _pooled(shape: list[Any], axes: tuple[int, ...], *, softmax: bool = True) -> bytes:
-    """Mean over the pixels, times three weights: three scores for any picture."""
+    """Mean over the pixels, times three weights: three scores for any image."""
     weights: dict[str, np.ndarray] = {
         "w": np.array([[0.1, 0.2, -0.3]], dtype=np.float32),
         "shape": np.array([-1, 1], dtype=np.int64),
@@ -66,8 +66,8 @@ LABELS = ("a", "b", "c")
         (["n", 6, 5], (1, 2), "NHW", "L"),
     ],
 )
-def test_a_picture_model_is_known_by_its_shape(shape: list[Any], axes: tuple[int, ...], layout: str, mode: str) -> None:
-    """Layout, size and colours come from the file; labels and scale from the person."""
+def test_image_layout_comes_from_the_shape(shape: list[Any], axes: tuple[int, ...], layout: str, mode: str) -> None:
+    """Layout, size and channels come from the file; labels and scale from the user."""
     converted = convert_onnx(_pooled(shape, axes), None, ConversionHints(labels=LABELS, scale=1 / 255))
     assert converted.input == ImageInput(width=5, height=6, mode=mode)  # type: ignore[arg-type]  # one of the two
     assert isinstance(converted.steps, ImageSteps)
@@ -76,27 +76,27 @@ def test_a_picture_model_is_known_by_its_shape(shape: list[Any], axes: tuple[int
 
 
 @pytest.mark.parametrize(
-    ("shape", "size", "layout", "told"),
+    ("shape", "size", "layout", "message"),
     [
         (["n", 3, 6, 5], (6, 6), "NCHW", r"takes N×3×6×5, and .* becomes N×3×6×6;"),
         (["n", 3, 6, 5], (3, 6), "NHWC", r"takes N×3×6×5, and .* becomes N×6×3×3;"),
         (["n", "h", 5, 3], (4, 6), "NHWC", r"takes N×\?×5×3, and .* becomes N×6×4×3;"),
     ],
 )
-def test_a_picture_told_otherwise_than_the_file_is_refused(shape: list[Any], size: tuple[int, int], layout: Any, told: str) -> None:
-    """A size or layout that is not the file's is named beside the file's own, before the model is asked anything."""
+def test_a_contradicting_image_option_is_rejected(shape: list[Any], size: tuple[int, int], layout: Any, message: str) -> None:
+    """A size or layout that contradicts the file is reported next to the file's own, before the model runs."""
     hints = ConversionHints(
         labels=LABELS,
         scale=1.0,
         input=ImageInput(width=size[0], height=size[1], mode="RGB"),
         steps=ImageSteps(input="x", layout=layout),
     )
-    with pytest.raises(ImportModelError, match=told):
+    with pytest.raises(ImportModelError, match=message):
         convert_onnx(_pooled(shape, (1, 2, 3)), None, hints)
 
 
-def test_what_is_wrong_with_an_onnx_file_is_no_failed_conversion(tmp_path: Path) -> None:
-    """Imported with another layout, or failing by itself, it is told in one sentence with one full stop, in Spanish too."""
+def test_errors_of_an_onnx_file_are_import_errors(tmp_path: Path) -> None:
+    """A wrong layout, or a model that fails, is reported in one sentence with one full stop, in Spanish too."""
     file = tmp_path / "net.onnx"
     file.write_bytes(_pooled(["n", 3, 6, 5], (1, 2, 3)))
     with pytest.raises(ImportModelError, match=r"imported: its input takes N×3×6×5, and .* becomes N×3×6×1;"):
@@ -109,8 +109,8 @@ def test_what_is_wrong_with_an_onnx_file_is_no_failed_conversion(tmp_path: Path)
     assert catalog.sentence(refused.value, "es") == "El archivo no se puede importar: El modelo ha fallado con esta entrada."
 
 
-def test_an_import_asks_for_flags(tmp_path: Path) -> None:
-    """What a converter misses is asked for as the command line writes it, in Spanish too."""
+def test_missing_options_are_named_as_flags(tmp_path: Path) -> None:
+    """Missing options are worded as command-line flags, in Spanish too."""
     (tmp_path / "net.onnx").write_bytes(_pooled(["n", 6, 5, 1], (1, 2, 3)))
     with pytest.raises(InvalidOptionsError, match="add: --labels \\(3 of them") as refused:
         import_model(tmp_path / "net.onnx", name="net", labels=("a",), scale=1.0)
@@ -119,14 +119,14 @@ def test_an_import_asks_for_flags(tmp_path: Path) -> None:
     assert "--labels (2, para no, yes)" in catalog.sentence(refusal, "es")
 
 
-def test_raw_scores_are_known_by_their_sums() -> None:
-    """Scores that are no probabilities become such by softmax."""
+def test_raw_scores_get_a_softmax() -> None:
+    """Scores that are no probabilities get a softmax."""
     logits = _pooled(["n", 6, 5, 1], (1, 2, 3), softmax=False)
     assert convert_onnx(logits, None, ConversionHints(labels=LABELS, scale=1.0)).output.activation == "softmax"
 
 
-def test_what_the_file_does_not_tell_is_asked_for() -> None:
-    """Scale, labels, features and sizes are each asked for by name."""
+def test_missing_options_are_required() -> None:
+    """Scale, labels, features and sizes are each required by name."""
     picture = _pooled(["n", 6, 5, 1], (1, 2, 3))
     with pytest.raises(InvalidOptionsError, match="scale"):
         convert_onnx(picture, None, ConversionHints(labels=LABELS))
@@ -138,21 +138,21 @@ def test_what_the_file_does_not_tell_is_asked_for() -> None:
         convert_onnx(_pooled(["n", "k"], (1,)), None, ConversionHints(labels=LABELS))
 
 
-def test_a_fixed_batch_is_refused_with_what_to_do() -> None:
+def test_a_fixed_batch_is_rejected() -> None:
     """A file for exactly one row cannot serve batches."""
     with pytest.raises(ConversionError, match="free batch axis"):
         convert_onnx(_pooled([1, 6, 5, 1], (1, 2, 3)), None, ConversionHints(labels=LABELS, scale=1.0))
 
 
-def test_what_is_no_onnx_is_refused() -> None:
-    """Noise ends in a refusal."""
+def test_random_bytes_are_rejected() -> None:
+    """Random bytes are rejected."""
     with pytest.raises(InvalidOnnxError):
         convert_onnx(b"nonsense", None)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_a_zipmap_is_taken_off_and_tells_the_labels() -> None:
-    """skl2onnx' default export of a classifier packs with its labels found and its probabilities intact."""
+def test_a_zipmap_is_removed_and_gives_the_labels() -> None:
+    """skl2onnx' default export of a classifier is packed with its own labels and unchanged probabilities."""
     data = load_iris()
     names = np.array(["setosa", "versicolor", "virginica"])[data.target]
     model = LogisticRegression(max_iter=1000).fit(data.data, names)
@@ -164,8 +164,8 @@ def test_a_zipmap_is_taken_off_and_tells_the_labels() -> None:
     assert isinstance(package.manifest.steps, MatrixSteps)
 
 
-def test_supplied_outputs_that_are_not_the_models_stop_the_packing() -> None:
-    """Outputs somebody says the original gave are held against the file."""
+def test_wrong_supplied_outputs_are_rejected() -> None:
+    """Outputs that the user supplies are compared with the file."""
     pictures = np.random.default_rng(0).integers(0, 256, (4, 6, 5), dtype=np.uint8)
     with pytest.raises(ParityError):
         relevo.pack(
@@ -174,7 +174,7 @@ def test_supplied_outputs_that_are_not_the_models_stop_the_packing() -> None:
 
 
 def test_several_inputs_are_one_field_each() -> None:
-    """Inputs of shape (n, 1) become fields of their own names and kinds."""
+    """Inputs of shape (n, 1) become fields with their names and types."""
     nodes = [
         helper.make_node("Cast", ["count"], ["c"], to=TensorProto.FLOAT),
         helper.make_node("Add", ["c", "price"], ["y"]),
@@ -196,17 +196,17 @@ def test_several_inputs_are_one_field_each() -> None:
     assert package.manifest.lineage.parity.against == "none"
 
 
-def test_an_output_may_be_named() -> None:
-    """The person's word on output, labels and activation rules."""
-    told = Output(name="y", labels=LABELS, activation="softmax")
+def test_an_output_may_be_given() -> None:
+    """The user's output, labels and activation are used."""
+    output = Output(name="y", labels=LABELS, activation="softmax")
     samples = normalize_samples(np.zeros((2, 6, 5), dtype=np.uint8))
-    assert convert_onnx(_pooled(["n", 6, 5, 1], (1, 2, 3)), samples, ConversionHints(output=told, scale=1.0)).output == told
+    assert convert_onnx(_pooled(["n", 6, 5, 1], (1, 2, 3)), samples, ConversionHints(output=output, scale=1.0)).output == output
     with pytest.raises(InvalidOptionsError, match="an output the file has"):
         convert_onnx(_pooled(["n", 6, 5, 1], (1, 2, 3)), samples, ConversionHints(output=Output(name="z"), scale=1.0))
 
 
 def _classifier(classes: Any) -> tuple[bytes, Any]:
-    """A classifier with a label beside its scores, as ONNX without a ZipMap."""
+    """A classifier with a label output and scores, as ONNX without a ZipMap."""
     draw = np.random.default_rng(0)
     rows = draw.normal(size=(60, 3)).astype(np.float32)
     truth = np.asarray(classes)[(rows[:, 0] + draw.normal(size=60) > 0.2).astype(int)]
@@ -215,8 +215,8 @@ def _classifier(classes: Any) -> tuple[bytes, Any]:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_the_files_own_label_is_held_against_its_scores() -> None:
-    """A label output that agrees tells the order of the classes; one that names another class is refused, counting them."""
+def test_the_label_output_is_compared_with_the_scores() -> None:
+    """A label output that agrees defines the order of the classes; one that differs is rejected with the number of samples."""
     onnx, rows = _classifier(["no", "yes"])
     assert relevo.pack(onnx, name="m", samples=rows, labels=["no", "yes"], figures=False).manifest.output.labels == ("no", "yes")
     assert relevo.pack(onnx, name="m", samples=rows, labels=["bleibt", "geht"], figures=False)

@@ -1,4 +1,4 @@
-"""`relevo.pack` from a notebook's objects to a proved package."""
+"""`relevo.pack` turns a notebook's objects into a package with a parity proof."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def test_the_same_model_packed_twice_is_the_same_package(digits: Any, digits_package: Package, tmp_path: Path) -> None:
-    """Every byte is determined: files, figures, profile and digest."""
+    """Every byte is deterministic: files, figures, profile and digest."""
     again = relevo.pack(
         digits.model, name="digits", samples=digits.pictures, truth=digits.truth, scale=1 / 255, out=tmp_path / "a.zip"
     )
@@ -46,7 +46,7 @@ def test_the_same_model_packed_twice_is_the_same_package(digits: Any, digits_pac
 
 
 def test_the_digest_is_that_of_the_manifest(digits: Any, digits_package: Package) -> None:
-    """Also when a person wrote whole numbers where real ones are meant."""
+    """The digests are equal, also when integers were given for floats."""
     assert digits_package.digest == digits_package.manifest.digest()
     whole = relevo.pack(digits.model, name="d", samples=digits.pictures[:20], scale=1, decision=ArgmaxDecision(least=0))
     assert whole.digest == whole.manifest.digest()
@@ -60,14 +60,14 @@ def test_the_digest_is_that_of_the_manifest(digits: Any, digits_package: Package
 
 
 def test_packing_digits_is_quick(digits: Any) -> None:
-    """With proof, figures and profile it stays under ten seconds."""
+    """With proof, figures and profile it takes under ten seconds."""
     begun = time.monotonic()
     relevo.pack(digits.model, name="digits", samples=digits.pictures, truth=digits.truth, scale=1 / 255)
     assert time.monotonic() - begun < 10
 
 
 def test_a_package_has_all_its_parts(digits_package: Package) -> None:
-    """Model, golden examples, metrics, profile, figures and card are there, and the proof is nearly exact."""
+    """Model, golden examples, metrics, profile, figures and card are present, and parity is nearly exact."""
     paths = digits_package.paths()
     for path in (
         "model.onnx",
@@ -85,8 +85,8 @@ def test_a_package_has_all_its_parts(digits_package: Package) -> None:
     assert digits_package.manifest.calibration is not None
 
 
-def test_the_original_is_asked_with_the_tensor_that_serving_makes(digits: Any, digits_package: Package) -> None:
-    """A picture answered by the package has the very probabilities of the original on its scaled pixels."""
+def test_the_original_gets_the_tensor_of_serving(digits: Any, digits_package: Package) -> None:
+    """For an image the package gives the original's probabilities for the scaled pixels."""
     served = digits_package.predict(digits_package.golden.payloads[3])
     place = next(
         row
@@ -97,7 +97,7 @@ def test_the_original_is_asked_with_the_tensor_that_serving_makes(digits: Any, d
 
 
 @pytest.mark.parametrize("form", ["paths", "bytes", "images"])
-def test_pictures_may_come_as_files_bytes_or_images(digits: Any, tmp_path: Path, form: str) -> None:
+def test_images_may_be_files_bytes_or_pil_images(digits: Any, tmp_path: Path, form: str) -> None:
     """Paths, bytes and PIL images give the same model with the same scores as the array."""
     pictures = digits.pictures[:40]
     paths = []
@@ -114,7 +114,7 @@ def test_pictures_may_come_as_files_bytes_or_images(digits: Any, tmp_path: Path,
     assert np.array_equal(package.golden.scores, plain.golden.scores)
 
 
-def test_a_matrix_is_told_by_its_features() -> None:
+def test_a_matrix_needs_features() -> None:
     """Names come from `features`, numbers have no limits, and every class is among the golden examples."""
     data = load_iris()
     model = LogisticRegression(max_iter=1000).fit(data.data, data.target)
@@ -131,7 +131,7 @@ def test_a_matrix_is_told_by_its_features() -> None:
 
 
 def test_below_200_rows_there_is_no_profile_and_the_card_says_so() -> None:
-    """Iris has 150 rows: metrics and figures, but no reference for drift."""
+    """Iris has 150 rows: metrics and figures, but no drift reference."""
     data = load_iris()
     model = LogisticRegression(max_iter=1000).fit(data.data, data.target)
     package = relevo.pack(model, name="iris", samples=data.data, truth=data.target)
@@ -141,7 +141,7 @@ def test_below_200_rows_there_is_no_profile_and_the_card_says_so() -> None:
 
 
 def test_a_regression_answers_a_value() -> None:
-    """Diabetes progression: one number, with MAE, RMSE, R² and the residuals drawn."""
+    """Diabetes progression: one number, with MAE, RMSE, R² and a figure of the residuals."""
     features, truth = load_diabetes(return_X_y=True)
     model = LinearRegression().fit(features[:200], truth[:200])
     package = relevo.pack(model, name="diabetes", samples=features[200:], truth=truth[200:], unit="points")
@@ -152,8 +152,8 @@ def test_a_regression_answers_a_value() -> None:
     assert "figures/residuals.png" in package.paths()
 
 
-def test_a_data_frame_needs_no_pandas_of_ours() -> None:
-    """Whatever has columns, dtypes and to_dict is taken: names come from it, and a model that computes takes fractions."""
+def test_data_frames_are_accepted_without_importing_pandas() -> None:
+    """Any object with columns, dtypes and to_dict is accepted as DataFrame: it gives the names, and numeric fields accept fractions."""
     pandas = pytest.importorskip("pandas")
     data = load_iris()
     frame = pandas.DataFrame(data.data, columns=["a", "b", "c", "d"]).assign(a=lambda table: (table.a * 10).astype(int))
@@ -170,24 +170,24 @@ def test_a_data_frame_needs_no_pandas_of_ours() -> None:
     assert [one.label for one in package.predict_many(frame.head(4))] == [package.predict(row).label for row in rows]
 
 
-def test_progress_is_told_from_beginning_to_end(digits: Any) -> None:
-    """Every step is announced with how many are done, rising to all."""
-    told: list[tuple[int, int, str]] = []
+def test_progress_is_reported(digits: Any) -> None:
+    """Every step is reported with the number of finished steps."""
+    reported: list[tuple[int, int, str]] = []
     relevo.pack(
         digits.model,
         name="d",
         samples=digits.pictures[:50],
         truth=digits.truth[:50],
         figures=False,
-        progress=lambda *step: told.append(step),
+        progress=lambda *step: reported.append(step),
     )
-    assert [step[0] for step in told] == sorted(step[0] for step in told)
-    assert told[0][2] == "converting"
-    assert told[-1][0] == told[-1][1]
+    assert [step[0] for step in reported] == sorted(step[0] for step in reported)
+    assert reported[0][2] == "converting"
+    assert reported[-1][0] == reported[-1][1]
 
 
 def test_bands_say_uncertain() -> None:
-    """A decision with bands is kept, measured and told."""
+    """A decision with bands is stored, measured and applied."""
     draw = np.random.default_rng(0)
     features = draw.normal(size=(500, 2))
     truth = (features[:, 0] + draw.normal(size=500) > 0).astype(int)
@@ -206,8 +206,8 @@ def test_bands_say_uncertain() -> None:
     assert package.predict({"f0": 0.0, "f1": 0.0}).uncertain
 
 
-def test_what_is_wrong_with_a_call_is_said(digits: Any) -> None:
-    """A missing truth, a foreign truth, wrong labels, a bad name, an empty sample, a thing that is no model."""
+def test_wrong_arguments_are_rejected(digits: Any) -> None:
+    """Missing or foreign truth, wrong labels, a bad name, no samples, and objects that are no model are rejected."""
     few, truth = digits.pictures[:20], digits.truth[:20]
     with pytest.raises(InvalidOptionsError, match="truth for every sample"):
         relevo.pack(digits.model, name="d", samples=few, truth=truth[:3])
@@ -227,8 +227,8 @@ def test_what_is_wrong_with_a_call_is_said(digits: Any) -> None:
         relevo.pack(digits.model, name="d", samples=np.zeros((3, 8, 8)))
 
 
-def test_a_model_that_cannot_be_proved_is_not_packaged(digits: Any, tmp_path: Path) -> None:
-    """With a tolerance nothing can meet, nothing is written."""
+def test_a_model_without_parity_is_not_packaged(digits: Any, tmp_path: Path) -> None:
+    """With a tolerance that cannot be met nothing is written."""
     from sklearn.svm import SVC
 
     model = SVC().fit(digits.pictures[:300].reshape(300, -1), digits.truth[:300])
@@ -238,8 +238,8 @@ def test_a_model_that_cannot_be_proved_is_not_packaged(digits: Any, tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_of_others_is_overwritten(digits_package: Package, tmp_path: Path) -> None:
-    """A folder with other things in it stays; an older package in the same place is replaced."""
+def test_other_files_are_not_overwritten(digits_package: Package, tmp_path: Path) -> None:
+    """A folder with other files is kept; an older package is replaced."""
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years", encoding="utf-8")
     with pytest.raises(PackageError, match="other things"):
@@ -251,7 +251,7 @@ def test_nothing_of_others_is_overwritten(digits_package: Package, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("told", "option"),
+    ("options", "option"),
     [
         ({"name": "Not A Name"}, "name"),
         ({"answer": {"churn": "maybe:yes"}}, "answer"),
@@ -259,23 +259,23 @@ def test_nothing_of_others_is_overwritten(digits_package: Package, tmp_path: Pat
         ({"decision": ArgmaxDecision(least=2.0)}, "accept/reject/least"),
     ],
 )
-def test_a_bad_option_is_told_by_its_name(tmp_path: Path, told: dict[str, Any], option: str) -> None:
-    """Before anything is converted, and not as a fault of a manifest.json that nobody wrote."""
+def test_an_invalid_option_is_named(tmp_path: Path, options: dict[str, Any], option: str) -> None:
+    """The option is named before anything is converted, and not as an error in a manifest.json."""
     with pytest.raises(InvalidManifestError, match=f"^The option {option} cannot be used: "):
-        relevo.pack(object(), **({"name": "m", "samples": [{"a": 1}]} | told))
+        relevo.pack(object(), **({"name": "m", "samples": [{"a": 1}]} | options))
     with pytest.raises(InvalidManifestError, match=f"^The option {option} cannot be used: "):
-        import_model(tmp_path / "nothere.onnx", **({"name": "m"} | told))
+        import_model(tmp_path / "nothere.onnx", **({"name": "m"} | options))
 
 
-def test_an_option_that_does_not_fit_the_model_is_told_by_its_name(digits: Any) -> None:
-    """What only the model's labels tell is told when they are known, in the same words."""
-    for told in ({"answer": {"churn": "is:leaves"}}, {"decision": ThresholdDecision(accept=0.8, reject=0.2)}):
+def test_an_option_that_contradicts_the_model_is_named(digits: Any) -> None:
+    """Options that contradict the model's labels are reported in the same words."""
+    for options in ({"answer": {"churn": "is:leaves"}}, {"decision": ThresholdDecision(accept=0.8, reject=0.2)}):
         with pytest.raises(InvalidManifestError, match=r"^The option .* cannot be used: "):
-            relevo.pack(digits.model, name="d", samples=digits.pictures[:20], **told)
+            relevo.pack(digits.model, name="d", samples=digits.pictures[:20], **options)
 
 
 def test_a_file_that_is_no_package_is_not_overwritten(digits_package: Package, tmp_path: Path) -> None:
-    """Another archive in the place of a zip stays; an older package in it is replaced."""
+    """Another zip archive is kept; an older package is replaced."""
     with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
         archive.writestr("thesis.txt", "years")
     with pytest.raises(PackageError, match="no package"):
@@ -286,8 +286,8 @@ def test_a_file_that_is_no_package_is_not_overwritten(digits_package: Package, t
 
 
 @pytest.mark.parametrize("goal", ["file/p", "file/deeper/p.zip", "file", "full", "full.zip"])
-def test_a_bad_goal_is_told_before_anything_is_converted(tmp_path: Path, goal: str) -> None:
-    """Where no package can be written, packing and importing end at once, whatever the model is, and nothing is left there."""
+def test_an_unusable_output_path_fails_first(tmp_path: Path, goal: str) -> None:
+    """If no package can be written there, packing and importing fail at once, and no file is left."""
     (tmp_path / "file").write_text("mine", encoding="utf-8")
     (tmp_path / "full.zip").mkdir()
     (tmp_path / "full").mkdir()
@@ -301,15 +301,15 @@ def test_a_bad_goal_is_told_before_anything_is_converted(tmp_path: Path, goal: s
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
-def test_a_closed_folder_is_told_before_anything_is_converted(tmp_path: Path) -> None:
-    """A folder without the right to write is named in the sentence."""
+def test_an_unwritable_folder_fails_first(tmp_path: Path) -> None:
+    """A folder without write permission is named in the error."""
     (tmp_path / "closed").mkdir(mode=0o500)
     with pytest.raises(PackageError, match="closed is not writable"):
         relevo.pack(object(), name="m", samples=[{"a": 1}], out=tmp_path / "closed" / "p.zip")
 
 
 @pytest.mark.parametrize(
-    ("told", "words"),
+    ("options", "words"),
     [
         ({"samples": None}, "the samples are a NoneType"),
         ({"samples": 5}, "the samples are a int"),
@@ -333,17 +333,17 @@ def test_a_closed_folder_is_told_before_anything_is_converted(tmp_path: Path) ->
         ({"progress": 3}, "option progress .* a function"),
     ],
 )
-def test_an_option_of_another_kind_is_refused_by_its_name(told: dict[str, Any], words: str) -> None:
-    """A slip in the first call of `relevo.pack` ends in a sentence that names the option, and never in Python's own words."""
+def test_an_option_of_another_type_is_named(options: dict[str, Any], words: str) -> None:
+    """A wrong type in a call of `relevo.pack` gives a sentence that names the option, not a Python error."""
     x = np.arange(20.0).reshape(10, 2)
     model = LogisticRegression().fit(x, [0, 1] * 5)
     with pytest.raises(RelevoError, match=words):
-        relevo.pack(model, **{"name": "m", "samples": x, "figures": False, **told})
+        relevo.pack(model, **{"name": "m", "samples": x, "figures": False, **options})
 
 
 @pytest.mark.parametrize("given", [None, 5, "a.png", {"f0": 1.0}])
-def test_what_is_no_list_of_inputs_is_refused(digits_package: Package, given: Any) -> None:
-    """`predict_many`, `relevo.open` and `write` say what they expect of what they cannot use."""
+def test_wrong_input_types_are_rejected(digits_package: Package, given: Any) -> None:
+    """`predict_many`, `relevo.open` and `write` say what they expect instead of a wrong type."""
     with pytest.raises(InvalidInputError, match="A list of inputs or a DataFrame is expected"):
         digits_package.predict_many(given)
     if not isinstance(given, str):
@@ -352,8 +352,8 @@ def test_what_is_no_list_of_inputs_is_refused(digits_package: Package, given: An
                 act(given)
 
 
-def test_a_class_and_a_missing_file_are_no_model() -> None:
-    """A class instead of its instance, and the path of no file, are told as that."""
+def test_a_class_and_a_missing_file_are_rejected() -> None:
+    """A class instead of its instance, and the path of a missing file, are reported as such."""
     for model, words in ((LogisticRegression, "class LogisticRegression itself"), ("model.onnx", "'model.onnx' cannot be read")):
         with pytest.raises(ConversionError, match=words):
             relevo.pack(model, name="m", samples=np.zeros((3, 2)))

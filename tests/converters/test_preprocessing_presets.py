@@ -1,4 +1,4 @@
-"""The names of preprocessing habits give exactly what Keras' own functions give."""
+"""Presets give exactly what Keras' own preprocessing functions give."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from relevo.converters.keras.silent_import import library
-from relevo.converters.preprocessing_presets import HABITS, steps_from_preset
+from relevo.converters.preprocessing_presets import PRESETS, steps_from_preset
 from relevo.errors import InvalidOptionsError
 from relevo.runtime.image import tensor
 
@@ -22,8 +22,8 @@ FAMILIES = (
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_family_is_prepared_as_keras_does(family: str) -> None:
-    """Serving computes what `preprocess_input` of the architecture computes, to the last places of single precision."""
+def test_presets_match_keras(family: str) -> None:
+    """Serving computes what the architecture's `preprocess_input` computes, to the last digits of single precision."""
     pytest.importorskip("tensorflow", reason="Keras' functions are compared with")
     library("keras")
     theirs: Any = import_module(f"keras.applications.{family}").preprocess_input(PIXELS.astype(np.float32))
@@ -32,16 +32,16 @@ def test_a_family_is_prepared_as_keras_does(family: str) -> None:
     assert np.abs(ours - theirs).max() <= np.abs(theirs).max() * 4e-7
 
 
-def test_every_name_can_be_used() -> None:
-    """Each name gives steps for colour pictures, and pixels over 255 for '01', grey ones too."""
-    for name in HABITS:
+def test_every_preset_works() -> None:
+    """Each name gives steps for colour images; '01' divides pixels by 255, also of grey images."""
+    for name in PRESETS:
         assert np.isfinite(tensor(list(PIXELS), steps_from_preset(name))).all()
     assert np.array_equal(tensor([PIXELS[0, ..., 0]], steps_from_preset("01"))[0, ..., 0], PIXELS[0, ..., 0] * np.float32(1 / 255))
     assert steps_from_preset("ResNet50") == steps_from_preset("caffe")
     assert msgspec.json.decode(msgspec.json.encode(steps_from_preset("raw")))["type"] == "image"
 
 
-def test_an_unknown_name_gets_the_nearest() -> None:
-    """A misspelt name is refused with the one that was meant."""
+def test_unknown_names_suggest_the_nearest() -> None:
+    """A misspelt name is rejected with the nearest one."""
     with pytest.raises(InvalidOptionsError, match="the nearest is 'mobilenet_v2'"):
         steps_from_preset("mobilnet_v2")

@@ -1,4 +1,4 @@
-"""Scores are served as what they are: no second softmax or sigmoid, no logit for a probability, and a question in doubt."""
+"""Scores are served by their type: no second softmax or sigmoid, no logit as probability, and an error when in doubt."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ NAMES = ["a", "b", "c", "d"]
 LABELS = ["one", "two", "three"]
 
 
-def model(*ending: Any, weights: Any = WEIGHTS, functions: Any = (), outputs: Any = ("y",), **constants: Any) -> bytes:
-    """Four numbers times weights, named `s`; then the ending, which makes `y`."""
-    nodes = [helper.make_node("MatMul", ["x", "w"], ["s"]), *(helper.make_node(*one[:3], **one[3]) for one in ending)]
-    given = {"w": np.asarray(weights, np.float32), **{name: np.asarray(one) for name, one in constants.items()}}
+def model(*head: Any, weights: Any = WEIGHTS, functions: Any = (), outputs: Any = ("y",), **constants: Any) -> bytes:
+    """Four numbers times weights, named `s`; then the head, which produces `y`."""
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["s"]), *(helper.make_node(*item[:3], **item[3]) for item in head)]
+    initializers = {"w": np.asarray(weights, np.float32), **{name: np.asarray(item) for name, item in constants.items()}}
     graph = helper.make_graph(
         nodes,
         "g",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", None]) for name in outputs],
-        [numpy_helper.from_array(one, name) for name, one in given.items()],
+        [numpy_helper.from_array(item, name) for name, item in initializers.items()],
     )
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
     return bytes(helper.make_model(graph, opset_imports=opsets, functions=functions, ir_version=8).SerializeToString())
 
 
-def node(op: str, given: Any, made: str = "y", **told: Any) -> tuple[Any, ...]:
-    return op, [given] if isinstance(given, str) else given, [made], told
+def node(op: str, inputs: Any, output: str = "y", **attributes: Any) -> tuple[Any, ...]:
+    return op, [inputs] if isinstance(inputs, str) else inputs, [output], attributes
 
 
-def packed(onnx: bytes, labels: Any = LABELS, **told: Any) -> Package:
-    return relevo.pack(onnx, name="m", samples=ROWS, features=NAMES, labels=labels, figures=False, **told)
+def packed(onnx: bytes, labels: Any = LABELS, **options: Any) -> Package:
+    return relevo.pack(onnx, name="m", samples=ROWS, features=NAMES, labels=labels, figures=False, **options)
 
 
 def served(package: Package) -> Any:
@@ -59,13 +59,13 @@ HUNDRED = np.float32(100)
 
 
 def _function() -> Any:
-    """A softmax that stands in a function of the file's own."""
+    """A softmax inside a function of the file."""
     inner = [helper.make_node("Softmax", ["in"], ["out"])]
     return helper.make_function("own", "Squash", ["in"], ["out"], inner, [helper.make_opsetid("", 17)])
 
 
 @pytest.mark.parametrize(
-    ("onnx", "wanted", "activation", "independent"),
+    ("onnx", "expected", "activation", "independent"),
     [
         (model(node("Softmax", "s")), SOFTMAX, "none", False),
         (model(node("Softmax", "s", "p"), node("Identity", "p", "q"), node("Cast", "q", to=1)), SOFTMAX, "none", False),
@@ -86,17 +86,17 @@ def _function() -> Any:
     ],
     ids=["softmax", "passed on", "function", "spelled out", "log", "logits", "sigmoids", "reshaped", "hard", "percent", "percents"],
 )
-def test_several_scores_are_served_as_what_they_are(onnx: bytes, wanted: Any, activation: str, independent: bool) -> None:  # noqa: FBT001 - a case
-    """Softmax, sigmoids, logits, logarithms and percentages are told apart, and served as the probabilities they stand for."""
+def test_score_types_are_recognised(onnx: bytes, expected: Any, activation: str, independent: bool) -> None:  # noqa: FBT001 - a case
+    """Softmax, sigmoids, logits, logarithms and percentages are distinguished, and served as the probabilities they represent."""
     package = packed(onnx)
     output = package.manifest.output
     assert (output.activation, output.independent) == (activation, independent)
     answers = served(package)
-    assert np.abs(answers - wanted).max() < 1e-5
-    assert (answers.argmax(axis=1) == wanted.argmax(axis=1)).all()
-    said = package.read("card.md").decode()
-    assert ("stands for itself" in said) == independent
-    assert ("percentages" in said) == (activation == "percent")
+    assert np.abs(answers - expected).max() < 1e-5
+    assert (answers.argmax(axis=1) == expected.argmax(axis=1)).all()
+    card = package.read("card.md").decode()
+    assert ("stands for itself" in card) == independent
+    assert ("percentages" in card) == (activation == "percent")
 
 
 @pytest.mark.parametrize(
@@ -109,8 +109,8 @@ def test_several_scores_are_served_as_what_they_are(onnx: bytes, wanted: Any, ac
     ],
     ids=["relu", "tanh", "scaled", "fitted to 0 and 1"],
 )
-def test_a_doubt_is_asked_about_and_the_answer_is_taken(onnx: bytes, request: pytest.FixtureRequest) -> None:
-    """An ending that tells nothing asks for `scores`, naming the choices and the range; logits are scores, scaled or not."""
+def test_ambiguous_scores_require_the_option(onnx: bytes, request: pytest.FixtureRequest) -> None:
+    """An ambiguous head requires `scores`, naming the values and the range; logits are accepted, scaled or not."""
     if request.node.callspec.id == "scaled":
         assert packed(onnx).manifest.output.activation == "softmax"
         return
@@ -124,8 +124,8 @@ def test_a_doubt_is_asked_about_and_the_answer_is_taken(onnx: bytes, request: py
 ONE = WEIGHTS[:, :1]
 
 
-def test_one_score_with_two_labels_is_a_probability_only_where_it_cannot_leave_0_and_1() -> None:
-    """A sigmoid is one; a logit that lies in 0..1 on the samples is asked about; one that goes beyond is a logit."""
+def test_a_single_score_with_two_labels() -> None:
+    """A sigmoid is a probability; a logit within 0..1 on the samples requires `scores`; one outside is a logit."""
     two = ["no", "yes"]
     assert packed(model(node("Sigmoid", "s"), weights=ONE), two).manifest.output.activation == "none"
     assert packed(model(node("Identity", "s"), weights=ONE), two).manifest.output.activation == "sigmoid"
@@ -145,8 +145,8 @@ def test_one_score_with_two_labels_is_a_probability_only_where_it_cannot_leave_0
         packed(small, two, scores="numbers")
 
 
-def test_what_is_said_of_scores_is_held_against_them() -> None:
-    """Logits that are probabilities already, probabilities of 6 and -2, and three numbers at once are refused in a sentence."""
+def test_contradicting_score_types_are_rejected() -> None:
+    """Logits that are probabilities already, probabilities of 6 and -2, and three numbers at once are rejected."""
     with pytest.raises(ConversionError, match="said to be logits, and come out of a softmax: they are probabilities already"):
         packed(model(node("Softmax", "s")), scores="logits")
     with pytest.raises(ConversionError, match=r"said to be probabilities, and lie between -\d"):
@@ -157,8 +157,8 @@ def test_what_is_said_of_scores_is_held_against_them() -> None:
         packed(model(node("Identity", "s")), None)
 
 
-def test_a_chosen_output_of_logits_is_no_output_of_probabilities(tmp_path: Path) -> None:
-    """Of logits and probabilities either may be chosen, by flag or by an Output: the same probabilities are served."""
+def test_logits_or_probabilities_may_be_selected(tmp_path: Path) -> None:
+    """Of logits and probabilities either may be selected, by flag or by an Output: the same probabilities are served."""
     both = model(node("Softmax", "s", "p"), node("Identity", "s", "logits"), outputs=["p", "logits"])
     (tmp_path / "m.onnx").write_bytes(both)
     with pytest.raises(InvalidOptionsError, match="--output, one of p, logits"):

@@ -1,4 +1,4 @@
-"""Rows and boosters for the tests: small models trained here, strangers' files where RELEVO_TEST_DATA has them."""
+"""Test data for boosters: small models trained here, and third-party model files if RELEVO_TEST_DATA has them."""
 
 from __future__ import annotations
 
@@ -19,65 +19,65 @@ if TYPE_CHECKING:
 
 DATA = Path(os.environ.get("RELEVO_TEST_DATA", "../shared/data")) / "models"
 LEAVES = DATA / "leaves"
-strangers = pytest.mark.skipif(not LEAVES.is_dir(), reason="the strangers' models (RELEVO_TEST_DATA) are not here")
+requires_model_files = pytest.mark.skipif(not LEAVES.is_dir(), reason="the third-party models (RELEVO_TEST_DATA) are missing")
 
 
-def table(rows: int = 300, *, seed: int = 0) -> NDArray[np.float64]:
-    """Five columns: four of numbers with gaps, the last of six categories."""
+def feature_table(rows: int = 300, *, seed: int = 0) -> NDArray[np.float64]:
+    """Five columns: four of numbers with missing values, the last with six categories."""
     draw = np.random.default_rng(seed)
-    made = np.round(draw.normal(size=(rows, 5)), 2)
-    made[draw.random(made.shape) < 0.1] = np.nan
-    made[:, 4] = draw.integers(0, 6, rows)
-    return made
+    columns = np.round(draw.normal(size=(rows, 5)), 2)
+    columns[draw.random(columns.shape) < 0.1] = np.nan
+    columns[:, 4] = draw.integers(0, 6, rows)
+    return columns
 
 
-def two(rows: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Two classes that hang on a number and on whether the category is odd."""
+def binary_target(rows: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Two classes that depend on a number and on whether the category is odd."""
     return (np.nan_to_num(rows[:, 0]) + rows[:, 4] % 2 > 0.5).astype(np.int64)
 
 
-def three(rows: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Three classes."""
+def three_class_target(rows: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Three classes that depend on the same columns."""
     return np.digitize(np.nan_to_num(rows[:, 0]) + rows[:, 4] % 2, [0.0, 1.0]).astype(np.int64)
 
 
-def values(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+def positive_target(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """A positive number."""
     number: NDArray[np.float64] = np.exp(np.nan_to_num(rows[:, 0])) + rows[:, 4]
     return number
 
 
-def numbers(name: str) -> NDArray[np.float64]:
-    """A file of numbers between blanks or commas."""
+def read_numbers(name: str) -> NDArray[np.float64]:
+    """Reads a file of numbers separated by blanks or commas."""
     return np.array([line.replace(",", " ").split() for line in (LEAVES / name).read_text().splitlines()], dtype=np.float64)
 
 
-def sparse(name: str, width: int) -> NDArray[np.float64]:
-    """A LIBSVM file as a matrix with NaN where nothing stands."""
+def read_libsvm(name: str, width: int) -> NDArray[np.float64]:
+    """Reads a LIBSVM file as a matrix with NaN for absent entries."""
     lines = (LEAVES / name).read_text().splitlines()
-    made = np.full((len(lines), width), np.nan)
+    matrix = np.full((len(lines), width), np.nan)
     for row, line in enumerate(lines):
         for cell in line.split()[1:]:
-            at, _, value = cell.partition(":")
-            made[row, int(at)] = float(value)
-    return made
+            column, _, value = cell.partition(":")
+            matrix[row, int(column)] = float(value)
+    return matrix
 
 
-def answered(body: Ensemble | Linear, rows: NDArray[np.float64], *, places: bool = False) -> NDArray[Any]:
-    """What our graph says to the rows; with `places`, in which leaf each tree put them, counted over all trees."""
+def graph_output(body: Ensemble | Linear, rows: NDArray[np.float64], *, leaves: bool = False) -> NDArray[Any]:
+    """Output of our graph for the rows; with `leaves`, the leaf of each tree, counted over all trees."""
     if isinstance(body, Linear):
         proto = write_linear(body, input="features", output="scores")
     else:
         proto = write_ensemble(body, width=rows.shape[1], input="features", output="scores")
-    if places:
+    if leaves:
         proto.graph.output[0].CopyFrom(helper.make_tensor_value_info("rows", TensorProto.INT64, [None, None]))
     session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
-    said: NDArray[Any] = session.run(None, {"features": rows})[0]
-    return said
+    output: NDArray[Any] = session.run(None, {"features": rows})[0]
+    return output
 
 
-def in_tree(places: NDArray[np.int64], body: Ensemble) -> NDArray[np.int64]:
+def leaf_in_tree(leaves: NDArray[np.int64], body: Ensemble) -> NDArray[np.int64]:
     """The same leaves counted within each tree, (n, trees)."""
     sizes = [int((tree.left < 0).sum()) for tree in body.trees]
-    counted: NDArray[np.int64] = places - np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    return counted
+    within_tree: NDArray[np.int64] = leaves - np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    return within_tree

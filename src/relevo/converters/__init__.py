@@ -1,6 +1,6 @@
-"""One file a family of models: each turns a fitted model into ONNX bytes and tells what goes in and what comes out.
+"""Converts fitted models to ONNX, one subpackage for each model library.
 
-    model ─► Converted(onnx, input, steps, output, outputs of the original)
+    model ─► ConvertedModel(onnx, input, steps, output, outputs of the original)
 
-A converter proves nothing; `relevo.package.parity` does, with the very code that serves.
+A converter checks nothing itself: `relevo.package.parity` compares the result with the original, using the serving code.
 """

@@ -1,4 +1,4 @@
-"""What a door of the quarantine hands back: a conversion, and the samples that were asked of the original."""
+"""Result of converting a file in the sandbox: the conversion and the samples that were used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ConversionResult:
-    """A conversion and the samples it was asked with; lives until it is sent."""
+    """A conversion and the samples for which the original was evaluated. Lifetime: until it is sent to the parent process."""
 
     converted: ConvertedModel
     samples: Samples

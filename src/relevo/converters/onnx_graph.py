@@ -1,7 +1,7 @@
-"""Small surgery on an ONNX graph: only the scores leave it, and its bytes are the same each time.
+"""Edits ONNX graphs: keeps only the scores as output, joins two graphs, and makes the bytes deterministic.
 
-skl2onnx graph (label, probabilities) ─ keep one output ─ drop what feeds nothing ─ steady names ─► bytes
-one graph ─ joined to another ─► one graph
+skl2onnx graph (label, probabilities) ─ keep one output ─ drop unused nodes ─ deterministic names ─► bytes
+graph ─ concatenated with another ─► one graph
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ _PREFIX = "last/"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportedGraph:
-    """A model's graph as bytes; lives as long as one attempt."""
+    """A model's graph as bytes. Lifetime: one conversion attempt."""
 
     onnx: bytes
     output: str
-    libraries: dict[str, str]  # who wrote it → version
-    inputs: tuple[str, ...] = ()  # what the graph calls its inputs, in the order of the layout; () where it calls them the same
-    one_column: bool = False  # whether two labels are told by the probability of the second
+    libraries: dict[str, str]  # library that exported it → version
+    inputs: tuple[str, ...] = ()  # the graph's input names, in the order of the layout; () when they equal the layout's
+    one_column: bool = False  # whether the probability of the second class stands for both
 
 
-def only_output(model: Any, position: int) -> str:
-    """Leave the output at `position` alone, drop the nodes that then feed nothing, and return its name."""
+def keep_output(model: Any, position: int) -> str:
+    """Keeps only the output at `position`, drops the nodes that then feed nothing, and returns the output's name."""
     graph = model.graph
-    kept = graph.output[position]
-    name = str(kept.name)
+    scores = graph.output[position]
+    name = str(scores.name)
     for index in reversed(range(len(graph.output))):
         if index != position:
             del graph.output[index]
@@ -40,23 +40,23 @@ def only_output(model: Any, position: int) -> str:
     return name
 
 
-def with_label(model: Any, columns: int) -> str:
-    """Leave one output: the scores (n, columns), then the label (n,), which is a place among them. Returns its name."""
+def append_label_column(model: Any, columns: int) -> str:
+    """Replaces the outputs by one: the scores (n, columns) followed by the label's class index (n,). Returns its name."""
     from onnx import helper, numpy_helper
 
     graph = model.graph
     label, scores = graph.output[0].name, graph.output[1]
-    kind = scores.type.tensor_type.elem_type
+    element_type = scores.type.tensor_type.elem_type
     graph.initializer.append(numpy_helper.from_array(np.array([-1, 1], dtype=np.int64), "label/shape"))
     graph.node.extend(
         [
             helper.make_node("Reshape", [label, "label/shape"], ["label/column"]),
-            helper.make_node("Cast", ["label/column"], ["label/place"], to=kind),
+            helper.make_node("Cast", ["label/column"], ["label/place"], to=element_type),
             helper.make_node("Concat", [scores.name, "label/place"], ["scores/label"], axis=1),
         ]
     )
     del graph.output[:]
-    graph.output.append(helper.make_tensor_value_info("scores/label", kind, [None, columns + 1]))
+    graph.output.append(helper.make_tensor_value_info("scores/label", element_type, [None, columns + 1]))
     return "scores/label"
 
 
@@ -73,7 +73,7 @@ def _drop_unused(graph: Any, needed: set[str]) -> None:
 
 
 def names_read(node: Any) -> set[str]:
-    """Every name a node reads, those its subgraphs take from outside included."""
+    """Names that a node reads, including those that its subgraphs read from the enclosing graph."""
     names = set(node.input)
     for attribute in node.attribute:
         for inner in attribute.g, *attribute.graphs:
@@ -84,45 +84,45 @@ def names_read(node: Any) -> set[str]:
 
 
 def inputs_read(data: bytes) -> set[str]:
-    """The inputs of the graph that one of its nodes, or an output, reads."""
+    """Inputs of the graph that at least one node or output reads."""
     import onnx
 
     graph = onnx.load_model_from_string(data).graph
-    read = {one.name for one in graph.output}.union(*(names_read(node) for node in graph.node))
-    return {one.name for one in graph.input if one.name in read}
+    used_names = {value.name for value in graph.output}.union(*(names_read(node) for node in graph.node))
+    return {value.name for value in graph.input if value.name in used_names}
 
 
 def deterministic_bytes(model: Any) -> bytes:
-    """Serialised with names of our own counting for everything but inputs and outputs, so that one model has one digest."""
-    kept = {value.name: value.name for value in (*model.graph.input, *model.graph.output)}
-    _name_steadily(model.graph, kept, "model")
+    """Serialises the model with numbered names for everything except inputs and outputs, so that one model has one digest."""
+    fixed_names = {value.name: value.name for value in (*model.graph.input, *model.graph.output)}
+    _rename_tensors(model.graph, fixed_names, "model")
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _name_steadily(graph: Any, outer: dict[str, str], name: str) -> None:
-    """Rename what the graph itself makes; names of the graphs around it are known inside."""
+def _rename_tensors(graph: Any, outer: dict[str, str], name: str) -> None:
+    """Renames the tensors that this graph defines; `outer` has the new names of the enclosing graphs."""
     names = dict(outer)
-    made = [value.name for value in graph.input] + [constant.name for constant in graph.initializer]
-    made += [output for node in graph.node for output in node.output]
-    for place, old in enumerate(dict.fromkeys(made)):
+    defined = [value.name for value in graph.input] + [constant.name for constant in graph.initializer]
+    defined += [output for node in graph.node for output in node.output]
+    for index, old in enumerate(dict.fromkeys(defined)):
         if old and (name != "model" or old not in outer):
-            names[old] = f"{name}/{place}"
+            names[old] = f"{name}/{index}"
     graph.name = name
     del graph.value_info[:]
     for value in (*graph.input, *graph.output, *graph.initializer):
         value.name = names.get(value.name, value.name)
-    for place, node in enumerate(graph.node):
-        node.name = f"{name}/node{place}"
+    for index, node in enumerate(graph.node):
+        node.name = f"{name}/node{index}"
         node.input[:] = [names.get(old, old) for old in node.input]
         node.output[:] = [names.get(old, old) for old in node.output]
         for attribute in node.attribute:
             inner = [attribute.g] if attribute.HasField("g") else list(attribute.graphs)
-            for number, part in enumerate(inner):
-                _name_steadily(part, names, f"{name}/node{place}.{number}")
+            for number, subgraph in enumerate(inner):
+                _rename_tensors(subgraph, names, f"{name}/node{index}.{number}")
 
 
 def concat_graphs(before: Any, last: Any) -> Any:
-    """One model of two: the first output of `before`, cast to double, is the one input of `last`."""
+    """Appends `last` to `before`: the first output of `before`, cast to double, becomes the only input of `last`."""
     from onnx import TensorProto, helper
 
     entry = last.graph.input[0].name
@@ -138,11 +138,11 @@ def concat_graphs(before: Any, last: Any) -> Any:
     del before.graph.output[:]
     last.graph.output[0].name = _PREFIX + last.graph.output[0].name
     before.graph.output.append(last.graph.output[0])
-    _raise_versions(before, last)
+    _merge_opsets(before, last)
     return before
 
 
-def _raise_versions(model: Any, other: Any) -> None:
+def _merge_opsets(model: Any, other: Any) -> None:
     versions = {opset.domain: opset.version for opset in model.opset_import}
     for opset in other.opset_import:
         versions[opset.domain] = max(opset.version, versions.get(opset.domain, 0))
@@ -153,35 +153,35 @@ def _raise_versions(model: Any, other: Any) -> None:
 
 
 def fix_imputers(model: Any, statistics: Sequence[Any]) -> None:
-    """Write imputers of doubles as Where(IsNaN): ONNX Runtime has none for doubles, and the operator keeps single precision only.
+    """Replaces imputers of doubles by Where(IsNaN): ONNX Runtime has no kernel for doubles, and the operator stores single precision.
 
-    statistics: what each fitted imputer fills in, in double precision.
+    statistics: the fill values of each fitted imputer, in double precision.
     """
     from onnx import helper, numpy_helper
 
-    for place, node in enumerate(list(model.graph.node)):
-        filled = _doubles_of(node, statistics)
-        if filled is None:
+    for index, node in enumerate(list(model.graph.node)):
+        fill_values = _fill_values(node, statistics)
+        if fill_values is None:
             continue
         name = f"{node.output[0]}/filled"
-        model.graph.initializer.append(numpy_helper.from_array(filled, name))
+        model.graph.initializer.append(numpy_helper.from_array(fill_values, name))
         position = list(model.graph.node).index(node)
-        asked = helper.make_node("IsNaN", [node.input[0]], [f"{node.output[0]}/absent"], name=f"absent/{place}")
-        chosen = helper.make_node(
-            "Where", [f"{node.output[0]}/absent", name, node.input[0]], list(node.output), name=f"filled/{place}"
+        is_nan = helper.make_node("IsNaN", [node.input[0]], [f"{node.output[0]}/absent"], name=f"absent/{index}")
+        where = helper.make_node(
+            "Where", [f"{node.output[0]}/absent", name, node.input[0]], list(node.output), name=f"filled/{index}"
         )
         model.graph.node.remove(node)
-        model.graph.node.insert(position, chosen)
-        model.graph.node.insert(position, asked)
+        model.graph.node.insert(position, where)
+        model.graph.node.insert(position, is_nan)
 
 
-def _doubles_of(node: Any, statistics: Sequence[Any]) -> Any:
+def _fill_values(node: Any, statistics: Sequence[Any]) -> Any:
     if node.op_type != "Imputer":
         return None
-    told = {attribute.name: attribute for attribute in node.attribute}
-    if not np.isnan(told["replaced_value_float"].f if "replaced_value_float" in told else 0.0):
+    attributes = {attribute.name: attribute for attribute in node.attribute}
+    if not np.isnan(attributes["replaced_value_float"].f if "replaced_value_float" in attributes else 0.0):
         return None
-    single = np.array(told["imputed_value_floats"].floats, dtype=np.float32)
+    single = np.array(attributes["imputed_value_floats"].floats, dtype=np.float32)
     for doubles in statistics:
         if np.asarray(doubles).dtype.kind == "f" and np.array_equal(np.asarray(doubles, dtype=np.float32), single):
             return np.asarray(doubles, dtype=np.float64)

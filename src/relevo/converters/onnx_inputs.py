@@ -1,8 +1,8 @@
-"""How an ONNX file wants to be fed, read off the shapes of its inputs.
+"""Reads from the input shapes of an ONNX file how to feed it: as an image, a matrix or columns.
 
-(n, h, w, 1|3) · (n, 1|3, h, w) · (n, h, w)   picture
-(n, features)                                 matrix, or a flat picture when the samples are pictures
-several (n, 1)                                one field an input
+(n, h, w, 1|3) · (n, 1|3, h, w) · (n, h, w)   image
+(n, features)                                 matrix, or a flattened image when the samples are images
+several (n, 1)                                one field for each input
 """
 
 from __future__ import annotations
@@ -34,67 +34,70 @@ _KINDS = {"string": FieldKind.CATEGORY, "int64": FieldKind.INTEGER}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:
-    """An input or output as the file declares it."""
+    """An input or output as declared in the file."""
 
     name: str
     kind: str  # "tensor(float)"
-    shape: tuple[int | str | None, ...]  # a number where it is fixed
+    shape: tuple[int | str | None, ...]  # an int where the axis is fixed
 
     @property
     def dtype(self) -> Any:
-        """NumPy's word for the kind. Raises ConversionError for those we cannot feed."""
+        """NumPy's name of the type. Raises ConversionError for types that cannot be fed."""
         if self.kind not in _DTYPES:
             raise ConversionError(reason=f"its input '{self.name}' is a {self.kind}, which cannot be fed")
         return _DTYPES[self.kind]
 
 
 def read_input(inputs: tuple[Tensor, ...], samples: Samples | None, hints: ConversionHints) -> tuple[Input, Steps]:
-    """The signature's input and the steps to its tensors. Raises InvalidOptionsError, ConversionError, ImportModelError for a misfit."""
+    """Returns the signature's input and the steps that produce its tensors.
+
+    Raises InvalidOptionsError, ConversionError, and ImportModelError when an option contradicts the file.
+    """
     for tensor in inputs:
         if tensor.shape and isinstance(tensor.shape[0], int):
             raise ConversionError(
                 reason=f"its input '{tensor.name}' takes exactly {tensor.shape[0]} row(s); export it with a free batch axis"
             )
     if len(inputs) > 1:
-        return _columns(inputs, samples, hints)
+        return _column_inputs(inputs, samples, hints)
     if not inputs:
         raise ConversionError(reason="it has no input")
     rank = len(inputs[0].shape)
     if rank in (3, 4) or (rank == 2 and (isinstance(samples, ImageSamples) or isinstance(hints.input, ImageInput))):
-        return _picture(inputs[0], samples, hints)
+        return _image_input(inputs[0], samples, hints)
     if rank == 2:
-        return _matrix(inputs[0], samples, hints)
+        return _matrix_input(inputs[0], samples, hints)
     raise ConversionError(reason=f"its input '{inputs[0].name}' has {rank} axes; 2 to 4 are known")
 
 
-def _picture(tensor: Tensor, samples: Samples | None, hints: ConversionHints) -> tuple[Input, Steps]:
-    layout, height, width, channels = _picture_shape(tensor, hints)
-    wanted = hints.input if isinstance(hints.input, ImageInput) else None
-    if wanted is None and isinstance(samples, ImageSamples) and not (isinstance(height, int) and isinstance(width, int)):
-        height, width, *colours = samples.shape(hints.orientation)
-        channels = channels or (3 if colours else 1)
-    if wanted is None:
+def _image_input(tensor: Tensor, samples: Samples | None, hints: ConversionHints) -> tuple[Input, Steps]:
+    layout, height, width, channels = _image_shape(tensor, hints)
+    image = hints.input if isinstance(hints.input, ImageInput) else None
+    if image is None and isinstance(samples, ImageSamples) and not (isinstance(height, int) and isinstance(width, int)):
+        height, width, *channel_axis = samples.shape(hints.orientation)
+        channels = channels or (3 if channel_axis else 1)
+    if image is None:
         if not (isinstance(height, int) and isinstance(width, int)):
             raise InvalidOptionsError(options="input (the width and height of its pictures)")
-        wanted = ImageInput(width=width, height=height, mode="RGB" if channels == 3 else "L")
-    _refuse_misfit(tensor, wanted, layout, hints)
-    return wanted, _picture_steps(tensor, layout, hints)
+        image = ImageInput(width=width, height=height, mode="RGB" if channels == 3 else "L")
+    _refuse_misfit(tensor, image, layout, hints)
+    return image, _image_steps(tensor, layout, hints)
 
 
-def _refuse_misfit(tensor: Tensor, wanted: ImageInput, layout: str, hints: ConversionHints) -> None:
-    """A size, mode or layout that was told and is not the file's. Raises ImportModelError."""
-    takes = tensor.shape[1:]
-    if any(isinstance(one, int) and one != made for one, made in zip(takes, _axes(wanted, layout), strict=True)):
-        told = hints.steps.layout if isinstance(hints.steps, ImageSteps) and len(takes) == 3 else layout
+def _refuse_misfit(tensor: Tensor, image: ImageInput, layout: str, hints: ConversionHints) -> None:
+    """Rejects a size, mode or layout option that contradicts the file's input shape. Raises ImportModelError."""
+    declared = tensor.shape[1:]
+    if any(isinstance(size, int) and size != expected for size, expected in zip(declared, _image_axes(image, layout), strict=True)):
+        shown_layout = hints.steps.layout if isinstance(hints.steps, ImageSteps) and len(declared) == 3 else layout
         raise ImportModelError(
-            reason=f"its input takes {_shown(takes)}, and by the size, mode and layout told a picture becomes "
-            f"{_shown(_axes(wanted, told))}; tell what fits the file, or leave it out"
+            reason=f"its input takes {_format_shape(declared)}, and by the size, mode and layout told a picture becomes "
+            f"{_format_shape(_image_axes(image, shown_layout))}; tell what fits the file, or leave it out"
         )
 
 
-def _axes(wanted: ImageInput, layout: str) -> tuple[int, ...]:
-    """One picture's numbers along each axis."""
-    height, width, channels = wanted.height, wanted.width, 1 if wanted.mode == "L" else 3
+def _image_axes(image: ImageInput, layout: str) -> tuple[int, ...]:
+    """Shape of one image, without the batch axis."""
+    height, width, channels = image.height, image.width, 1 if image.mode == "L" else 3
     return {
         "flat": (height * width * channels,),
         "NHW": (height, width),
@@ -103,13 +106,13 @@ def _axes(wanted: ImageInput, layout: str) -> tuple[int, ...]:
     }[layout]
 
 
-def _shown(axes: tuple[int | str | None, ...]) -> str:
-    """N×3×100×100; an axis that is free is a question mark, whatever the file calls it."""
+def _format_shape(axes: tuple[int | str | None, ...]) -> str:
+    """Formats a shape as N×3×100×100; a free axis becomes a question mark, whatever its name in the file."""
     return "×".join(["N", *(str(axis) if isinstance(axis, int) else "?" for axis in axes)])
 
 
-def _picture_shape(tensor: Tensor, hints: ConversionHints) -> tuple[Any, Any, Any, int | None]:
-    """Layout, height, width and channels, as far as the shape tells."""
+def _image_shape(tensor: Tensor, hints: ConversionHints) -> tuple[Any, Any, Any, int | None]:
+    """Layout, height, width and channels, as far as the shape determines them."""
     shape = tensor.shape
     if len(shape) == 2:
         return "flat", None, None, None
@@ -124,7 +127,7 @@ def _picture_shape(tensor: Tensor, hints: ConversionHints) -> tuple[Any, Any, An
     raise InvalidOptionsError(options="steps (whether its pictures are NHWC or NCHW)")
 
 
-def _picture_steps(tensor: Tensor, layout: Any, hints: ConversionHints) -> ImageSteps:
+def _image_steps(tensor: Tensor, layout: Any, hints: ConversionHints) -> ImageSteps:
     if isinstance(hints.steps, ImageSteps):
         return hints.picture(msgspec.structs.replace(hints.steps, input=tensor.name, dtype=tensor.dtype, layout=layout))
     if hints.scale is None and tensor.dtype != "uint8":
@@ -133,7 +136,7 @@ def _picture_steps(tensor: Tensor, layout: Any, hints: ConversionHints) -> Image
     return hints.picture(ImageSteps(input=tensor.name, layout=layout, scale=scale, dtype=tensor.dtype))
 
 
-def _matrix(tensor: Tensor, samples: Samples | None, hints: ConversionHints) -> tuple[Input, Steps]:
+def _matrix_input(tensor: Tensor, samples: Samples | None, hints: ConversionHints) -> tuple[Input, Steps]:
     if isinstance(hints.input, RecordInput) and isinstance(hints.steps, MatrixSteps):
         return hints.input, msgspec.structs.replace(hints.steps, input=tensor.name, dtype=tensor.dtype)
     names = hints.features
@@ -155,7 +158,7 @@ def _matrix(tensor: Tensor, samples: Samples | None, hints: ConversionHints) -> 
     return record, steps
 
 
-def _columns(inputs: tuple[Tensor, ...], samples: Samples | None, hints: ConversionHints) -> tuple[Input, Steps]:
+def _column_inputs(inputs: tuple[Tensor, ...], samples: Samples | None, hints: ConversionHints) -> tuple[Input, Steps]:
     for tensor in inputs:
         if len(tensor.shape) != 2 or tensor.shape[1] not in (1, None) or tensor.dtype == "uint8":
             raise ConversionError(reason=f"it has several inputs, and '{tensor.name}' is not of shape (n, 1)")
@@ -168,8 +171,8 @@ def _columns(inputs: tuple[Tensor, ...], samples: Samples | None, hints: Convers
 
 def _field(name: str, samples: Samples | None, kind: FieldKind = FieldKind.NUMBER) -> Field:
     if isinstance(samples, RecordSamples) and name in samples.names:
-        seen = infer_field(samples, name)
-        # A tensor of fractions takes 41.5, whatever the samples hold.
-        seen = fractional(seen) if kind is FieldKind.NUMBER else seen
-        return seen if kind is not FieldKind.CATEGORY or seen.kind is kind else msgspec.structs.replace(seen, kind=kind)
+        field = infer_field(samples, name)
+        # A float tensor accepts 41.5, whatever the samples contain.
+        field = fractional(field) if kind is FieldKind.NUMBER else field
+        return field if kind is not FieldKind.CATEGORY or field.kind is kind else msgspec.structs.replace(field, kind=kind)
     return Field(name=name, kind=kind, example=None if kind is FieldKind.CATEGORY else 1)

@@ -1,9 +1,9 @@
-"""The label that an ONNX file answers beside its scores, held against the largest score, which is what would be served.
+"""Compares the label output of an ONNX file with the class of the largest score, which is what would be served.
 
-    samples ─┬─ scores ─ largest ─► place ─┐
-             └─ label output ─► name ──────┴─ alike for every sample? ─► as it is | ConversionError, InvalidLabelsError
+    samples ─┬─ scores ─ argmax ─► class index ─┐
+             └─ label output ─► class name ─────┴─ equal for every sample? ─► accepted | ConversionError, InvalidLabelsError
 
-A file that names its classes tells their order by that, so that labels in another order are found.
+A label output with class names also shows the order of the classes, so labels given in another order are detected.
 """
 
 from __future__ import annotations
@@ -30,61 +30,67 @@ if TYPE_CHECKING:
     from relevo.package.conversion import ConvertedModel
     from relevo.package.samples import Samples
 
-_KINDS = ("tensor(int64)", "tensor(int32)", "tensor(string)")
-#: Scores nearer to each other are one, and either may be the largest.
+_LABEL_TYPES = ("tensor(int64)", "tensor(int32)", "tensor(string)")
+#: Scores closer than this count as a tie, in which either may be the largest.
 _TIE = 1e-6
 
 
-def refuse_other_answers(
+def check_label_output(
     converted: ConvertedModel, outputs: Sequence[Tensor], samples: Samples, classes: tuple[str, ...], labels: tuple[str, ...]
 ) -> None:
-    """Compare the file's own label with what its scores would be served as.
+    """Compares the file's own label output with the label that would be served.
 
-    classes: the names the file has for the columns of its scores; () where only its label tells. labels: as a person named them.
-    Raises ConversionError where they differ, InvalidLabelsError where the labels are the file's classes in another order.
+    classes: the file's names for the columns of its scores; () when only its label output has names. labels: as the user gave them.
+    Raises ConversionError when the labels differ, InvalidLabelsError when `labels` are the file's classes in another order.
     """
-    found = [one for one in outputs if one.kind in _KINDS and (len(one.shape) == 1 or one.shape[1:] == (1,))]
-    if len(found) != 1 or converted.output.task is not Task.CLASSIFICATION:
+    label_outputs = [
+        value for value in outputs if value.kind in _LABEL_TYPES and (len(value.shape) == 1 or value.shape[1:] == (1,))
+    ]
+    if len(label_outputs) != 1 or converted.output.task is not Task.CLASSIFICATION:
         return
     model = build_runnable(converted)
     rows = preprocess_samples(model, samples)
-    table = probabilities_of(in_batches(model.run, rows), converted.output)
-    asked = build_runnable(replace(converted, output=Output(name=found[0].name, task=Task.REGRESSION)))
+    probabilities = probabilities_of(in_batches(model.run, rows), converted.output)
+    label_model = build_runnable(replace(converted, output=Output(name=label_outputs[0].name, task=Task.REGRESSION)))
     try:
-        said = np.asarray(asked.run(rows)).reshape(-1)
+        predicted = np.asarray(label_model.run(rows)).reshape(-1)
     except ModelError:
         return
-    order = np.sort(table, axis=1)
-    clear = order[:, -1] - order[:, -2] > _TIE
-    names = [label_text(one) for one in said[clear].tolist()]
-    places = table.argmax(axis=1)[clear]
-    known = classes or _counted(said, table.shape[1]) or _learnt(names, places, table.shape[1])
-    others = sum(known[place] != name for name, place in zip(names, places.tolist(), strict=True) if known[place])
-    if others:
+    ordered = np.sort(probabilities, axis=1)
+    decided = ordered[:, -1] - ordered[:, -2] > _TIE
+    names = [label_text(value) for value in predicted[decided].tolist()]
+    indices = probabilities.argmax(axis=1)[decided]
+    class_names = (
+        classes
+        or _names_from_indices(predicted, probabilities.shape[1])
+        or _most_frequent_names(names, indices, probabilities.shape[1])
+    )
+    mismatches = sum(class_names[index] != name for name, index in zip(names, indices.tolist(), strict=True) if class_names[index])
+    if mismatches:
         raise ConversionError(
-            reason=f"its own output '{found[0].name[:40]}' names another class than the largest of its scores for {others} of "
+            reason=f"its own output '{label_outputs[0].name[:40]}' names another class than the largest of its scores for {mismatches} of "
             f"{len(samples)} samples, and only the scores would be served; import the model that it was made of"
         )
-    if all(known) and set(known) == set(labels):
-        refuse_other_order(known, labels)
+    if all(class_names) and set(class_names) == set(labels):
+        refuse_other_order(class_names, labels)
 
 
-def _counted(said: NDArray[Any], columns: int) -> tuple[str, ...]:
-    """The places themselves, where the file answers with them."""
-    if said.dtype.kind not in "iu" or not ((said >= 0) & (said < columns)).all():
+def _names_from_indices(predicted: NDArray[Any], columns: int) -> tuple[str, ...]:
+    """The column indices as names, if the label output consists of column indices; else ()."""
+    if predicted.dtype.kind not in "iu" or not ((predicted >= 0) & (predicted < columns)).all():
         return ()
-    return tuple(str(place) for place in range(columns))
+    return tuple(str(index) for index in range(columns))
 
 
-def _learnt(names: list[str], places: NDArray[np.intp], columns: int) -> tuple[str, ...]:
-    """The name that each place mostly has; empty for a place that no sample has."""
+def _most_frequent_names(names: list[str], indices: NDArray[np.intp], columns: int) -> tuple[str, ...]:
+    """The most frequent name for each column; empty for a column that no sample is assigned to."""
     return tuple(
-        max(Counter(name for name, one in zip(names, places.tolist(), strict=True) if one == place).items(), key=_often)[0]
-        if (places == place).any()
+        max(Counter(name for name, index in zip(names, indices.tolist(), strict=True) if index == column).items(), key=_count)[0]
+        if (indices == column).any()
         else ""
-        for place in range(columns)
+        for column in range(columns)
     )
 
 
-def _often(item: tuple[str, int]) -> int:
+def _count(item: tuple[str, int]) -> int:
     return item[1]

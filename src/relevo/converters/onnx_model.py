@@ -1,8 +1,8 @@
-"""An ONNX file as it is: what it tells is read, what it does not tell is asked for.
+"""Converts an ONNX file: reads its signature, and requires the rest as options.
 
-    bytes ─ audit ─ inputs, outputs (and a ZipMap at the end taken off) ─► picture | matrix | columns ─► Converted
+    bytes ─ audit ─ inputs, outputs (a final ZipMap is removed) ─► image | matrix | columns ─► ConvertedModel
 
-An ONNX file names neither labels nor the scale of its pixels; guessing those would be answering wrongly with confidence.
+An ONNX file contains neither the labels nor the scale of its pixels. They are never guessed: a wrong guess gives wrong predictions.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relevo.converters.onnx_inputs import Tensor, read_input
-from relevo.converters.onnx_labels import refuse_other_answers
-from relevo.converters.score_types import output_of
-from relevo.converters.zipmap import without_zipmap
+from relevo.converters.onnx_labels import check_label_output
+from relevo.converters.score_types import infer_output
+from relevo.converters.zipmap import remove_zipmap
 from relevo.domain.signature import Output, Task
 from relevo.errors import ConversionError, InvalidOptionsError
 from relevo.package.conversion import ConversionHints, ConvertedModel
@@ -30,8 +30,8 @@ _FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What the file tells of itself; lives as long as one conversion."""
+class OnnxModelInfo:
+    """Inputs, outputs and producer of the file. Lifetime: one conversion."""
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
@@ -46,53 +46,53 @@ def convert_onnx(
     outputs: Any = None,
     generated: bool = False,
 ) -> ConvertedModel:
-    """The file with a signature.
+    """Returns the file with a signature.
 
-    generated: whether the samples were made here.
-    outputs: the original's scores (n, columns), where somebody has them.
-    Raises InvalidOnnxError, InvalidOptionsError naming every thing only a person can tell, ConversionError.
+    generated: whether the samples are synthetic.
+    outputs: the original's scores (n, columns), if available.
+    Raises InvalidOnnxError, InvalidOptionsError naming every missing option, ConversionError.
     """
-    told = hints or ConversionHints()
+    options = hints or ConversionHints()
     audit(data)
-    onnx, labels = without_zipmap(data)
-    facts = read_facts(onnx)
-    wanted, steps = read_input(facts.inputs, samples, told)
-    scores = _scores_output(facts, told)
-    first = ConvertedModel(
+    onnx, labels = remove_zipmap(data)
+    info = read_model_info(onnx)
+    model_input, steps = read_input(info.inputs, samples, options)
+    scores = _scores_output(info, options)
+    candidate = ConvertedModel(
         onnx=onnx,
-        input=wanted,
+        input=model_input,
         steps=steps,
         output=Output(name=scores.name, task=Task.REGRESSION),
-        framework=f"onnx ({facts.producer})" if facts.producer else "onnx",
+        framework=f"onnx ({info.producer})" if info.producer else "onnx",
         converter={} if onnx is data else {"relevo": "ZipMap removed"},
         outputs=None if outputs is None else np.asarray(outputs, dtype=np.float64).reshape(len(outputs), -1),
     )
-    given = samples or generate_samples(wanted, rows=8)
-    output = output_of(first, given, told, labels=labels, generated=generated or samples is None)
-    found = replace(first, output=output, classes=labels if output.labels else ())
-    refuse_other_answers(found, facts.outputs, given, labels, output.labels)
-    return found
+    test_samples = samples or generate_samples(model_input, rows=8)
+    output = infer_output(candidate, test_samples, options, labels=labels, generated=generated or samples is None)
+    converted = replace(candidate, output=output, classes=labels if output.labels else ())
+    check_label_output(converted, info.outputs, test_samples, labels, output.labels)
+    return converted
 
 
-def read_facts(onnx: bytes) -> Facts:
-    """Inputs, outputs and producer of an audited file. Raises InvalidOnnxError."""
-    # One thread: behind the walls no further one can be started.
+def read_model_info(onnx: bytes) -> OnnxModelInfo:
+    """Reads the inputs, outputs and producer of an audited file. Raises InvalidOnnxError."""
+    # One thread: the sandbox does not allow more.
     session = load_session(onnx)
-    return Facts(
+    return OnnxModelInfo(
         inputs=tuple(Tensor(name=node.name, kind=node.type, shape=tuple(node.shape)) for node in session.get_inputs()),
         outputs=tuple(Tensor(name=node.name, kind=node.type, shape=tuple(node.shape or ())) for node in session.get_outputs()),
         producer=str(session.get_modelmeta().producer_name)[:40],
     )
 
 
-def _scores_output(facts: Facts, hints: ConversionHints) -> Tensor:
-    names = ", ".join(tensor.name for tensor in facts.outputs)
+def _scores_output(info: OnnxModelInfo, hints: ConversionHints) -> Tensor:
+    names = ", ".join(tensor.name for tensor in info.outputs)
     if hints.output is not None:
-        for tensor in facts.outputs:
+        for tensor in info.outputs:
             if tensor.name == hints.output.name:
                 return tensor
         raise InvalidOptionsError(options=f"an output the file has ({names})")
-    floats = [tensor for tensor in facts.outputs if tensor.kind in _FLOATS]
+    floats = [tensor for tensor in info.outputs if tensor.kind in _FLOATS]
     if not floats:
         raise ConversionError(reason=f"none of its outputs ({names}) is a tensor of scores")
     if len(floats) > 1:

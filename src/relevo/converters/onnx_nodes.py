@@ -1,8 +1,8 @@
-"""The nodes of an audited ONNX file, read from its bytes: the `onnx` library is an extra, and a few names are all that is needed.
+"""Reads the nodes of an audited ONNX file without the `onnx` library, which is an optional dependency.
 
-    bytes ─ fields ─► Graph(nodes by the tensor they make, small constants, functions)
+    bytes ─ protobuf fields ─► Graph(nodes by the tensor they produce, small constants, functions)
 
-Only for bytes that `onnx_audit` let pass: it has judged the encoding, and nothing is judged a second time here.
+Only for bytes that passed `onnx_validation.audit`, which has checked the encoding; nothing is checked again here.
 """
 
 from __future__ import annotations
@@ -18,36 +18,36 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
-#: A constant of more bytes is a weight, of which only the presence counts.
-_SMALL = 256
-_DTYPES = {1: "<f4", 6: "<i4", 7: "<i8", 10: "<f2", 11: "<f8"}
-_DATA = {4: "<f4", 5: "<i4", 7: "<i8", 10: "<f8"}
+#: A constant of more bytes is a weight: only its presence is recorded.
+_MAX_CONSTANT_BYTES = 256
+_RAW_DTYPES = {1: "<f4", 6: "<i4", 7: "<i8", 10: "<f2", 11: "<f8"}
+_FIELD_DTYPES = {4: "<f4", 5: "<i4", 7: "<i8", 10: "<f8"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One operator with the names it reads and makes."""
+    """One operator with the names of its inputs and outputs."""
 
     op: str
     domain: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    attributes: dict[str, Any]  # numbers and texts; of a constant its array; None for anything larger
+    attributes: dict[str, Any]  # numbers and texts; the array of a constant; None for anything larger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
-    """A graph or function; lives as long as one look at a file."""
+    """A graph or function. Lifetime: one analysis of a file."""
 
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
-    makers: dict[str, Node] = field(default_factory=dict)  # by the name of what they make
+    makers: dict[str, Node] = field(default_factory=dict)  # by the name of the tensor they produce
     constants: dict[str, Any] = field(default_factory=dict)  # small ones as arrays, others None
     functions: dict[tuple[str, str], Graph] = field(default_factory=dict)  # by domain and name
 
 
 def read_graph(onnx: bytes) -> Graph:
-    """The main graph with the functions of the file. Raises InvalidOnnxError when the bytes are not as audited."""
+    """Reads the main graph and the functions of the file. Raises InvalidOnnxError when the bytes were not audited."""
     try:
         return _model(memoryview(onnx))
     except (IndexError, ValueError, UnicodeDecodeError) as cause:
@@ -55,32 +55,32 @@ def read_graph(onnx: bytes) -> Graph:
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, Any]]:
-    """Number and value of each field: an integer, or the bytes of a message, text or fixed number."""
-    at, end = 0, len(data)
-    while at < end:
-        key, at = _varint(data, at)
+    """Yields the number and value of each field: an integer, or the bytes of a message, text or fixed number."""
+    offset, end = 0, len(data)
+    while offset < end:
+        key, offset = _varint(data, offset)
         number, wire = key >> 3, key & 7
         if wire == _VARINT:
-            value, at = _varint(data, at)
+            value, offset = _varint(data, offset)
             yield number, value
             continue
         length = 8 if wire == _FIXED64 else 4
         if wire == _BYTES:
-            length, at = _varint(data, at)
+            length, offset = _varint(data, offset)
         elif wire not in (_FIXED64, _FIXED32):
             raise ValueError(wire)
-        yield number, data[at : at + length]
-        at += length
+        yield number, data[offset : offset + length]
+        offset += length
 
 
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
+def _varint(data: memoryview, offset: int) -> tuple[int, int]:
     value = shift = 0
     while True:
-        byte = data[at]
-        at += 1
+        byte = data[offset]
+        offset += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
-            return value, at
+            return value, offset
         shift += 7
 
 
@@ -89,9 +89,9 @@ def _text(value: memoryview) -> str:
 
 
 def _model(data: memoryview) -> Graph:
-    found = list(_fields(data))
-    functions = dict(_function(value) for number, value in found if number == 25)
-    main = next(value for number, value in found if number == 7)
+    fields = list(_fields(data))
+    functions = dict(_function(value) for number, value in fields if number == 25)
+    main = next(value for number, value in fields if number == 7)
     nodes: list[Node] = []
     inputs: list[str] = []
     outputs: list[str] = []
@@ -103,7 +103,7 @@ def _model(data: memoryview) -> Graph:
             name, array = _tensor(value)
             constants[name] = array
         elif number in (11, 12):
-            name = next((_text(inner) for field_, inner in _fields(value) if field_ == 1), "")
+            name = next((_text(inner) for inner_number, inner in _fields(value) if inner_number == 1), "")
             (inputs if number == 11 else outputs).append(name)
     return _graph(inputs, outputs, nodes, constants, functions)
 
@@ -147,55 +147,55 @@ def _node(data: memoryview) -> Node:
         elif number == 7:
             domain = _text(value)
         elif number == 5:
-            name, told = _attribute(value)
-            attributes[name] = told
+            name, attribute = _attribute(value)
+            attributes[name] = attribute
     domain = "" if domain == "ai.onnx" else domain
     return Node(op=op, domain=domain, inputs=tuple(inputs), outputs=tuple(outputs), attributes=attributes)
 
 
 def _attribute(data: memoryview) -> tuple[str, Any]:
     name = ""
-    told: Any = None
+    content: Any = None
     for number, value in _fields(data):
         if number == 1:
             name = _text(value)
         elif number == 2:
-            told = float(np.frombuffer(value, "<f4")[0])
+            content = float(np.frombuffer(value, "<f4")[0])
         elif number == 3:
-            told = value if value < 2**63 else value - 2**64
+            content = value if value < 2**63 else value - 2**64
         elif number == 4:
-            told = bytes(value).decode("utf-8", "replace")
+            content = bytes(value).decode("utf-8", "replace")
         elif number == 5:
-            told = _tensor(value)[1]
-    return name, told
+            content = _tensor(value)[1]
+    return name, content
 
 
 def _tensor(data: memoryview) -> tuple[str, Any]:
-    """Name, and the values of a small tensor as a flat array; None where it is large or of another kind."""
-    name, kind, raw, typed = "", 0, None, None
+    """Returns the name and the values of a small tensor as a flat array; None when it is larger or of another type."""
+    name, element_type, raw, values = "", 0, None, None
     for number, value in _fields(data):
         if number == 8:
             name = _text(value)
         elif number == 2:
-            kind = value
-        elif number == 9 and len(value) <= _SMALL:
+            element_type = value
+        elif number == 9 and len(value) <= _MAX_CONSTANT_BYTES:
             raw = bytes(value)
-        elif number in _DATA:
-            typed = _typed(number, value)
-    if raw is not None and kind in _DTYPES:
-        return name, np.frombuffer(raw, _DTYPES[kind])
-    return name, typed
+        elif number in _FIELD_DTYPES:
+            values = _typed(number, value)
+    if raw is not None and element_type in _RAW_DTYPES:
+        return name, np.frombuffer(raw, _RAW_DTYPES[element_type])
+    return name, values
 
 
 def _typed(number: int, value: Any) -> Any:
     if isinstance(value, int):
         return np.array([value if value < 2**63 else value - 2**64])
-    if len(value) > _SMALL:
+    if len(value) > _MAX_CONSTANT_BYTES:
         return None
     if number in (4, 10):
-        return np.frombuffer(value, _DATA[number])
-    values, at = [], 0
-    while at < len(value):
-        one, at = _varint(value, at)
-        values.append(one if one < 2**63 else one - 2**64)
+        return np.frombuffer(value, _FIELD_DTYPES[number])
+    values, offset = [], 0
+    while offset < len(value):
+        number_, offset = _varint(value, offset)
+        values.append(number_ if number_ < 2**63 else number_ - 2**64)
     return np.array(values)

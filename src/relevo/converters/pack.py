@@ -1,13 +1,13 @@
-"""`relevo.pack`: a model out of a notebook becomes a package, with its proof.
+"""`relevo.pack`: converts a live model from a notebook or script and builds a package with a parity proof.
 
-model ─ which converter? ─► Converted ─┐
-samples, truth ────────────────────────┴─► assemble ─► Package
+model ─ choose converter ─► ConvertedModel ─┐
+samples, truth ─────────────────────────────┴─► build_package ─► Package
 
-(DictVectorizer, model) | Pipeline(DictVectorizer, …)   convert.dictvectorizer
-ONNX bytes or file                                      convert.onnx
-Keras                                                   convert.keras
-PyTorch                                                 convert.torch
-any other fitted estimator                              convert.sklearn
+(DictVectorizer, model) | Pipeline(DictVectorizer, …)   sklearn.dict_vectorizer
+ONNX bytes or file                                      onnx_model
+Keras                                                   keras.convert
+PyTorch                                                 torch.convert
+any other fitted estimator                              sklearn.convert
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from relevo.package.quantization import Numbers
 
 
-def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all may be left out
+def pack(  # noqa: PLR0913 - the public call of a notebook: all by name, nearly all optional
     model: Any,
     *,
     name: str,
@@ -52,7 +52,7 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
     labels: Sequence[str] | Mapping[Any, str] | NDArray[Any] | None = None,
     out: str | Path | None = None,
     features: Sequence[str] | NDArray[Any] | None = None,
-    input: Input | None = None,  # noqa: A002 - the manifest's own word
+    input: Input | None = None,  # noqa: A002 - the manifest's name
     steps: Steps | None = None,
     output: Output | None = None,
     scale: float | None = None,
@@ -79,37 +79,39 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
     language: str | None = None,
     progress: Callable[[int, int, str], object] | None = None,
 ) -> Package:
-    """Convert a fitted model, prove that it answers as before, measure it on held-out rows, and write the package.
+    """Convert a fitted model, prove that it predicts as before, measure it on held-out rows, and write the package.
 
     model: a fitted scikit-learn estimator or pipeline, a `(DictVectorizer, model)` tuple, a Keras model, or ONNX (bytes or path).
     samples: held-out inputs the model has not seen: a list of dicts, a DataFrame, a matrix (n, features) with `features=`,
         uint8 images (n, h, w[, 3]), or a list of paths, bytes or PIL images.
-    truth: one a sample: its class, its label, or its number. Needed for metrics; from 200 rows on also for the drift profile.
-    labels: display names in the order of the model's classes, which are numbers, true or false; for classes that are texts a
-        mapping, {"old": "viejo"}. Labels in another order than the classes are refused.
+    truth: one value for each sample: its class, its label, or its number. Required for metrics; from 200 rows on also for the drift
+        profile.
+    labels: display names in the order of the model's classes, when these are numbers, true or false; a mapping for classes that are
+        texts, {"old": "viejo"}. Labels in another order than the classes are rejected.
     out: a folder, or a path ending in .zip; without it the package stays in memory.
-    scale: factor from a pixel's 0..255 to what the model was trained on; Keras and ONNX must be told, elsewhere 1 is taken.
-    preprocess: the same by name: "01", "tf", "caffe", "torch", "raw", "vgg19", …; never together with `scale` or `steps`.
-    orientation: "exif" (default) turns a picture as its camera says; "ignore" takes the pixels as stored, as Keras' `load_img`.
-    background: what is behind transparent pixels: "white" (default), "black" or "#rrggbb"; "ignore" drops transparency and takes
+    scale: factor from a pixel's 0..255 to the values the model was trained on; required for Keras and ONNX, 1 by default otherwise.
+    preprocess: the same by name: "01", "tf", "caffe", "torch", "raw", "vgg19", …; not together with `scale` or `steps`.
+    orientation: "exif" (default) rotates an image as its EXIF tag says; "ignore" uses the pixels as stored, as Keras' `load_img`.
+    background: colour behind transparent pixels: "white" (default), "black" or "#rrggbb"; "ignore" drops transparency and uses
         the colours as stored, as Keras' `load_img` and torchvision do.
-    classes: what `truth` calls the classes, in the order of the scores, for a model that only counts them; a Keras model's are
-        0, 1, … or the texts of `truth` in sorted order where nothing is said.
+    classes: names of the classes in `truth`, in the order of the scores, for a model that only numbers them; by default a Keras
+        model's are 0, 1, … or the texts of `truth` in sorted order.
     decision: Argmax (default) or Bands with *uncertain* between.
-    answer: fields an answer carries beside its own, for clients that read other names: {"churn": "is:leaves"}.
-    synonyms: names by which old clients ask for the model, as "clf.pickle".
-    unknown_fields: "refuse" or "ignore" a field that nobody named. missing_fields: "refuse" a required field that is missing, null
-        or true/false, or count it as 0: "zero". Without them what a DictVectorizer does holds for its models, and others refuse.
-    scores: what a network's or an ONNX file's numbers are; needed where neither its graph nor what it answers leaves no doubt.
-    outputs: the original's scores (n, columns) for an ONNX file, when known: they make it a proof.
-    tolerance: largest difference allowed, in units of max(1, |score|); 1e-5 in double precision, 1e-4 in single.
-    precision: "float16" or "int8" for a heavy network, calibrated and judged on the samples. max_loss: the share of them that may
-        get another label then, and what accuracy (or R²) may fall by.
-    figures: draw the confusion matrix, calibration and ROC; needs matplotlib.
-    learning: one an epoch, its number as `epoch` and its figures by name (`loss`, `validation_loss`), for the learning curves.
-    drawings: further figures for the card, PNG by file name.
-    language: of the card and its figures, "en" or "es"; None for what RELEVO_LANGUAGE or the locale asks for.
-    progress: called with (done, total, what).
+    answer: additional response fields, for clients that read other names: {"churn": "is:leaves"}.
+    synonyms: model names that old clients use, as "clf.pickle".
+    unknown_fields: "refuse" or "ignore" an unknown field. missing_fields: "refuse" a required field that is missing, null
+        or true/false, or count it as 0: "zero". By default models with a DictVectorizer behave as it does, and others refuse.
+    scores: type of a network's or an ONNX file's scores; required when neither the graph nor the measured scores determine it.
+    outputs: the original's scores (n, columns) for an ONNX file, if available: they make the parity check a proof.
+    tolerance: largest allowed difference, in units of max(1, |score|); 1e-5 in double precision, 1e-4 in single.
+    precision: "float16" or "int8" for a large network, calibrated and compared on the samples. max_loss: the share of samples that may
+        then get another label, and the allowed drop in accuracy (or R²).
+    figures: draw the confusion matrix, calibration and ROC; requires matplotlib.
+    learning: one mapping for each epoch, with its number as `epoch` and its metrics by name (`loss`, `validation_loss`), for the
+        learning curves.
+    drawings: additional figures for the card, PNG by file name.
+    language: of the card and its figures, "en" or "es"; None: RELEVO_LANGUAGE or the locale.
+    progress: called with (done, total, step).
     Raises InvalidOptionsError, InvalidLabelsError, ConversionError, ParityError, QuantizationLossError, MissingDependencyError,
     InvalidManifestError, and
     PackageError, before anything is converted, when `out` cannot be written.
@@ -146,10 +148,10 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
     validate_options(name=name, decision=decision or ArgmaxDecision(), answer=answer or {}, synonyms=synonyms)
     refuse_bad_background(background)
     names = tuple(str(name) for name in features) if features is not None else ()
-    given = normalize_samples(samples, names)
+    normalized = normalize_samples(samples, names)
     hints = ConversionHints(
         **named(labels),
-        classes=tuple(label_text(one) for one in classes) if classes is not None else (),
+        classes=tuple(label_text(value) for value in classes) if classes is not None else (),
         features=names,
         input=input,
         steps=_steps(steps, scale, preprocess),
@@ -163,10 +165,10 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
     truth = None if truth is None else from_one_hot(truth)
     if progress is not None:
         progress(0, len(STEPS), STEPS[0])
-    parts = PackageSpec(
-        converted=convert(model, given, hints, outputs, truth=truth),
+    package_spec = PackageSpec(
+        converted=convert(model, normalized, hints, outputs, truth=truth),
         name=name,
-        samples=given,
+        samples=normalized,
         truth=truth,
         description=description,
         decision=decision or ArgmaxDecision(),
@@ -185,7 +187,7 @@ def pack(  # noqa: PLR0913 - the one call of a notebook: all by name, nearly all
         words=card_words(language),
         progress=progress,
     )
-    return build_package(parts, None if out is None else Path(out))
+    return build_package(package_spec, None if out is None else Path(out))
 
 
 def convert(
@@ -196,18 +198,18 @@ def convert(
     *,
     truth: Sequence[Any] | NDArray[Any] | None = None,
 ) -> ConvertedModel:
-    """Send the model to the converter that knows its kind. Raises ConversionError, InvalidOptionsError, MissingDependencyError."""
+    """Passes the model to the converter of its type. Raises ConversionError, InvalidOptionsError, MissingDependencyError."""
     if isinstance(model, type):
         raise ConversionError(reason=f"it is the class {model.__name__} itself, and no fitted model of it")
-    # Only the converter that is needed is loaded: an ONNX file can be packed where no scikit-learn is.
+    # Imports only the converter that is needed: an ONNX file can be packed without scikit-learn.
     if isinstance(model, bytes | str | Path):
         from relevo.converters.onnx_model import convert_onnx
 
-        data = model if isinstance(model, bytes) else _onnx_file(Path(model))
+        data = model if isinstance(model, bytes) else _read_onnx_file(Path(model))
         return convert_onnx(data, samples, hints, outputs=outputs)
     if outputs is not None:
         raise InvalidOptionsError(options="no outputs: this model can be asked itself")
-    if _begins_with_dictvectorizer(model):
+    if _starts_with_dictvectorizer(model):
         from relevo.converters.sklearn.dict_vectorizer import convert_dictvectorizer
 
         return convert_dictvectorizer(model, samples, hints)
@@ -225,7 +227,7 @@ def convert(
     return convert_sklearn(as_estimator(model), samples, hints)
 
 
-def _onnx_file(path: Path) -> bytes:
+def _read_onnx_file(path: Path) -> bytes:
     try:
         return read_plain(path)
     except OSError as cause:
@@ -240,7 +242,7 @@ def _steps(steps: Steps | None, scale: float | None, preprocess: str | None) -> 
     return steps_from_preset(preprocess)
 
 
-def _begins_with_dictvectorizer(model: Any) -> bool:
+def _starts_with_dictvectorizer(model: Any) -> bool:
     first = model[0] if isinstance(model, tuple) and model else model
     if hasattr(model, "steps"):
         first = model.steps[0][1]

@@ -1,9 +1,9 @@
-"""Names for how people bring a pixel's 0..255 to the numbers a network was trained on; the table is all there is.
+"""Named presets for scaling a pixel's 0..255 to the values a network was trained on.
 
-    "vgg19" ─► caffe ─► BGR, means taken off ─► ImageSteps
+    "vgg19" ─► caffe ─► BGR, means subtracted ─► ImageSteps
 
-A family's name stands for its `preprocess_input`; four habits have short names of their own, and `raw` does nothing.
-Value of a pixel x in channel c: (x · scale − mean[c]) / std[c], channels in the order named.
+The name of an architecture stands for its `preprocess_input`; four common presets have short names, and `raw` changes nothing.
+Value of a pixel x in channel c: (x · scale − mean[c]) / std[c], channels in the order given.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Preset(msgspec.Struct, frozen=True, kw_only=True):
-    """What is done to a pixel, in the words of ImageSteps."""
+    """Operations on a pixel, in the terms of ImageSteps."""
 
     scale: float = 1.0
     mean: tuple[float, ...] = ()
@@ -32,12 +32,12 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True):
 _RAW = Preset()
 _UNIT = Preset(scale=1 / 255)
 _SIGNED = Preset(scale=1 / 127.5, mean=(1.0,))
-#: Mean colours of ImageNet, blue first, as the networks that came from Caffe were trained.
+#: Mean colours of ImageNet, blue first, as in networks trained with Caffe.
 _CAFFE = Preset(mean=(103.939, 116.779, 123.68), channels="BGR")
-#: Mean and spread of ImageNet's colours, red first.
+#: Mean and standard deviation of ImageNet's colours, red first.
 _TORCH = Preset(scale=1 / 255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
-HABITS: Mapping[str, Preset] = {
+PRESETS: Mapping[str, Preset] = {
     "raw": _RAW,
     "01": _UNIT,
     "tf": _SIGNED,
@@ -52,17 +52,17 @@ HABITS: Mapping[str, Preset] = {
 
 
 def get_preset(name: str) -> Preset:
-    """The habit of that name, however it is written. Raises InvalidOptionsError naming the nearest."""
-    wanted = name.strip().lower().replace("-", "_")
-    if wanted in HABITS:
-        return HABITS[wanted]
-    nearest = difflib.get_close_matches(wanted, HABITS, n=1, cutoff=0.0)[0]
+    """Returns the preset of that name, ignoring case and hyphens. Raises InvalidOptionsError naming the nearest."""
+    key = name.strip().lower().replace("-", "_")
+    if key in PRESETS:
+        return PRESETS[key]
+    nearest = difflib.get_close_matches(key, PRESETS, n=1, cutoff=0.0)[0]
     raise InvalidOptionsError(
-        options=f"a preprocessing that is known; {name!r} is not, the nearest is '{nearest}' (there are: {', '.join(HABITS)})"
+        options=f"a preprocessing that is known; {name!r} is not, the nearest is '{nearest}' (there are: {', '.join(PRESETS)})"
     )
 
 
 def steps_from_preset(name: str) -> ImageSteps:
-    """The habit as the steps of a picture; what else a model needs is filled in by its converter. Raises InvalidOptionsError."""
-    told = get_preset(name)
-    return ImageSteps(input="pixels", scale=told.scale, mean=told.mean, std=told.std, channels=told.channels)
+    """Returns the preset as image steps; the converter adds what else the model needs. Raises InvalidOptionsError."""
+    preset = get_preset(name)
+    return ImageSteps(input="pixels", scale=preset.scale, mean=preset.mean, std=preset.std, channels=preset.channels)

@@ -1,4 +1,4 @@
-"""A ZipMap at the end of a classifier, taken off: it turns scores into dictionaries, and tells the labels.
+"""Removes the ZipMap node at the end of a classifier, which turns scores into dictionaries, and returns its labels.
 
 … ─ probabilities (n, classes) ─ ZipMap(labels) ─► list of dicts      becomes      … ─► probabilities, labels
 """
@@ -9,27 +9,27 @@ from typing import Any
 
 from relevo.errors import MissingDependencyError
 
-_MARK = b"ZipMap"
+_OPERATOR = b"ZipMap"
 
 
-def without_zipmap(data: bytes) -> tuple[bytes, tuple[str, ...]]:
-    """The same model with plain scores, and the labels it named; unchanged and () where there is no ZipMap.
+def remove_zipmap(data: bytes) -> tuple[bytes, tuple[str, ...]]:
+    """Returns the model with plain scores and the labels of its ZipMap; the same bytes and () if there is no ZipMap.
 
     Raises MissingDependencyError when there is one and the onnx library is not installed.
     """
-    if _MARK not in data:
+    if _OPERATOR not in data:
         return data, ()
     try:
         import onnx
     except ImportError as cause:
         raise MissingDependencyError(extra="sklearn") from cause
     proto = onnx.load_model_from_string(data)
-    found = [node for node in proto.graph.node if node.op_type == "ZipMap"]
-    if len(found) != 1:
+    zipmaps = [node for node in proto.graph.node if node.op_type == "ZipMap"]
+    if len(zipmaps) != 1:
         return data, ()
-    labels = _labels(found[0])
-    scores, dictionaries = found[0].input[0], found[0].output[0]
-    proto.graph.node.remove(found[0])
+    labels = _labels(zipmaps[0])
+    scores, dictionaries = zipmaps[0].input[0], zipmaps[0].output[0]
+    proto.graph.node.remove(zipmaps[0])
     for output in [output for output in proto.graph.output if output.name == dictionaries]:
         proto.graph.output.remove(output)
     shape = [None, len(labels)]

@@ -1,4 +1,4 @@
-"""LightGBM's text comes in whatever its objective, and every row falls into the leaf that LightGBM puts it in."""
+"""LightGBM text files of every objective are converted, and every row reaches the same leaf as in LightGBM."""
 
 from __future__ import annotations
 
@@ -8,7 +8,19 @@ import lightgbm
 import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
 import pytest
-from tests.support.trained_models import DATA, LEAVES, answered, in_tree, numbers, sparse, strangers, table, three, two, values
+from tests.support.trained_models import (
+    DATA,
+    LEAVES,
+    binary_target,
+    feature_table,
+    graph_output,
+    leaf_in_tree,
+    positive_target,
+    read_libsvm,
+    read_numbers,
+    requires_model_files,
+    three_class_target,
+)
 
 import relevo
 from relevo.converters.boosting.lightgbm import read_file
@@ -23,76 +35,78 @@ if TYPE_CHECKING:
 lgb = pytest.importorskip("lightgbm", reason="LightGBM is an extra")
 
 SMALL = {"n_estimators": 8, "num_leaves": 7, "n_jobs": 1, "verbose": -1, "min_child_samples": 5}
-ROWS = table()
+ROWS = feature_table()
 
 
-@strangers
+@requires_model_files
 @pytest.mark.parametrize("name", ["genlin_fmtp_poisson_Frequency", "genlin_fmtp_tweedie_PurePremium"])
-def test_files_with_categories_and_a_log_link_answer_as_their_writers_did(name: str) -> None:
-    """Two strangers' models of insurance claims answer their thousand rows as the library of their time did."""
+def test_files_with_categories_and_a_log_link_match_their_library(name: str) -> None:
+    """Two third-party models of insurance claims predict their thousand rows as the library of their release did."""
     body = to_ensemble(read_text((LEAVES / f"{name}.model").read_bytes()))
-    said = answered(body, numbers(f"{name}_features.tsv"))
-    np.testing.assert_allclose(said, numbers(f"{name}_true_predictions.txt"), rtol=1e-12)
+    output = graph_output(body, read_numbers(f"{name}_features.tsv"))
+    np.testing.assert_allclose(output, read_numbers(f"{name}_true_predictions.txt"), rtol=1e-12)
 
 
-@strangers
-def test_a_file_of_thirteen_classes_answers_as_its_writer_did() -> None:
-    """Raw scores of a multiclass file of version 2 with categories are those kept beside it."""
-    done = read_file((LEAVES / "lg_kddcup99.model").read_bytes())
-    rows = numbers("kddcup99_test.tsv")
-    truth = numbers("lg_kddcup99_true_predictions.txt")
+@requires_model_files
+def test_a_file_of_thirteen_classes_matches_its_library() -> None:
+    """A multiclass file of text version 2 with categories gives the recorded raw scores."""
+    parsed = read_file((LEAVES / "lg_kddcup99.model").read_bytes())
+    rows = read_numbers("kddcup99_test.tsv")
+    truth = read_numbers("lg_kddcup99_true_predictions.txt")
     powers = np.exp(truth - truth.max(axis=1, keepdims=True))
-    np.testing.assert_allclose(answered(done.body, rows), powers / powers.sum(axis=1, keepdims=True), rtol=1e-12)
-    np.testing.assert_allclose(done.ask(rows, "margin"), truth, rtol=1e-12)
+    np.testing.assert_allclose(graph_output(parsed.structure, rows), powers / powers.sum(axis=1, keepdims=True), rtol=1e-12)
+    np.testing.assert_allclose(parsed.predict(rows, "margin"), truth, rtol=1e-12)
 
 
-@strangers
-def test_an_old_forest_answers_as_its_own_release_did() -> None:
-    """Up to text version 2 a forest's leaves held probabilities; today's library would bend them once more."""
-    done = read_file((LEAVES / "lg_rf_iris.model").read_bytes())
-    rows = sparse("iris_test.libsvm", 4)
-    truth = numbers("lg_rf_iris_true_predictions.txt")
-    np.testing.assert_allclose(answered(done.body, rows), truth, rtol=1e-12)
-    np.testing.assert_allclose(done.ask(rows, "answer"), truth[:, 0], rtol=1e-12)
+@requires_model_files
+def test_an_old_forest_matches_its_release() -> None:
+    """A forest of text version 2 has probabilities in its leaves; the current library would apply the link again."""
+    parsed = read_file((LEAVES / "lg_rf_iris.model").read_bytes())
+    rows = read_libsvm("iris_test.libsvm", 4)
+    truth = read_numbers("lg_rf_iris_true_predictions.txt")
+    np.testing.assert_allclose(graph_output(parsed.structure, rows), truth, rtol=1e-12)
+    np.testing.assert_allclose(parsed.predict(rows, "answer"), truth[:, 0], rtol=1e-12)
 
 
-@strangers
-def test_every_row_of_a_strangers_file_falls_into_the_leaf_it_fell_into() -> None:
-    """The leaves of 39 trees are those written down beside the file."""
+@requires_model_files
+def test_leaf_indices_of_a_third_party_file_match() -> None:
+    """The leaf indices of 39 trees equal the recorded ones."""
     body = to_ensemble(read_text((LEAVES / "lg_breast_cancer.txt").read_bytes()))
-    places = answered(body, numbers("lg_breast_cancer_data.txt"), places=True)
-    np.testing.assert_array_equal(in_tree(places, body), numbers("lg_breast_cancer_data_pred_leaves.txt").astype(np.int64))
+    leaves = graph_output(body, read_numbers("lg_breast_cancer_data.txt"), leaves=True)
+    np.testing.assert_array_equal(
+        leaf_in_tree(leaves, body), read_numbers("lg_breast_cancer_data_pred_leaves.txt").astype(np.int64)
+    )
 
 
 @pytest.mark.parametrize("zero_as_missing", [False, True])
 @pytest.mark.parametrize("gaps", [False, True])
 def test_leaves_are_equal_on_both_sides_of_every_threshold(*, zero_as_missing: bool, gaps: bool) -> None:
-    """With splits that know NaN, zero, or nothing as missing, and splits by category: rows on, above and below thresholds."""
+    """Leaves are equal on, above and below thresholds, with NaN, zero or nothing as missing, and with category splits."""
     rows = ROWS if gaps else np.nan_to_num(ROWS)
-    model = lgb.LGBMRegressor(zero_as_missing=zero_as_missing, **SMALL).fit(rows, values(rows), categorical_feature=[4])
-    done = read_file(model.booster_.model_to_string().encode())
+    model = lgb.LGBMRegressor(zero_as_missing=zero_as_missing, **SMALL).fit(rows, positive_target(rows), categorical_feature=[4])
+    parsed = read_file(model.booster_.model_to_string().encode())
     draw = np.random.default_rng(1)
-    columns = [draw.choice([*done.thresholds[place], np.nan, -1.5, 7.0], 400) for place in range(5)]
-    asked = np.stack(columns, axis=1)
-    asked = np.concatenate([asked, np.nextafter(asked, np.inf), np.nextafter(asked, -np.inf)])
-    body: Any = done.body
-    places = in_tree(answered(body, asked, places=True), body)
-    np.testing.assert_array_equal(places, model.booster_.predict(asked, pred_leaf=True))
+    columns = [draw.choice([*parsed.thresholds[index], np.nan, -1.5, 7.0], 400) for index in range(5)]
+    probes = np.stack(columns, axis=1)
+    probes = np.concatenate([probes, np.nextafter(probes, np.inf), np.nextafter(probes, -np.inf)])
+    body: Any = parsed.structure
+    leaves = leaf_in_tree(graph_output(body, probes, leaves=True), body)
+    np.testing.assert_array_equal(leaves, model.booster_.predict(probes, pred_leaf=True))
 
 
 @pytest.mark.parametrize(
     ("options", "target"),
     [
-        ({"objective": "binary"}, two),
-        ({"objective": "binary", "sigmoid": 2.0}, two),
-        ({"objective": "multiclass"}, three),
-        ({"objective": "multiclassova"}, three),
-        ({"objective": "binary", "boosting_type": "rf", "bagging_freq": 1, "bagging_fraction": 0.7}, two),
-        ({"objective": "binary", "boosting_type": "dart"}, two),
+        ({"objective": "binary"}, binary_target),
+        ({"objective": "binary", "sigmoid": 2.0}, binary_target),
+        ({"objective": "multiclass"}, three_class_target),
+        ({"objective": "multiclassova"}, three_class_target),
+        ({"objective": "binary", "boosting_type": "rf", "bagging_freq": 1, "bagging_fraction": 0.7}, binary_target),
+        ({"objective": "binary", "boosting_type": "dart"}, binary_target),
     ],
 )
 def test_live_classifiers_are_packed(options: dict[str, Any], target: Any) -> None:
-    """Whatever the objective and the way of boosting, the package answers as `predict_proba` does."""
+    """For every objective and boosting type the package predicts as `predict_proba` does."""
     model = lgb.LGBMClassifier(**SMALL, **options).fit(ROWS, target(ROWS))
     package = relevo.pack(model, name="live", samples=ROWS, figures=False)
     assert package.manifest.lineage.parity.largest_difference < 1e-12
@@ -103,37 +117,37 @@ def test_live_classifiers_are_packed(options: dict[str, Any], target: Any) -> No
     "objective", ["regression", "poisson", "gamma", "tweedie", "cross_entropy", "cross_entropy_lambda", "sqrt"]
 )
 def test_live_regressions_are_packed(objective: str) -> None:
-    """Each link is written as LightGBM applies it."""
+    """Each link is exported as LightGBM applies it."""
     options = {"reg_sqrt": True} if objective == "sqrt" else {"objective": objective}
-    target = values(ROWS) / (1 + values(ROWS)) if objective.startswith("cross") else values(ROWS)
+    target = positive_target(ROWS) / (1 + positive_target(ROWS)) if objective.startswith("cross") else positive_target(ROWS)
     model = lgb.LGBMRegressor(**SMALL, **options).fit(ROWS, target)
     package = relevo.pack(model, name="live", samples=ROWS, figures=False)
     assert package.manifest.lineage.parity.largest_difference < 1e-10
 
 
 def test_a_live_booster_is_packed() -> None:
-    """A bare Booster tells no class names; numbers stand for them unless a person gives some."""
-    booster = lgb.train({"objective": "binary", "verbose": -1}, lgb.Dataset(ROWS, two(ROWS)), 5)
+    """A bare Booster has no class names; they are numbered unless the user gives labels."""
+    booster = lgb.train({"objective": "binary", "verbose": -1}, lgb.Dataset(ROWS, binary_target(ROWS)), 5)
     package = relevo.pack(booster, name="live", samples=ROWS, labels=["stays", "leaves"], figures=False)
     assert package.manifest.output.labels == ("stays", "leaves")
 
 
-def test_linear_leaves_are_refused_in_words() -> None:
-    """A model with linear models in its leaves is not converted wrongly, but refused with the way out."""
-    model = lgb.LGBMRegressor(linear_tree=True, **SMALL).fit(ROWS, values(ROWS))
+def test_linear_leaves_are_rejected() -> None:
+    """A model with linear models in its leaves is rejected, with the option that avoids them."""
+    model = lgb.LGBMRegressor(linear_tree=True, **SMALL).fit(ROWS, positive_target(ROWS))
     with pytest.raises(ConversionError, match="without linear_tree"):
         read_file(model.booster_.model_to_string().encode())
 
 
-def test_a_file_comes_in_through_the_quarantine(tmp_path: Path) -> None:
-    """What is missing is asked for at once, with a guess; told, the file becomes a package that knows what may be missing."""
+def test_a_file_is_imported_through_the_sandbox(tmp_path: Path) -> None:
+    """Without labels the error names the flag with an example; with them the import makes fields with missing values optional."""
     file = tmp_path / "model.anything"
     rows = ROWS.copy()
     rows[:, 1] = np.nan_to_num(rows[:, 1])
-    lgb.LGBMClassifier(**SMALL).fit(rows, three(rows)).booster_.save_model(str(file))
+    lgb.LGBMClassifier(**SMALL).fit(rows, three_class_target(rows)).booster_.save_model(str(file))
     with pytest.raises(InvalidOptionsError, match=r"--labels \(3 of them.*--labels 0,1,2"):
-        import_model(file, name="told", figures=False)
-    package = import_model(file, name="told", labels=("a", "b", "c"), figures=False)
+        import_model(file, name="sandboxed", figures=False)
+    package = import_model(file, name="sandboxed", labels=("a", "b", "c"), figures=False)
     lineage = package.manifest.lineage
     assert (lineage.parity.against, lineage.parity.samples) == ("original", "generated")
     assert lineage.framework.startswith("LightGBM (text v")
@@ -142,9 +156,9 @@ def test_a_file_comes_in_through_the_quarantine(tmp_path: Path) -> None:
     assert "Column_0" not in required
 
 
-def test_cut_and_garbled_texts_are_refused() -> None:
-    """A text cut off anywhere is refused before the library sees it, which would end the process over some."""
-    data = lgb.LGBMRegressor(**SMALL).fit(ROWS, values(ROWS)).booster_.model_to_string().encode() + b"\n"
+def test_truncated_and_damaged_texts_are_rejected() -> None:
+    """A truncated text is rejected before the library reads it, which would abort the process for some."""
+    data = lgb.LGBMRegressor(**SMALL).fit(ROWS, positive_target(ROWS)).booster_.model_to_string().encode() + b"\n"
     trees, end = data.index(b"end of trees"), data.index(b"end of parameters")
     for cut in [*np.linspace(10, trees - 1, 40).astype(int).tolist(), data.index(b"\nparameters:") + 40, end - 1]:
         with pytest.raises(RelevoError):
@@ -158,23 +172,23 @@ def test_cut_and_garbled_texts_are_refused() -> None:
             read_file(data.replace(old, new, 1))
 
 
-@strangers
+@requires_model_files
 @pytest.mark.parametrize("name", ["lg_1tree.json", "lg_1tree_1leaf.json"])
-def test_a_json_dump_is_refused_with_the_way_out(name: str) -> None:
-    """A dump that LightGBM itself cannot load is no model, and the error says what to save instead."""
+def test_a_json_dump_is_rejected_with_the_alternative(name: str) -> None:
+    """A JSON dump, which LightGBM itself cannot load, is rejected, and the error says what to save instead."""
     with pytest.raises(ImportModelError, match="save_model"):
         import_model(LEAVES / name, name="dump", figures=False)
 
 
-@strangers
-def test_a_fragment_of_a_text_is_no_model() -> None:
-    """One tree cut out of a text is refused as a file of no known format."""
+@requires_model_files
+def test_a_fragment_of_a_text_is_rejected() -> None:
+    """A single tree cut out of a text file is rejected as an unknown format."""
     with pytest.raises(UnknownFileFormatError):
         import_model(DATA / "leaves" / "tree_3leaves.txt", name="part", figures=False)
 
 
-def test_a_space_in_a_columns_name_is_the_samples_own() -> None:
-    """LightGBM keeps spaces as underscores: frames and records with spaces are taken, and served under their own names."""
+def test_spaces_in_column_names_are_kept() -> None:
+    """LightGBM stores spaces as underscores: frames and records with spaces are accepted, and served under their own names."""
     draw = np.random.default_rng(0)
     frame = pd.DataFrame(draw.normal(size=(200, 3)), columns=["edad", "ingreso mensual", "precio (€)"])
     model = lightgbm.LGBMRegressor(n_estimators=3, verbose=-1).fit(frame, frame.sum(axis=1))

@@ -1,4 +1,4 @@
-"""Whether a universal binary JSON file is whole is told without the library."""
+"""Incomplete UBJSON files are detected without the library."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def saved() -> bytes:
     return bytes(model.get_booster().save_raw("ubj"))
 
 
-def test_what_the_library_writes_is_whole(saved: bytes) -> None:
-    """A file as today's library writes it passes."""
+def test_files_of_the_library_pass(saved: bytes) -> None:
+    """A file of the current library passes."""
     require_whole_ubjson(saved)
 
 
-def test_every_cut_is_noticed(saved: bytes) -> None:
-    """Wherever the file is cut off, it is refused; and so is anything behind its end."""
+def test_truncated_files_are_rejected(saved: bytes) -> None:
+    """Every truncated file is rejected, and every file with trailing bytes."""
     for cut in range(len(saved)):
         with pytest.raises(ConversionError):
             require_whole_ubjson(saved[:cut])
@@ -47,7 +47,7 @@ def test_every_cut_is_noticed(saved: bytes) -> None:
     ],
     ids=["empty", "array", "mark", "negative", "huge", "many", "texts", "deep"],
 )
-def test_hostile_lengths_are_refused_at_once(torn: bytes) -> None:
-    """Negative, enormous and missing lengths, unknown marks and endless nesting are refused."""
+def test_hostile_lengths_are_rejected(torn: bytes) -> None:
+    """Negative, enormous and missing lengths, unknown markers and endless nesting are rejected."""
     with pytest.raises(ConversionError):
         require_whole_ubjson(torn)

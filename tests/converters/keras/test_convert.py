@@ -1,4 +1,4 @@
-"""Live Keras models packed: pictures and rows of numbers, every kind of ending, answers as the original's."""
+"""Live Keras models are packed: images and rows of numbers, every kind of head, with the original's predictions."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ def predicted(model: Any, inputs: Any) -> Any:
     return np.asarray(model.predict(np.asarray(inputs, np.float32), verbose=0), dtype=np.float64)
 
 
-def test_a_grey_classifier_answers_as_the_original() -> None:
-    """A picture's PNG gives the very probabilities that model.predict gives for its pixels over 255, whatever the batch."""
+def test_a_grey_classifier_matches() -> None:
+    """A PNG gives the probabilities of model.predict for its pixels over 255, for any batch size."""
     model = net((12, 12, 1), layers.Dense(10, activation="softmax"))
     package = relevo.pack(model, name="digits", samples=GREY, truth=np.arange(40) % 10, preprocess="01", figures=False)
-    wanted = predicted(model, GREY[..., None] / 255)
+    expected = predicted(model, GREY[..., None] / 255)
     for count in (1, 7):
         answers = package.predict_many([package.golden.payloads[row] for row in range(count)])
         assert len(answers) == count
     scores = np.array([answer.probabilities for answer in package.predict_many(list(GREY_FILES))])
-    assert np.abs(scores - wanted).max() < 1e-6
+    assert np.abs(scores - expected).max() < 1e-6
     assert package.manifest.output == Output(name="scores", labels=tuple(str(number) for number in range(10)))
     assert package.manifest.input == ImageInput(width=12, height=12, mode="L")
     assert package.manifest.lineage.framework == f"Keras {keras.__version__}"
@@ -66,7 +66,7 @@ GREY_FILES = _files(GREY)
 
 
 def test_the_same_model_packed_twice_is_the_same_package() -> None:
-    """Keras numbers its layers by what came before them; the package does not show it."""
+    """Keras numbers its layers by creation order; the package does not depend on it."""
     digests = {
         relevo.pack(net((12, 12, 1), layers.Dense(3, activation="softmax")), name="d", samples=GREY, labels="abc", scale=1).digest
         for _ in range(2)
@@ -75,7 +75,7 @@ def test_the_same_model_packed_twice_is_the_same_package() -> None:
 
 
 def test_one_sigmoid_is_the_probability_of_the_second_label() -> None:
-    """Texts of the truth in sorted order are the classes, labels are what is shown, and bands decide."""
+    """The sorted texts of the truth are the classes, labels are displayed, and bands decide."""
     model = net((16, 16, 3), layers.Dense(1, activation="sigmoid"))
     truth = ["cat", "dog"] * 20
     package = relevo.pack(
@@ -95,19 +95,19 @@ def test_one_sigmoid_is_the_probability_of_the_second_label() -> None:
 
 
 def test_two_sigmoids_keep_their_own_scores() -> None:
-    """Several sigmoids need not sum to one, and are not made to; the largest wins."""
+    """Several sigmoids are not normalised to a sum of one; the largest wins."""
     model = net((16, 16, 3), layers.Dense(2), layers.Activation("sigmoid"))
     package = relevo.pack(model, name="pets", samples=COLOUR, labels=["cat", "dog"], preprocess="caffe", figures=False)
     assert package.manifest.output.activation == "none"
     flipped = COLOUR[..., ::-1].astype(np.float32) - np.array([103.939, 116.779, 123.68], np.float32)
-    wanted = predicted(model, flipped)
+    expected = predicted(model, flipped)
     answers = package.predict_many(_files(COLOUR))
-    assert np.abs(np.array([answer.probabilities for answer in answers]) - wanted).max() < 1e-4
-    assert [answer.index for answer in answers] == wanted.argmax(axis=1).tolist()
+    assert np.abs(np.array([answer.probabilities for answer in answers]) - expected).max() < 1e-4
+    assert [answer.index for answer in answers] == expected.argmax(axis=1).tolist()
 
 
-def test_logits_become_probabilities_when_the_loss_or_the_labels_say_so() -> None:
-    """A linear ending with labels is softmaxed; with one column and from_logits=True it is a sigmoid."""
+def test_logits_become_probabilities_by_loss_or_labels() -> None:
+    """A linear head with labels gets a softmax; with one column and from_logits=True a sigmoid."""
     many = relevo.pack(net((5,), layers.Dense(3)), name="m", samples=ROWS, labels=["a", "b", "c"], figures=False)
     assert many.manifest.output.activation == "softmax"
     model = net((5,), layers.Dense(1))
@@ -136,8 +136,8 @@ def own_softmax(numbers: Any) -> Any:
     ],
     ids=["mixed precision", "reshaped", "tf.nn", "own softmax", "hard_sigmoid", "own sigmoid"],
 )
-def test_final_scores_are_served_as_they_are(ending: Any, independent: bool) -> None:  # noqa: FBT001 - a case
-    """Whatever made probabilities of the scores, served is what model.predict says, and nothing is squeezed a second time."""
+def test_probabilities_are_served_unchanged(ending: Any, independent: bool) -> None:  # noqa: FBT001 - a case
+    """Probabilities of any activation are served as model.predict returns them, without a second activation."""
     model = net((5,), *ending)
     package = relevo.pack(model, name="m", samples=ROWS, labels=["a", "b", "c"], figures=False)
     assert (package.manifest.output.activation, package.manifest.output.independent) == ("none", independent)
@@ -157,19 +157,19 @@ def test_final_scores_are_served_as_they_are(ending: Any, independent: bool) -> 
     ],
     ids=["relu", "tanh", "numbers", "no from_logits", "a unit for 0 and 1", "a small logit"],
 )
-def test_what_graph_and_loss_leave_open_is_asked_for(ending: Any, loss: Any, labels: Any) -> None:
-    """No activation is put on a guess: `scores` names the choices, and what is said then rules."""
+def test_ambiguous_scores_require_the_option(ending: Any, loss: Any, labels: Any) -> None:
+    """No activation is guessed: the error for `scores` names the values, and the option is then used."""
     model = net((5,), ending)
     if loss:
         model.compile(loss=loss)
-    said: dict[str, Any] = {"name": "m", "samples": ROWS / 10, "labels": labels, "figures": False}
+    arguments: dict[str, Any] = {"name": "m", "samples": ROWS / 10, "labels": labels, "figures": False}
     with pytest.raises(InvalidOptionsError, match=r"add: scores \(logits, probabilities or percent; numbers"):
-        relevo.pack(model, **said)
-    assert relevo.pack(model, scores="logits", **said).manifest.output.activation in ("softmax", "sigmoid")
+        relevo.pack(model, **arguments)
+    assert relevo.pack(model, scores="logits", **arguments).manifest.output.activation in ("softmax", "sigmoid")
 
 
 def test_several_numbers_are_no_classes() -> None:
-    """Three outputs trained on a loss for numbers are refused in a sentence, and nobody is asked for their labels."""
+    """Three outputs trained with a regression loss are rejected, without requiring labels."""
     model = net((5,), layers.Dense(3))
     model.compile(loss="mae")
     with pytest.raises(ConversionError, match="it answers 3 numbers at once; package one model for each"):
@@ -177,12 +177,12 @@ def test_several_numbers_are_no_classes() -> None:
 
 
 def heads(kind: Any) -> Any:
-    """A model of two heads, the one that comes first in the layers last in the answer."""
+    """A model of two heads; the first in the layers is the last in the output."""
     keras.utils.set_random_seed(3)
-    given = keras.Input((5,), name="given")
-    alpha = layers.Dense(1, activation="sigmoid", name="second")(given)
-    zeta = layers.Dense(3, activation="softmax", name="first")(given)
-    return keras.Model(given, kind(zeta, alpha))
+    inputs = keras.Input((5,), name="given")
+    alpha = layers.Dense(1, activation="sigmoid", name="second")(inputs)
+    zeta = layers.Dense(3, activation="softmax", name="first")(inputs)
+    return keras.Model(inputs, kind(zeta, alpha))
 
 
 @pytest.mark.parametrize(
@@ -193,18 +193,18 @@ def heads(kind: Any) -> Any:
     ],
     ids=["dict", "list"],
 )
-def test_one_of_several_outputs_is_taken_by_its_name(kind: Any, names: Any) -> None:
-    """A dict of heads of different widths answers with the head that was named, whatever order Keras counts them in."""
+def test_one_of_several_outputs_is_selected_by_name(kind: Any, names: Any) -> None:
+    """The named head of a dict is used, whatever the order in which Keras lists them."""
     model = heads(kind)
     with pytest.raises(InvalidOptionsError, match="--output, one of "):
         convert_keras(model, normalize_samples(ROWS))
-    found = model.predict(ROWS.astype(np.float32), verbose=0)
+    predictions = model.predict(ROWS.astype(np.float32), verbose=0)
     for name, labels, width in ((names[0], ("a", "b", "c"), 3), (names[1], ("no", "yes"), 1)):
         converted = convert_keras(model, normalize_samples(ROWS), ConversionHints(labels=labels), output=name)
-        wanted = found[name] if isinstance(found, dict) else found[1 if width == 3 else 0]
+        expected = predictions[name] if isinstance(predictions, dict) else predictions[1 if width == 3 else 0]
         assert converted.outputs is not None
-        assert np.abs(converted.outputs - wanted).max() < 1e-6
-        assert np.abs(score_as_served(converted, normalize_samples(ROWS)) - wanted).max() < 1e-6
+        assert np.abs(converted.outputs - expected).max() < 1e-6
+        assert np.abs(score_as_served(converted, normalize_samples(ROWS)) - expected).max() < 1e-6
     with pytest.raises(InvalidOptionsError, match="--output, one of "):
         convert_keras(model, normalize_samples(ROWS), ConversionHints(labels=("a", "b", "c")), output="third")
     package = relevo.pack(model, name="m", samples=ROWS, output=Output(name=names[0], labels=("a", "b", "c")), figures=False)
@@ -212,7 +212,7 @@ def test_one_of_several_outputs_is_taken_by_its_name(kind: Any, names: Any) -> N
 
 
 def test_a_linear_column_is_a_value() -> None:
-    """A regression takes named features and answers numbers, also behind the functional interface."""
+    """A regression has named features and returns numbers, also with the functional API."""
     given = keras.Input((5,))
     model = keras.Model(given, layers.Dense(1)(layers.Dense(4, activation="relu")(given)))
     names = ["a", "b", "c", "d", "e"]
@@ -223,8 +223,8 @@ def test_a_linear_column_is_a_value() -> None:
     assert answer.value == pytest.approx(predicted(model, ROWS)[1, 0], abs=1e-6)
 
 
-def test_everything_missing_is_asked_for_at_once() -> None:
-    """Scaling and labels are named in one error, in pack's own words; a leading Rescaling layer gives the guess."""
+def test_all_missing_options_are_named_at_once() -> None:
+    """Scaling and labels are named in one error, in pack's own words; a leading Rescaling layer gives the suggestion."""
     with pytest.raises(InvalidOptionsError, match=r"add: preprocess NAME, or scale NUMBER \(most often 01.*labels \(10 of them"):
         relevo.pack(net((12, 12, 1), layers.Dense(10, activation="softmax")), name="d", samples=GREY)
     model = keras.Sequential([keras.Input((12, 12, 1)), layers.Rescaling(1 / 255), layers.Flatten(), layers.Dense(1)])
@@ -234,16 +234,16 @@ def test_everything_missing_is_asked_for_at_once() -> None:
         relevo.pack(model, name="d", samples=GREY, preprocess="01", scale=1)
 
 
-def test_one_hot_truth_is_taken() -> None:
-    """The truth a network was trained with, a 1 in each row, measures it too."""
+def test_one_hot_truth_is_accepted() -> None:
+    """One-hot truth is accepted for the metrics too."""
     model = net((12, 12, 1), layers.Dense(4, activation="softmax"))
     truth = np.eye(4)[np.arange(40) % 4]
     package = relevo.pack(model, name="d", samples=GREY, truth=truth, preprocess="tf", figures=False)
     assert [row["rows"] for row in package.metrics["per_class"]] == [10] * 4
 
 
-def test_several_numbers_go_in_by_name() -> None:
-    """A model of several inputs (n, 1) takes a record, whole numbers as whole numbers."""
+def test_several_inputs_become_a_record() -> None:
+    """A model of several inputs (n, 1) takes a record, integers as integers."""
     age, clicks = keras.Input((1,), name="age"), keras.Input((1,), name="clicks", dtype="int32")
     mixed = layers.Concatenate()([age, layers.Flatten()(layers.Embedding(10, 2)(clicks))])
     model = keras.Model([age, clicks], layers.Dense(1, activation="sigmoid")(mixed))
@@ -253,8 +253,8 @@ def test_several_numbers_go_in_by_name() -> None:
     assert package.predict(records[3]).probabilities[1] == pytest.approx(model.predict(given, verbose=0)[3, 0], abs=1e-6)
 
 
-def test_a_class_of_the_users_own_is_a_keras_model_too() -> None:
-    """Known by what it inherits; a model that was never built says so, and other objects are none."""
+def test_subclassed_models_are_recognised() -> None:
+    """Subclassed models are recognised; one that was not built is reported, other objects are not Keras models."""
 
     class Own(keras.Model):  # type: ignore[misc]  # Keras ships no types
         def __init__(self) -> None:
@@ -282,31 +282,36 @@ def test_a_class_of_the_users_own_is_a_keras_model_too() -> None:
         (lambda: net((5,), layers.Dense(2)), [{"a": "x", "b": 1.0}], "hold texts, and the model takes 5 numbers"),
     ],
 )
-def test_what_does_not_fit_is_told(model: Any, samples: Any, words: str) -> None:
-    """A model and samples of different kinds are refused with both kinds named."""
+def test_mismatched_samples_are_rejected(model: Any, samples: Any, words: str) -> None:
+    """A model and samples of different kinds are rejected with both kinds named."""
     with pytest.raises(ConversionError, match=words):
         relevo.pack(model(), name="d", samples=samples, labels=["a", "b"], scale=1)
 
 
-def test_a_picture_of_another_shape_is_refused() -> None:
-    """An input that the user describes otherwise than the model declares it names both shapes."""
+def test_an_image_of_another_shape_is_rejected() -> None:
+    """An input that contradicts the model's is rejected with both shapes."""
     model = net((16, 16, 3), layers.Dense(2, activation="softmax"))
     with pytest.raises(ConversionError, match=r"takes \(n, 16, 16, 3\); pictures as told would be \(n, 12, 12, 1\)"):
         relevo.pack(model, name="d", samples=GREY, labels=["a", "b"], scale=1, input=ImageInput(width=12, height=12, mode="L"))
 
 
 def test_steps_of_the_user_are_kept() -> None:
-    """Means and resampling that a person gave are those that serve."""
+    """Means and resampling given by the user are used in serving."""
     model = net((16, 16, 3), layers.Dense(2, activation="softmax"))
     steps = ImageSteps(input="any", scale=0.5, mean=(1, 2, 3), resample="bilinear")
     package = relevo.pack(model, name="d", samples=COLOUR, labels=["a", "b"], steps=steps, figures=False)
-    kept = package.manifest.steps
-    assert isinstance(kept, ImageSteps)
-    assert (kept.scale, kept.mean, kept.resample, kept.layout) == (0.5, (1.0, 2.0, 3.0), "bilinear", "NHWC")
+    served_steps = package.manifest.steps
+    assert isinstance(served_steps, ImageSteps)
+    assert (served_steps.scale, served_steps.mean, served_steps.resample, served_steps.layout) == (
+        0.5,
+        (1.0, 2.0, 3.0),
+        "bilinear",
+        "NHWC",
+    )
 
 
-def test_what_cannot_be_written_is_told() -> None:
-    """An operation that ONNX has not is a refusal with the converter's reason, and no trace of the tool."""
+def test_unsupported_operations_are_rejected() -> None:
+    """An operation that ONNX lacks is rejected with the converter's reason, without a traceback."""
     tensorflow: Any = library("tensorflow")
     axes = [TensorSpec(name="x", dtype="float32", shape=(2,))]
     with pytest.raises(ConversionError, match="operations that ONNX has not: Svd"):

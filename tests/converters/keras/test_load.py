@@ -1,4 +1,4 @@
-"""Files as Keras 1, 2 and 3 wrote them, made here from nets trained here: they answer as the net did."""
+"""Files in the formats of Keras 1, 2 and 3, made here from trained networks, predict as the network."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _CONV_1 = {"nb_filter": 4, "nb_row": 3, "nb_col": 3, "init": "glorot_uniform", "
 
 @pytest.fixture(scope="module")
 def trained() -> Any:
-    """A small net of the layers that every release had, after a few steps of training."""
+    """A small network of layers that every release had, after a few training steps."""
     keras.utils.set_random_seed(5)
     model = keras.Sequential(
         [
@@ -56,7 +56,7 @@ def answers(model: Any, given: Any = PICTURES) -> Any:
 
 
 def hdf5(model: Any, folder: Path, change: Callable[[Any], None]) -> bytes:
-    """The model in HDF5, with its attributes and arrays changed to those of another time."""
+    """The model in HDF5, with attributes and arrays changed to those of an older release."""
     path = folder / "model.h5"
     model.save(path)
     with h5py.File(path, "r+") as file:
@@ -124,7 +124,7 @@ CONFIG_1 = [
 ]
 
 
-def dressed(release: str, config: dict[str, Any], backend: str = "tensorflow") -> Callable[[Any], None]:
+def as_release(release: str, config: dict[str, Any], backend: str = "tensorflow") -> Callable[[Any], None]:
     def change(file: Any) -> None:
         file.attrs["model_config"] = json.dumps(config)
         for place in (file, file["model_weights"]):
@@ -145,19 +145,19 @@ def dressed(release: str, config: dict[str, Any], backend: str = "tensorflow") -
         ("1.0.0", keras_2(CONFIG_1, bare=True)),
     ],
 )
-def test_a_file_of_another_time_answers_as_its_net(release: str, config: dict[str, Any], trained: Any, tmp_path: Path) -> None:
-    """Renamed arguments, bare lists, unknown initialisers: the numbers are those of the net that was saved."""
-    loaded = load([hdf5(trained, tmp_path, dressed(release, config)), b""])
+def test_a_file_of_an_older_release_matches(release: str, config: dict[str, Any], trained: Any, tmp_path: Path) -> None:
+    """Renamed arguments, bare lists, unknown initialisers: predictions are those of the saved network."""
+    loaded = load([hdf5(trained, tmp_path, as_release(release, config)), b""])
     assert np.abs(answers(loaded.model) - answers(trained)).max() < 1e-6
     assert loaded.release == ("1" if release == "1.0.0" else release)
 
 
-def test_kernels_of_theano_are_turned(trained: Any, tmp_path: Path) -> None:
-    """Theano stored (out, in, rows, columns) and applied kernels turned by half a turn; the net answers the same."""
+def test_kernels_of_theano_are_rotated(trained: Any, tmp_path: Path) -> None:
+    """Theano stored (out, in, rows, columns) and rotated kernels by 180°; predictions are the same."""
     config = json.loads(json.dumps(CONFIG_1))
 
     def change(file: Any) -> None:
-        dressed("1.2.2", keras_2(config, bare=True), "theano")(file)
+        as_release("1.2.2", keras_2(config, bare=True), "theano")(file)
         group = file["model_weights/conv"]
         path = group.attrs["weight_names"][0]
         path = path.decode() if isinstance(path, bytes) else path
@@ -170,7 +170,7 @@ def test_kernels_of_theano_are_turned(trained: Any, tmp_path: Path) -> None:
 
 
 def test_channels_first_of_keras_1(tmp_path: Path) -> None:
-    """A 'th' picture keeps its axes, its kernels are transposed, and flattening keeps the order it had."""
+    """A 'th' image keeps its axes, its kernels are transposed, and flattening keeps its order."""
     keras.utils.set_random_seed(2)
     model = keras.Sequential(
         [
@@ -188,7 +188,7 @@ def test_channels_first_of_keras_1(tmp_path: Path) -> None:
     ]
 
     def change(file: Any) -> None:
-        dressed("1.2.2", keras_2(config, bare=True))(file)
+        as_release("1.2.2", keras_2(config, bare=True))(file)
         group = file["model_weights/conv"]
         path = group.attrs["weight_names"][0]
         path = path.decode() if isinstance(path, bytes) else path
@@ -201,8 +201,8 @@ def test_channels_first_of_keras_1(tmp_path: Path) -> None:
     assert np.abs(answers(loaded.model, given) - answers(model, given)).max() < 1e-6
 
 
-def test_hard_sigmoid_keeps_the_slope_it_had(tmp_path: Path) -> None:
-    """Keras 2's hard sigmoid is clip(x/5 + 1/2); today's function of that name is another one."""
+def test_hard_sigmoid_keeps_its_slope(tmp_path: Path) -> None:
+    """Keras 2's hard sigmoid is clip(x/5 + 1/2); the current function of that name differs."""
     model = keras.Sequential([keras.Input((4,)), layers.Dense(2, activation="hard_sigmoid", name="last")])
     config = [
         {
@@ -210,14 +210,14 @@ def test_hard_sigmoid_keeps_the_slope_it_had(tmp_path: Path) -> None:
             "config": {"name": "last", "units": 2, "activation": "hard_sigmoid", "batch_input_shape": [None, 4]},
         }
     ]
-    loaded = load([hdf5(model, tmp_path, dressed("2.2.4", keras_2(config))), b""])
+    loaded = load([hdf5(model, tmp_path, as_release("2.2.4", keras_2(config))), b""])
     rows = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32) * 3
     kernel, bias = model.layers[-1].get_weights()
     assert np.abs(answers(loaded.model, rows) - np.clip((rows @ kernel + bias) * 0.2 + 0.5, 0, 1)).max() < 1e-6
 
 
-def test_gru_resets_where_keras_2_did(tmp_path: Path) -> None:
-    """A GRU whose file says nothing resets before it multiplies, as all did before Keras 2.1.5."""
+def test_gru_resets_as_in_keras_2(tmp_path: Path) -> None:
+    """A GRU without the option resets before it multiplies, as all did before Keras 2.1.5."""
     model = keras.Sequential([keras.Input((4, 3)), layers.GRU(2, reset_after=False, name="gru")])
     config = [
         {
@@ -232,13 +232,13 @@ def test_gru_resets_where_keras_2_did(tmp_path: Path) -> None:
             },
         }
     ]
-    loaded = load([hdf5(model, tmp_path, dressed("2.1.0", keras_2(config))), b""])
+    loaded = load([hdf5(model, tmp_path, as_release("2.1.0", keras_2(config))), b""])
     given = np.random.default_rng(0).random((5, 4, 3), dtype=np.float32)
     assert np.abs(answers(loaded.model, given) - answers(model, given)).max() < 1e-6
 
 
-def test_groups_that_tensorflow_2_wrote_are_no_obstacle(tmp_path: Path) -> None:
-    """The MobileNets of TensorFlow 2 name `groups` for depthwise layers, which take none today."""
+def test_groups_of_tensorflow_2_are_dropped(tmp_path: Path) -> None:
+    """The MobileNets of TensorFlow 2 have `groups` for depthwise layers, which do not take it now."""
     model = keras.Sequential([keras.Input((9, 9, 3)), layers.DepthwiseConv2D(3, name="d")])
     config = [
         {
@@ -246,16 +246,16 @@ def test_groups_that_tensorflow_2_wrote_are_no_obstacle(tmp_path: Path) -> None:
             "config": {"name": "d", "kernel_size": [3, 3], "groups": 1, "batch_input_shape": [None, 9, 9, 3]},
         }
     ]
-    loaded = load([hdf5(model, tmp_path, dressed("2.9.0", keras_2(config))), b""])
+    loaded = load([hdf5(model, tmp_path, as_release("2.9.0", keras_2(config))), b""])
     assert np.abs(answers(loaded.model) - answers(model)).max() < 1e-6
 
 
 def test_architecture_and_weights_apart(trained: Any, tmp_path: Path) -> None:
-    """JSON of Keras 3 with its `.weights.h5`, and JSON of Keras 2 with weights by layer, are the net."""
+    """JSON of Keras 3 with its `.weights.h5`, and JSON of Keras 2 with weights by layer, load as the network."""
     trained.save_weights(tmp_path / "w.weights.h5")
     pair = [trained.to_json().encode(), (tmp_path / "w.weights.h5").read_bytes()]
     assert np.abs(answers(load(pair).model) - answers(trained)).max() < 1e-6
-    old = hdf5(trained, tmp_path, dressed("2.0.4", keras_2(CONFIG_2)))
+    old = hdf5(trained, tmp_path, as_release("2.0.4", keras_2(CONFIG_2)))
     architecture = json.dumps({**keras_2(CONFIG_2, bare=True), "keras_version": "2.0.4", "backend": "tensorflow"}).encode()
     loaded = load([architecture, old])
     assert loaded.release == "2.0.4"
@@ -265,7 +265,7 @@ def test_architecture_and_weights_apart(trained: Any, tmp_path: Path) -> None:
 
 
 def test_keras_3_files(trained: Any, tmp_path: Path) -> None:
-    """`.keras` and HDF5 of today answer as the net; a loss for logits is seen in both."""
+    """`.keras` and HDF5 of the current release predict as the network; a loss for logits is read from both."""
     model = keras.Sequential([keras.Input((4,)), layers.Dense(3, name="last")])
     model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     for name in ("m.keras", "m.h5"):
@@ -279,8 +279,8 @@ def test_keras_3_files(trained: Any, tmp_path: Path) -> None:
         assert np.abs(answers(loaded.model) - answers(trained)).max() < 1e-6
 
 
-def refused(config: Any, release: str = "2.3.0") -> bytes:
-    """An architecture in HDF5 without any weights: what is refused here is refused before they are looked for."""
+def architecture_file(config: Any, release: str = "2.3.0") -> bytes:
+    """An architecture in HDF5 without weights: it is rejected before they are read."""
     out = io.BytesIO()
     with h5py.File(out, "w") as file:
         file.create_group("model_weights")
@@ -304,15 +304,15 @@ def refused(config: Any, release: str = "2.3.0") -> bytes:
         ),
     ],
 )
-def test_programs_and_strange_layers_are_refused(layer: dict[str, Any], words: str) -> None:
-    """A Lambda, a layer of somebody's own, or one that no release since knows is named, with the way out."""
+def test_code_and_custom_layers_are_rejected(layer: dict[str, Any], words: str) -> None:
+    """A Lambda, a custom layer, or one that no current release has is named, with the alternative."""
     release = "1.2.0" if "mode" in layer["config"] or "border_mode" in layer["config"] else "2.3.0"
     with pytest.raises(ConversionError, match=words):
-        load([refused(keras_2([layer]), release), b""])
+        load([architecture_file(keras_2([layer]), release), b""])
 
 
-def test_a_lambda_in_a_keras_3_file_is_refused(tmp_path: Path) -> None:
-    """Also in the zip, and also as an argument of another layer."""
+def test_a_lambda_in_a_keras_3_file_is_rejected(tmp_path: Path) -> None:
+    """Lambdas are rejected in the zip too, also as an argument of another layer."""
     model = keras.Sequential([keras.Input((3,)), layers.Lambda(lambda numbers: numbers * 2)])
     model.save(tmp_path / "m.keras")
     with pytest.raises(ConversionError, match="a Lambda layer"):
@@ -327,19 +327,19 @@ def test_a_lambda_in_a_keras_3_file_is_refused(tmp_path: Path) -> None:
     ("data", "words"),
     [
         (b"\x89HDF\r\n\x1a\n" + b"\0" * 200, "damaged HDF5"),
-        (refused("{"), "no JSON"),
-        (refused({"class_name": "Sequential"}), "none that Keras writes"),
-        (refused(keras_2(CONFIG_2)), "do not fit its architecture|cannot load it"),
+        (architecture_file("{"), "no JSON"),
+        (architecture_file({"class_name": "Sequential"}), "none that Keras writes"),
+        (architecture_file(keras_2(CONFIG_2)), "do not fit its architecture|cannot load it"),
     ],
 )
-def test_broken_files_are_refused(data: bytes, words: str) -> None:
-    """What was cut off or filled with nonsense is refused in words."""
+def test_broken_files_are_rejected(data: bytes, words: str) -> None:
+    """Truncated files and files of random bytes are rejected."""
     with pytest.raises(ConversionError, match=words):
         load([data, b""])
 
 
-def test_weights_alone_ask_for_the_architecture(trained: Any, tmp_path: Path) -> None:
-    """An HDF5 file without an architecture names what is missing and how to give it."""
+def test_weights_alone_require_the_architecture(trained: Any, tmp_path: Path) -> None:
+    """For an HDF5 file without architecture the error names what is missing and how to give it."""
 
     def change(file: Any) -> None:
         del file.attrs["model_config"]
@@ -348,8 +348,8 @@ def test_weights_alone_ask_for_the_architecture(trained: Any, tmp_path: Path) ->
         load([hdf5(trained, tmp_path, change), b""])
 
 
-def test_a_zip_that_unpacks_to_too_much_is_refused() -> None:
-    """The size that the zip declares for its architecture is bounded before it is unpacked."""
+def test_an_oversized_zip_is_rejected() -> None:
+    """The size that the zip declares for its architecture is checked before it is unpacked."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("config.json", b" " * (65 * 2**20))
@@ -358,8 +358,8 @@ def test_a_zip_that_unpacks_to_too_much_is_refused() -> None:
         load([out.getvalue(), b""])
 
 
-def test_a_file_that_would_fill_the_memory_is_refused_before_it_is_unpacked(tmp_path: Path, trained: Any) -> None:
-    """Weights that unpack to a hundred times their size, in a zip or promised by HDF5, are refused in a sentence."""
+def test_a_decompression_bomb_is_rejected(tmp_path: Path, trained: Any) -> None:
+    """Weights that unpack to a hundred times their size, in a zip or declared by HDF5, are rejected."""
     trained.save(tmp_path / "m.keras")
     with zipfile.ZipFile(tmp_path / "m.keras") as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}

@@ -1,4 +1,4 @@
-"""A graph's nodes stand in the same order however they stood before."""
+"""Graph nodes get the same order independent of their previous order."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FLOAT = onnx.TensorProto.FLOAT
 
 
 def _graph(draw: random.Random) -> Any:
-    """Branches that meet again, one of them with graphs inside; the nodes in any order that keeps makers before readers."""
+    """Branches that join again, one with inner graphs; the nodes in a random topological order."""
     node = helper.make_node
     weights = [helper.make_tensor(name, _FLOAT, [2], values) for name, values in (("w", [1, 2]), ("v", [3, 4]))]
     layers = [
@@ -46,8 +46,8 @@ def _ordered(seed: int) -> Any:
     return graph
 
 
-def test_what_computes_the_same_stands_the_same() -> None:
-    """Twenty shufflings of one graph, inner graphs included, have their nodes in one order, and every order can be run."""
+def test_equal_graphs_get_equal_order() -> None:
+    """Twenty shuffles of one graph, inner graphs included, get the same order, and each can be run."""
     graphs = [_ordered(seed) for seed in range(20)]
     assert len({b"".join(node.SerializeToString(deterministic=True) for node in graph.node) for graph in graphs}) == 1
     made = {"x", "yes", "w", "v"}
@@ -58,8 +58,8 @@ def test_what_computes_the_same_stands_the_same() -> None:
     onnx.checker.check_graph(graphs[0])
 
 
-def test_another_weight_may_stand_elsewhere_but_nothing_is_lost() -> None:
-    """Weights that are filled in later are told apart by their place; no node and no edge goes missing."""
+def test_no_node_is_lost() -> None:
+    """Weights that are inserted later are distinguished by position; no node and no edge is lost."""
     graph = _graph(random.Random(1))  # noqa: S311 - an order, no secret
     edges = {(node.op_type, tuple(node.input), tuple(node.output)) for node in graph.node}
     sort_nodes(graph, ["w", "v"])

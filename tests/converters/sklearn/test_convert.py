@@ -1,4 +1,4 @@
-"""Real scikit-learn models on the bundled data sets answer as before."""
+"""Converted scikit-learn models predict as the originals, on scikit-learn's bundled data sets."""
 
 from __future__ import annotations
 
@@ -89,15 +89,15 @@ def _name(value: Any) -> str:
 
 def _fitted(model: Any, features: Any, truth: Any) -> Any:
     with warnings.catch_warnings():
-        # Convergence and deprecation are the library's talk with its user; conversion is what is tried here.
+        # Convergence and deprecation warnings do not concern the conversion.
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", FutureWarning)
         return model.fit(features, truth)
 
 
 @pytest.mark.parametrize(("model", "load", "allowed"), CASES, ids=_name)
-def test_the_served_model_answers_as_the_original(model: Any, load: Any, allowed: float) -> None:
-    """On rows the model has not seen, the serving code gives the original's scores, with its classes as labels."""
+def test_served_scores_match_the_original(model: Any, load: Any, allowed: float) -> None:
+    """On unseen rows the serving code gives the original's scores, with its classes as labels."""
     features, truth = load(return_X_y=True)
     half = np.arange(len(features)) % 2 == 0
     fitted = _fitted(model, features[half], truth[half])
@@ -112,7 +112,7 @@ def test_the_served_model_answers_as_the_original(model: Any, load: Any, allowed
 
 @pytest.mark.parametrize("model", [GaussianNB(), KNeighborsClassifier(3), RandomForestClassifier(5, random_state=0)], ids=_name)
 def test_conversion_gives_the_same_bytes_each_time(model: Any) -> None:
-    """No name in the graph is drawn at random."""
+    """Names in the graph are deterministic."""
     features, truth = load_iris(return_X_y=True)
     fitted = model.fit(features, truth)
     samples = normalize_samples(features[:20])
@@ -120,7 +120,7 @@ def test_conversion_gives_the_same_bytes_each_time(model: Any) -> None:
 
 
 def _table() -> tuple[np.ndarray, np.ndarray]:
-    """A table of numbers with holes and of texts, with a truth that depends on both."""
+    """A table of texts and of numbers with missing values, with a target that depends on both."""
     draw = np.random.default_rng(0)
     rows: list[list[Any]] = [
         [int(draw.integers(70)), float(draw.normal(50, 20)), str(draw.choice(["month", "year", "two years"]))] for _ in range(400)
@@ -137,8 +137,8 @@ def _table() -> tuple[np.ndarray, np.ndarray]:
     [LogisticRegression(max_iter=1000), RandomForestClassifier(20, random_state=0), MLPClassifier((8,), random_state=0)],
     ids=_name,
 )
-def test_a_column_transformer_takes_each_column_as_it_is(encoder: Any, last: Any) -> None:
-    """Texts go in as texts, holes are filled as the original fills them, and the answer is the original's."""
+def test_column_transformers_match(encoder: Any, last: Any) -> None:
+    """Texts are fed as texts, missing values are imputed as in the original, and predictions are equal."""
     table, truth = _table()
     numbers = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
     model = _fitted(make_pipeline(ColumnTransformer([("n", numbers, [0, 1]), ("c", encoder, [2])]), last), table[:200], truth[:200])
@@ -152,7 +152,7 @@ def test_a_column_transformer_takes_each_column_as_it_is(encoder: Any, last: Any
 
 
 def test_a_tie_between_classes_stays_a_tie() -> None:
-    """A forest of two trees that disagree answers .5 exactly, so the label is the original's and not rounding's."""
+    """A forest of two trees that disagree predicts exactly .5, so the label is the original's and does not depend on rounding."""
     features, truth = load_breast_cancer(return_X_y=True)
     model = RandomForestClassifier(2, random_state=1).fit(features[::2, :4], truth[::2])
     samples = normalize_samples(features[1::2, :4])
@@ -161,8 +161,8 @@ def test_a_tie_between_classes_stays_a_tie() -> None:
     assert np.array_equal(scores.argmax(axis=1), model.predict(features[1::2, :4]))
 
 
-def test_thresholds_are_not_rounded_across_a_value() -> None:
-    """Values a hair beside a threshold go the way the original sends them."""
+def test_thresholds_are_not_rounded() -> None:
+    """Values next to a threshold reach the same leaf as in the original."""
     features = np.random.default_rng(0).normal(size=(300, 2))
     truth = (features.sum(axis=1) > 0).astype(int)
     model = DecisionTreeClassifier(random_state=0).fit(features, truth)
@@ -175,8 +175,8 @@ def test_thresholds_are_not_rounded_across_a_value() -> None:
     assert np.array_equal(score_as_served(convert_sklearn(model, samples), samples), model.predict_proba(rows))
 
 
-def test_missing_numbers_go_where_the_original_sends_them() -> None:
-    """Trees that know missing values get NaN for an absent field."""
+def test_missing_numbers_match() -> None:
+    """Trees that handle missing values receive NaN for an absent field."""
     features, truth = load_breast_cancer(return_X_y=True)
     holes = np.where(np.random.default_rng(0).random(features.shape) < 0.2, np.nan, features)
     for model in (HistGradientBoostingClassifier(max_iter=10), DecisionTreeClassifier(random_state=0)):
@@ -188,7 +188,7 @@ def test_missing_numbers_go_where_the_original_sends_them() -> None:
 
 
 def test_hints_name_features_labels_and_unit() -> None:
-    """What a person says of a model is in its signature."""
+    """The user's features, labels and unit are in the signature."""
     features, truth = load_iris(return_X_y=True)
     model = LogisticRegression(max_iter=1000).fit(features, truth)
     names = ("a", "b", "c", "d")
@@ -200,22 +200,22 @@ def test_hints_name_features_labels_and_unit() -> None:
     assert tuple(field.name for field in converted.input.fields) == names  # type: ignore[union-attr]  # a record
 
 
-def test_models_that_answer_several_things_are_refused() -> None:
-    """A model of two questions at once is refused with what to do."""
+def test_multi_output_models_are_rejected() -> None:
+    """A multi-output model is rejected with advice."""
     features = np.random.default_rng(0).normal(size=(50, 3))
     for model, truth in ((LinearRegression(), features[:, :2]), (RandomForestClassifier(3), (features[:, :2] > 0).astype(int))):
         with pytest.raises(ConversionError, match="one model for each"):
             convert_sklearn(model.fit(features, truth), normalize_samples(features))
 
 
-def test_an_unfitted_model_is_refused_with_its_own_complaint() -> None:
-    """The library's own words say what is wrong."""
+def test_an_unfitted_model_is_rejected_with_its_error() -> None:
+    """The error contains the library's message."""
     with pytest.raises(ConversionError, match="not fitted"):
         convert_sklearn(LinearRegression(), normalize_samples(np.ones((3, 2))))
 
 
 def test_columns_may_be_called_anything() -> None:
-    """Names that are no identifiers, or those of tensors in the graph, stay the fields' names; the answers are the original's."""
+    """Names that are no identifiers, or that equal tensors in the graph, remain the fields' names; predictions are equal."""
     pandas = pytest.importorskip("pandas")
     names = ["ingreso mensual", "a-b", "a b", "precio (€)", "1st", "variable", "probabilities", "ñ"]
     draw = np.random.default_rng(0)
@@ -231,8 +231,8 @@ def test_columns_may_be_called_anything() -> None:
     assert np.abs(np.array([answer.probabilities for answer in answers]) - model.predict_proba(frame)).max() < 1e-6
 
 
-def test_the_order_of_unnamed_columns_is_stated() -> None:
-    """Records for a model that does not name its columns are refused with the order found; a stated order rules."""
+def test_the_order_of_unnamed_columns_is_required() -> None:
+    """Records for a model without column names are rejected with the order found; a given order is used."""
     draw = np.random.default_rng(0)
     rows = draw.normal(size=(60, 2))
     model = LogisticRegression().fit(rows, rows[:, 0] > 0)
@@ -246,8 +246,8 @@ def test_the_order_of_unnamed_columns_is_stated() -> None:
     assert np.abs(np.array(answers) - model.predict_proba(rows)).max() < 1e-9
 
 
-def test_named_columns_are_not_taken_in_another_order() -> None:
-    """A matrix whose stated names are the model's own in another order is refused; records come in any order."""
+def test_named_columns_in_another_order_are_rejected() -> None:
+    """A matrix whose names are the model's own in another order is rejected; records may have any order."""
     pandas = pytest.importorskip("pandas")
     draw = np.random.default_rng(0)
     frame = pandas.DataFrame(draw.normal(size=(60, 2)), columns=["a", "b"])
@@ -259,8 +259,8 @@ def test_named_columns_are_not_taken_in_another_order() -> None:
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0])
-def test_xgboost_behind_a_sparse_columntransformer_answers_as_before(threshold: float) -> None:
-    """Zeros that the sparse matrix does not store are missing to XGBoost, those of a dense one are 0: each as the original."""
+def test_xgboost_after_a_sparse_columntransformer_matches(threshold: float) -> None:
+    """XGBoost treats unstored zeros of a sparse matrix as missing and zeros of a dense one as 0: both match the original."""
     frame = pd.DataFrame([{"a": float(row % 7), "c": "xyz"[row % 3], "n": float(row % 5) - 2} for row in range(200)])
     columns = ColumnTransformer(
         [("c", OneHotEncoder(handle_unknown="ignore"), ["c"])], remainder="passthrough", sparse_threshold=threshold
@@ -272,8 +272,8 @@ def test_xgboost_behind_a_sparse_columntransformer_answers_as_before(threshold: 
         assert served.predict(record).probabilities == pytest.approx(expected, abs=1e-5), record
 
 
-def scattered() -> tuple[sparse.csr_matrix, np.ndarray]:
-    """Numbers, half of which are 0 and not stored, and a truth to which a 0 says otherwise in two columns."""
+def sparse_data() -> tuple[sparse.csr_matrix, np.ndarray]:
+    """Numbers, half of which are 0 and not stored, and a target that depends on zeros in two columns."""
     draw = np.random.default_rng(0)
     rows = draw.normal(size=(300, 6)) * (draw.random((300, 6)) < 0.5)
     return sparse.csr_matrix(rows), ((rows[:, 0] > 0) | (rows[:, 1] < -0.3)).astype(int)
@@ -281,24 +281,24 @@ def scattered() -> tuple[sparse.csr_matrix, np.ndarray]:
 
 @pytest.mark.parametrize("before", [(), (MaxAbsScaler(),)], ids=["bare", "pipeline"])
 @pytest.mark.parametrize("form", ["csr", "csc", "coo"])
-def test_xgboost_asked_with_a_sparse_matrix_answers_as_before(before: tuple[Any, ...], form: str) -> None:
-    """Packed with SciPy's matrix, 0 is missing, as it is to the original asked with that matrix; with a dense one it is 0."""
-    matrix, truth = scattered()
+def test_xgboost_with_a_sparse_matrix_matches(before: tuple[Any, ...], form: str) -> None:
+    """Packed with a SciPy matrix 0 is missing, as for the original with that matrix; with a dense one it is 0."""
+    matrix, truth = sparse_data()
     model = make_pipeline(*before, xgboost.XGBClassifier(n_estimators=8)).fit(matrix, truth)
     model = model if before else model[-1]
-    asked = {"sparse": matrix.asformat(form), "dense": matrix.toarray()}
-    expected = {kind: model.predict_proba(given) for kind, given in asked.items()}
+    inputs = {"sparse": matrix.asformat(form), "dense": matrix.toarray()}
+    expected = {kind: model.predict_proba(features) for kind, features in inputs.items()}
     assert np.abs(expected["sparse"] - expected["dense"]).max() > 0.01
     rows = normalize_samples(matrix.toarray())
-    for kind, given in asked.items():
-        served = build_runnable(convert_sklearn(model, normalize_samples(given)))
+    for kind, features in inputs.items():
+        served = build_runnable(convert_sklearn(model, normalize_samples(features)))
         answers = [served.predict(rows.payload(row)).probabilities for row in range(len(rows))]
         assert np.abs(np.array(answers) - expected[kind]).max() < 1e-6, kind
 
 
-def test_a_booster_asked_with_a_sparse_matrix_answers_as_before() -> None:
-    """A bare Booster too: as it answers a DMatrix of the sparse matrix."""
-    matrix, truth = scattered()
+def test_a_booster_with_a_sparse_matrix_matches() -> None:
+    """A bare Booster matches its predictions for a DMatrix of the sparse matrix."""
+    matrix, truth = sparse_data()
     data = xgboost.DMatrix(matrix, label=truth)
     booster = xgboost.train({"objective": "binary:logistic"}, data, 8)
     package = relevo.pack(booster, name="m", samples=matrix, labels=["no", "yes"], figures=False)
@@ -307,9 +307,9 @@ def test_a_booster_asked_with_a_sparse_matrix_answers_as_before() -> None:
     assert np.abs(np.array(answers) - booster.predict(data)).max() < 1e-6
 
 
-def test_stored_zeros_that_xgboost_tells_from_missing_are_refused() -> None:
-    """A record has one 0 only, so a matrix with both kinds is refused, and the mend is one that helps."""
-    matrix, truth = scattered()
+def test_stored_zeros_next_to_missing_are_rejected() -> None:
+    """A record has only one kind of 0, so a matrix with both kinds is rejected, and the suggested fix works."""
+    matrix, truth = sparse_data()
     model = xgboost.XGBClassifier(n_estimators=8).fit(matrix, truth)
     matrix.data[::3] = 0.0
     with pytest.raises(ConversionError, match=r"sparse matrix.*toarray\(\).*eliminate_zeros\(\)"):

@@ -61,8 +61,8 @@ def _gap(converted: ConvertedModel, customers: list[dict[str, Any]]) -> float:
     ids=lambda model: type(model).__name__,
 )
 @pytest.mark.parametrize("form", ["tuple", "pipeline"])
-def test_the_pair_answers_as_before(last: Any, form: str) -> None:
-    """A tuple or a pipeline, linear or not: to 1e-12 the original's probability, on records it has not seen."""
+def test_the_pair_matches(last: Any, form: str) -> None:
+    """A tuple or a pipeline, linear or not, gives the original's probability to 1e-12 on unseen records."""
     customers, churned = _customers()
     vectorizer = DictVectorizer(sparse=False)
     last.fit(vectorizer.fit_transform(customers[:200]), churned[:200])
@@ -73,8 +73,8 @@ def test_the_pair_answers_as_before(last: Any, form: str) -> None:
         assert converted.converter == {"relevo": converted.converter["relevo"]}, "a linear model needs no other library"
 
 
-def test_the_signature_is_read_off_the_vocabulary() -> None:
-    """Categories, numbers and booleans are told apart, and the category that holds an equals sign stays whole."""
+def test_the_signature_comes_from_the_vocabulary() -> None:
+    """Categories, numbers and booleans are distinguished, and a category that contains an equals sign is kept whole."""
     customers, churned = _customers()
     vectorizer = DictVectorizer()
     model = LogisticRegression(max_iter=2000).fit(vectorizer.fit_transform(customers), churned)
@@ -92,8 +92,8 @@ def test_the_signature_is_read_off_the_vocabulary() -> None:
     assert converted.input.fields[0].categories == ("a=b", "monthly", "yearly")
 
 
-def test_an_unseen_category_counts_as_none_of_them() -> None:
-    """What DictVectorizer passes over in silence, the package passes over too."""
+def test_an_unseen_category_is_ignored() -> None:
+    """An unseen category is ignored by the package, as by DictVectorizer."""
     customers, churned = _customers()
     vectorizer = DictVectorizer(sparse=False)
     model = LogisticRegression(max_iter=2000).fit(vectorizer.fit_transform(customers), churned)
@@ -103,13 +103,13 @@ def test_an_unseen_category_counts_as_none_of_them() -> None:
     assert served.predict(stranger).probabilities == pytest.approx(expected, abs=1e-12)
 
 
-def test_fields_beside_the_vocabulary_are_passed_over_when_the_samples_have_them() -> None:
-    """Records with an id the model never used are taken as they come."""
+def test_fields_outside_the_vocabulary_are_ignored() -> None:
+    """Records with an id that the model does not use are accepted."""
     customers, churned = _customers()
     vectorizer = DictVectorizer()
     model = LogisticRegression(max_iter=2000).fit(vectorizer.fit_transform(customers), churned)
     with_id = [customer | {"customer_id": f"c{number}"} for number, customer in enumerate(customers)]
-    # What was fitted without the id knows no such column.
+    # A model fitted without the id has no such column.
     converted = convert_dictvectorizer((vectorizer, model), from_records(with_id))
     assert isinstance(converted.input, RecordInput)
     assert converted.input.extra == "ignore"
@@ -130,8 +130,8 @@ def test_fields_beside_the_vocabulary_are_passed_over_when_the_samples_have_them
         {"contract": ..., "tenure": ..., "fee": ...},
     ],
 )
-def test_a_client_of_the_pair_is_answered_as_by_the_pair(change: dict[str, Any]) -> None:
-    """What `transform` passes over, leaves out or takes for a number is answered as the original does, and told."""
+def test_requests_of_existing_clients_match(change: dict[str, Any]) -> None:
+    """Fields that `transform` ignores, omits or treats as numbers give the original's prediction, with a warning."""
     records: list[dict[str, Any]] = [
         {"contract": word, "tenure": months, "fee": 0.1 * months} for months in range(40) for word in ("month", "year")
     ]
@@ -142,8 +142,8 @@ def test_a_client_of_the_pair_is_answered_as_by_the_pair(change: dict[str, Any])
     record = {name: value for name, value in {**records[9], **change}.items() if value is not ...}
     answer = package.predict(record)
     assert np.allclose(answer.probabilities, model.predict_proba(vectorizer.transform([record]))[0], atol=1e-9)
-    told = " ".join(answer.warnings)
-    assert all(name in told for name in change) or change == {"tenure": 41.5}, told
+    message = " ".join(answer.warnings)
+    assert all(name in message for name in change) or change == {"tenure": 41.5}, message
     assert "counts as 0" in package.read("card.md").decode()
     strict = pack(
         (vectorizer, model), name="churn", samples=records, unknown_fields="refuse", missing_fields="refuse", figures=False
@@ -155,7 +155,7 @@ def test_a_client_of_the_pair_is_answered_as_by_the_pair(change: dict[str, Any])
 
 
 @pytest.mark.parametrize(
-    ("record", "told"),
+    ("record", "message"),
     [
         ({"customer": 1}, "The field 'contract' is missing; expected text."),
         ({"tenure": None, "contract": "year"}, "The field 'tenure' is missing; expected a number."),
@@ -168,19 +168,19 @@ def test_a_client_of_the_pair_is_answered_as_by_the_pair(change: dict[str, Any])
         ({"tenure": 4, "contract": {"year": 1}}, "The field 'contract' expects text, but an object came."),
     ],
 )
-def test_what_the_original_cannot_have_meant_is_refused(record: dict[str, Any], told: str) -> None:
-    """A record of other fields only, a null for a number, a value of another kind and a slip of the pen are named, not guessed."""
+def test_invalid_records_are_rejected(record: dict[str, Any], message: str) -> None:
+    """Only unknown fields, null for a number, a value of another type and a misspelt field are rejected by name."""
     records: list[dict[str, Any]] = [{"contract": word, "tenure": months} for months in range(20) for word in ("month", "year")]
     vectorizer = DictVectorizer(sparse=False)
     model = LogisticRegression().fit(vectorizer.fit_transform(records), [int(one["tenure"] < 9) for one in records])
     package = pack((vectorizer, model), name="churn", samples=records, figures=False)
     with pytest.raises(InvalidFieldError) as caught:
         package.predict(record)
-    assert str(caught.value) == told
+    assert str(caught.value) == message
 
 
-def test_without_samples_the_vocabulary_alone_gives_a_record() -> None:
-    """Every field is there, with its categories, and required."""
+def test_the_vocabulary_alone_defines_a_record() -> None:
+    """Every field is present, with its categories, and required."""
     customers, _ = _customers()
     record = record_of(DictVectorizer().fit(customers))
     assert {field.name for field in record.fields} == {"contract", "tenure", "charge", "senior"}
@@ -188,15 +188,15 @@ def test_without_samples_the_vocabulary_alone_gives_a_record() -> None:
     assert (record.extra, record.missing) == ("ignore", "zero")
 
 
-def test_a_field_that_is_number_and_text_is_refused() -> None:
-    """Such a vocabulary has no honest form."""
+def test_a_field_of_number_and_text_is_rejected() -> None:
+    """Such a vocabulary cannot be represented."""
     vectorizer = DictVectorizer().fit([{"x": 1.0}, {"x": "one"}])
     with pytest.raises(ConversionError, match="both a number and a text"):
         record_of(vectorizer)
 
 
-def test_pictures_and_triples_are_refused() -> None:
-    """A model of records wants records, and a tuple of three is something else."""
+def test_images_and_triples_are_rejected() -> None:
+    """Images as samples and a tuple of three are rejected."""
     customers, churned = _customers(50)
     vectorizer = DictVectorizer()
     model = LogisticRegression().fit(vectorizer.fit_transform(customers), churned)
@@ -228,8 +228,8 @@ def _unlike_records() -> list[dict[str, Any]]:
     ],
     ids=["xgboost", "xgboost-linear", "xgboost-scaled", "lightgbm"],
 )
-def test_a_booster_answers_absent_fields_nulls_and_numbers_for_truths_as_before(last: Any, *, sparse: bool) -> None:
-    """Whatever of a record is absent, null, unseen or a number for a truth: the original's own answer, sparse or dense."""
+def test_a_booster_matches_for_absent_fields_nulls_and_numbers(last: Any, *, sparse: bool) -> None:
+    """Absent, null and unseen values and numbers in place of booleans give the original's prediction, sparse or dense."""
     records, truth = _flags()
     model = make_pipeline(DictVectorizer(sparse=sparse), last).fit(records, truth)
     served = build_runnable(convert_dictvectorizer(model, from_records(records)))
@@ -237,20 +237,20 @@ def test_a_booster_answers_absent_fields_nulls_and_numbers_for_truths_as_before(
         assert served.predict(record).probabilities == pytest.approx(model.predict_proba([record])[0], abs=1e-5), record
 
 
-def test_what_sparse_xgboost_takes_as_missing_is_told_as_missing() -> None:
-    """The warning says that an absent field counts as missing, and that a number in place of a truth counts as itself."""
+def test_the_warning_names_missing_fields() -> None:
+    """The warning says that an absent field counts as missing, and that a number in place of a boolean counts as itself."""
     records, truth = _flags()
     model = make_pipeline(DictVectorizer(), xgboost.XGBClassifier(n_estimators=4)).fit(records, truth)
     served = build_runnable(convert_dictvectorizer(model, from_records(records)))
-    told = [str(remark) for remark in served.remarks({"c": "x", "flag": 1})]
-    assert told == [
+    message = [str(remark) for remark in served.remarks({"c": "x", "flag": 1})]
+    assert message == [
         "Fields without a value that the model knows count as missing, as in the original: a.",
         "In fields of true and false, a number counts as itself, as in the original: flag.",
     ]
 
 
-def test_a_null_number_is_refused_where_the_original_refuses_it() -> None:
-    """A linear model fails on NaN, so that a null in place of its number is still refused by name."""
+def test_null_is_rejected_when_the_original_rejects_it() -> None:
+    """A linear model fails on NaN, so null for its number is rejected by name."""
     records, truth = _flags()
     model = make_pipeline(DictVectorizer(), LogisticRegression()).fit(records, truth)
     served = build_runnable(convert_dictvectorizer(model, from_records(records)))
@@ -258,8 +258,8 @@ def test_a_null_number_is_refused_where_the_original_refuses_it() -> None:
         served.predict({"a": None, "c": "x", "flag": True})
 
 
-def test_a_sparse_step_that_cannot_be_followed_is_named_with_the_mend() -> None:
-    """Lengths that are taken over what is stored: refused, naming the sparse matrix and `sparse=False`."""
+def test_an_unsupported_sparse_step_is_named() -> None:
+    """A step that normalises stored entries is rejected, naming the sparse matrix and `sparse=False`."""
     records, truth = _flags()
     model = make_pipeline(DictVectorizer(), Normalizer(), xgboost.XGBClassifier(n_estimators=4)).fit(records, truth)
     with pytest.raises(ConversionError, match=r"sparse matrix.*DictVectorizer\(sparse=False\)"):

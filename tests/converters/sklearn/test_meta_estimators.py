@@ -1,4 +1,4 @@
-"""The package answers what the model's own `predict` answers, also where that is not its most probable class."""
+"""The package predicts what the model's own `predict` returns, also when that is not its most probable class."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NAMES = [f"n{place}" for place in range(5)]
 
 
 def data(classes: int, seed: int = 0) -> tuple[Any, Any]:
-    """Rows that no model tells apart without faults."""
+    """Rows that no model classifies without errors."""
     x, y = make_classification(
         400, 5, n_informative=4, n_redundant=0, n_classes=classes, class_sep=0.4, flip_y=0.2, random_state=seed
     )
@@ -48,7 +48,7 @@ X10, Y10 = make_classification(600, 5, n_informative=5, n_redundant=0, n_classes
 
 
 def svc(**options: Any) -> Any:
-    """A support vector machine, with probabilities unless told otherwise."""
+    """A support vector machine, with probabilities by default."""
     return SVC(**{"probability": True, "random_state": 0, **options})
 
 
@@ -81,8 +81,8 @@ CASES: dict[str, tuple[Any, Any, Any]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_answer_is_what_predict_answers(case: str) -> None:
-    """Labels equal `predict` on every held-out row, and probabilities `predict_proba` where there are some."""
+def test_labels_equal_predict(case: str) -> None:
+    """Labels equal `predict` on every held-out row, and probabilities equal `predict_proba` where it exists."""
     model, x, y = CASES[case]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -100,8 +100,8 @@ def test_the_answer_is_what_predict_answers(case: str) -> None:
         assert "which need not be the most probable one" in package.read("card.md").decode()
 
 
-def test_a_threshold_survives_an_import_and_gives_way_to_a_persons(tmp_path: Path) -> None:
-    """The model's own threshold is the manifest's rule, through the sandbox too; bands that a person gives come first."""
+def test_a_threshold_is_imported_unless_the_user_gives_a_decision(tmp_path: Path) -> None:
+    """The model's own threshold becomes the manifest's decision, also through the sandbox; a decision of the user takes precedence."""
     model = FixedThresholdClassifier(LogisticRegression(), threshold=0.8).fit(X2, Y2)
     (tmp_path / "m.pickle").write_bytes(pickle.dumps(model))
     options: dict[str, Any] = {"name": "m", "trust_pickle": True, "samples": X2[:50], "features": NAMES, "figures": False}
@@ -110,15 +110,15 @@ def test_a_threshold_survives_an_import_and_gives_way_to_a_persons(tmp_path: Pat
     assert import_model(tmp_path / "m.pickle", decision=own, **options).manifest.decision == own
 
 
-def test_several_labels_a_row_are_refused() -> None:
-    """A model of several labels is no model of one class, and the sentence says so."""
+def test_multilabel_models_are_rejected() -> None:
+    """A multilabel model is rejected with a message that says so."""
     model = OneVsRestClassifier(LogisticRegression()).fit(X3, np.stack([Y3 == 0, Y3 > 0, X3[:, 0] > 0], axis=1).astype(int))
     with pytest.raises(ConversionError, match="several labels"):
         relevo.pack(model, name="m", samples=X3, features=NAMES, figures=False)
 
 
 def test_golden_examples_prove_labels() -> None:
-    """A golden example whose label is another than the model's fails the replay, although its scores agree."""
+    """A golden example with another label than the model's fails the replay, although its scores agree."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = svc().fit(X3, Y3)

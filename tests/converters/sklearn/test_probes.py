@@ -1,4 +1,4 @@
-"""Outside of what the samples show, the package answers as the original does, or refuses what the original refuses."""
+"""For inputs unlike the samples the package predicts as the original does, or rejects what the original rejects."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from relevo.converters.sklearn.convert import convert_sklearn
 from relevo.converters.sklearn.dict_vectorizer import convert_dictvectorizer
 from relevo.converters.sklearn.estimator import inspect_estimator
 from relevo.converters.sklearn.input_layouts import input_layouts
-from relevo.converters.sklearn.probes import Original, probed_gap, probes_of, refuse_unlike
+from relevo.converters.sklearn.probes import Original, check_probes, make_probes, probe_difference
 from relevo.domain.signature import FieldKind
 from relevo.errors import ConversionError, FieldTypeError, InvalidOptionsError, UnknownCategoryError
 from relevo.package.conversion import ConversionHints
@@ -66,8 +66,8 @@ def fitted(text: Any, number: Any = "passthrough") -> Any:
     ],
 )
 @pytest.mark.filterwarnings("ignore:Found unknown categories")
-def test_unknown_categories_and_fractions_answer_as_the_original(text: Any, number: Any) -> None:
-    """An unseen category, a rare one, and 2.7 where whole numbers were seen are what the encoder makes of them."""
+def test_unknown_categories_and_fractions_match(text: Any, number: Any) -> None:
+    """An unseen category, a rare one, and 2.7 in a column of integers are encoded as by the original."""
     model = fitted(text, number)
     package = relevo.pack(model, name="m", samples=FRAME, figures=False)
     rows = [
@@ -82,8 +82,8 @@ def test_unknown_categories_and_fractions_answer_as_the_original(text: Any, numb
 
 @pytest.mark.parametrize("number", [StandardScaler(), PolynomialFeatures(2), "passthrough"])
 @pytest.mark.parametrize("final", [LogisticRegression(max_iter=3000), Ridge()])
-def test_a_whole_column_that_is_computed_with_takes_fractions(number: Any, final: Any) -> None:
-    """41.5 of an age is answered as the original answers it; of a column that an encoder reads it is refused by name."""
+def test_integer_columns_accept_fractions(number: Any, final: Any) -> None:
+    """41.5 as age is predicted as by the original; in a column that an encoder reads it is rejected by name."""
     frame = pandas.DataFrame(
         {"age": DRAW.integers(18, 80, 200), "children": DRAW.integers(0, 4, 200), "plan": DRAW.choice(["basic", "pro"], 200)}
     )
@@ -104,7 +104,7 @@ def test_a_whole_column_that_is_computed_with_takes_fractions(number: Any, final
 
 
 def test_a_strict_encoder_of_a_regression_closes_its_field() -> None:
-    """What a regression raises at is refused by name as well."""
+    """A value at which a regression raises is rejected by name as well."""
     steps = [("plan", OrdinalEncoder(), ["plan"]), ("rest", "passthrough", ["income", "children"])]
     model = make_pipeline(ColumnTransformer(steps), Ridge()).fit(FRAME, FRAME["income"] / 1000)
     package = relevo.pack(model, name="m", samples=FRAME, figures=False)
@@ -113,8 +113,8 @@ def test_a_strict_encoder_of_a_regression_closes_its_field() -> None:
 
 
 @pytest.mark.parametrize("kind", [OneHotEncoder, OrdinalEncoder])
-def test_what_the_original_raises_at_is_a_closed_field(kind: Any) -> None:
-    """`handle_unknown="error"`: the field lists what the encoder knows, the unsampled too, and refuses the rest by name."""
+def test_strict_encoders_close_their_field(kind: Any) -> None:
+    """`handle_unknown="error"`: the field lists the encoder's categories, also those without samples, and rejects others by name."""
     model = fitted(kind(), kind())
     package = relevo.pack(model, name="m", samples=FRAME[FRAME["plan"] != "rare"].head(80), figures=False)
     fields = {field.name: field for field in package.manifest.input.fields}  # type: ignore[union-attr]  # a record
@@ -140,44 +140,45 @@ def test_the_largest_absolute_value_normalizes() -> None:
         assert served.probabilities == pytest.approx(tuple(model.predict_proba([row])[0]), abs=1e-6)
 
 
-def test_a_column_that_the_samples_lack_is_asked_for() -> None:
-    """Nothing is proved of a column without a single value, so it must come with the samples."""
+def test_samples_are_required_for_every_column() -> None:
+    """A column without a single value in the samples is rejected, because nothing would be proved about it."""
     model = fitted(OneHotEncoder(handle_unknown="ignore"))
     records = [{name: value for name, value in row.items() if name != "children"} for row in FRAME.to_dict(orient="records")]
     with pytest.raises(InvalidOptionsError, match="children"):
         relevo.pack(model, name="m", samples=records, figures=False)
 
 
-def test_a_graph_that_is_right_on_the_samples_alone_is_refused() -> None:
-    """A converted model that differs outside of the samples only is found by the probes, which name the input."""
+def test_a_graph_that_matches_only_the_samples_is_rejected() -> None:
+    """A converted model that differs only outside of the samples is detected by the probes, which name the input."""
     rows = np.abs(DRAW.normal(size=(60, 2)))
     model = LogisticRegression().fit(rows, rows[:, 0] > rows[:, 1])
     samples = normalize_samples(rows, ["a", "b"])
     layout = next(iter(input_layouts(inspect_estimator(model), samples, ConversionHints())))
-    probes = probes_of(Original(estimator=inspect_estimator(model), layout=layout, samples=samples).ask, samples, layout.input)  # type: ignore[arg-type]
+    original = Original(estimator=inspect_estimator(model), layout=layout, samples=samples)  # type: ignore[arg-type]
+    probes = make_probes(original.predict_scores, samples, layout.input)  # type: ignore[arg-type]
     right = convert_sklearn(model, samples)
-    assert probed_gap(right, probes)[0] < 1e-9
+    assert probe_difference(right, probes)[0] < 1e-9
     wrong = convert_sklearn(LogisticRegression().fit(rows, rows[:, 0] > 2 * rows[:, 1]), samples)
     with pytest.raises(ConversionError, match="unlike"):
-        refuse_unlike(replace(wrong, outputs=right.outputs), probes, 1e-4)
+        check_probes(replace(wrong, outputs=right.outputs), probes, 1e-4)
     assert layout.input.fields[0].kind is FieldKind.NUMBER  # type: ignore[union-attr]  # a record
 
 
-def moody(model: LogisticRegression) -> LogisticRegression:
-    """The model, answering inputs that no sample has otherwise than its weights say."""
-    told = model.predict_proba
+def inconsistent(model: LogisticRegression) -> LogisticRegression:
+    """The model, changed to predict otherwise than its weights for inputs that no sample has."""
+    predict_proba = model.predict_proba
 
-    def answer(given: Any) -> Any:
-        strange = (np.abs(given) > 50).any(axis=1) | (given == 0).all(axis=1)
-        return np.where(strange[:, None], [0.9, 0.1], told(given))
+    def changed_proba(features: Any) -> Any:
+        strange = (np.abs(features) > 50).any(axis=1) | (features == 0).all(axis=1)
+        return np.where(strange[:, None], [0.9, 0.1], predict_proba(features))
 
-    model.predict_proba = answer
+    model.predict_proba = changed_proba
     return model
 
 
 @pytest.mark.parametrize("field", ["plan", "income"])
-def test_a_pair_with_a_vectorizer_is_asked_beyond_the_samples(field: str) -> None:
-    """Unseen categories, absent keys and extremes are asked of the pair too; another answer than the package's is refused."""
+def test_a_vectorizer_pair_is_probed(field: str) -> None:
+    """A DictVectorizer pair is probed with unseen categories, absent keys and extremes; a difference is rejected."""
     # An unseen category is a row of zeros; none of the incomes is as large as the probes.
     plans: list[dict[str, Any]] = [{"plan": word} for word in ("basic", "pro")] * 10
     incomes: list[dict[str, Any]] = [{"income": 1.0 + number} for number in range(20)]
@@ -187,12 +188,12 @@ def test_a_pair_with_a_vectorizer_is_asked_beyond_the_samples(field: str) -> Non
     model = LogisticRegression().fit(table, [0, 1] * 10)
     assert convert_dictvectorizer((vectorizer, model), from_records(records)).outputs is not None
     with pytest.raises(ConversionError, match=f"inputs unlike them: with .*{field}"):
-        convert_dictvectorizer((vectorizer, moody(model)), from_records(records))
+        convert_dictvectorizer((vectorizer, inconsistent(model)), from_records(records))
 
 
 @pytest.mark.parametrize("missing", [False, True])
-def test_a_booster_is_asked_beyond_the_samples(*, missing: bool) -> None:
-    """Extremes, and missing values where its fields allow them, are asked of a booster's own library."""
+def test_a_booster_is_probed(*, missing: bool) -> None:
+    """A booster's library is probed with extremes, and with missing values where fields are optional."""
     draw = np.random.default_rng(1)
     rows = draw.normal(size=(200, 3))
     rows[::4, 1] = np.nan
@@ -203,19 +204,19 @@ def test_a_booster_is_asked_beyond_the_samples(*, missing: bool) -> None:
 
     def ask(table: Any, scale: Any) -> Any:
         strange = np.isnan(table[:, 1]) & (np.abs(table[:, 0]) > 5) if missing else np.abs(table[:, 2]) > 50
-        return np.where(strange, 77.0, read.ask(table, scale))
+        return np.where(strange, 77.0, read.predict(table, scale))
 
     with pytest.raises(ConversionError, match="unlike"):
-        convert_sklearn(BoosterEstimator(replace(read, ask=ask)), samples, ConversionHints(features=("a", "b", "c")))
+        convert_sklearn(BoosterEstimator(replace(read, predict=ask)), samples, ConversionHints(features=("a", "b", "c")))
 
 
 @pytest.mark.parametrize("covariance", ["full", "tied", "diag", "spherical"])
-def test_a_mixture_answers_far_away_as_the_original(covariance: str) -> None:
-    """The component of a point a thousand times as far is the original's, although every density is nothing there."""
-    rows = np.concatenate([DRAW.normal(place, 1, (40, 3)) for place in (0, 4, 9)])
+def test_a_mixture_matches_far_away(covariance: str) -> None:
+    """Far away, where every density underflows, the component is that of the original."""
+    rows = np.concatenate([DRAW.normal(center, 1, (40, 3)) for center in (0, 4, 9)])
     mixture = GaussianMixture(3, covariance_type=covariance, random_state=0).fit(rows)
     package = relevo.pack(mixture, name="mixture", samples=rows, figures=False)
     names = [field.name for field in package.manifest.input.fields]  # type: ignore[union-attr]  # a record
-    far = np.concatenate([rows * 1000, -rows * 1000, rows * 1e9, rows * 0])[::7]
-    said = [package.predict(dict(zip(names, map(float, row), strict=True))).value for row in far]
-    assert said == mixture.predict(far).tolist()
+    distant = np.concatenate([rows * 1000, -rows * 1000, rows * 1e9, rows * 0])[::7]
+    served = [package.predict(dict(zip(names, map(float, row), strict=True))).value for row in distant]
+    assert served == mixture.predict(distant).tolist()

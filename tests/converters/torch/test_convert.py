@@ -1,4 +1,4 @@
-"""PyTorch's models come in, live or exported, and answer as the module did; what holds no model is refused with what to do."""
+"""PyTorch models are converted, live or exported, and predict as the module; files without a model are rejected with advice."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
 
 
 def network(*, last: Any = None) -> Any:
-    """A small one with what behaves otherwise in training: dropout and batch norm that has learned something."""
+    """A small network with layers that behave differently in training: dropout and a trained batch norm."""
     torch.manual_seed(0)
     layers = [
         torch.nn.Conv2d(1, 4, 3),
@@ -38,8 +38,8 @@ def network(*, last: Any = None) -> Any:
     return module
 
 
-def answers(module: Any) -> Any:
-    """What the module says in eval mode, as probabilities."""
+def outputs(module: Any) -> Any:
+    """The module's output in eval mode, as probabilities."""
     module.eval()
     with torch.no_grad():
         scores = module(torch.from_numpy(PIXELS[:, None].astype(np.float32) / np.float32(255)))
@@ -53,8 +53,8 @@ def exported(module: Any, *, free: bool = True) -> bytes:
     return out.getvalue()
 
 
-def test_a_live_module_is_packed_as_it_answers_in_use() -> None:
-    """A module still in training mode is packed in eval mode, given back in training mode, and logits become probabilities."""
+def test_a_live_module_is_packed_in_eval_mode() -> None:
+    """A module in training mode is packed in eval mode and returned in training mode, and logits become probabilities."""
     module = network()
     assert module.training
     package = relevo.pack(
@@ -66,14 +66,14 @@ def test_a_live_module_is_packed_as_it_answers_in_use() -> None:
     assert parity.largest_difference < 1e-5
     assert package.manifest.output.activation == "softmax"
     assert package.manifest.lineage.framework.startswith("PyTorch ")
-    expected = answers(module)[0]
+    expected = outputs(module)[0]
     from relevo.package.samples import png
 
     np.testing.assert_allclose(package.predict(png(PIXELS[0])).probabilities, expected, atol=1e-5)
 
 
 def test_the_same_module_is_the_same_package() -> None:
-    """Neither time, nor paths, nor the exporter's notes enter: two packings have one digest."""
+    """The package contains no time, path or exporter metadata: packing twice gives one digest."""
     module = network()
     first, second = (
         relevo.pack(module, name="digits", samples=PIXELS, labels=LABELS, scale=1 / 255, figures=False) for _ in range(2)
@@ -82,17 +82,17 @@ def test_the_same_module_is_the_same_package() -> None:
     assert b"site-packages" not in first.read("model.onnx")
 
 
-def test_probabilities_are_left_as_they_are_and_scores_can_be_named() -> None:
-    """What comes out of a softmax is probabilities, and logits by nobody's word; a linear layer's scores are what a person says."""
+def test_probabilities_are_unchanged_and_scores_can_be_declared() -> None:
+    """The output of a softmax is probabilities and cannot be declared logits; a linear layer's scores are what the user says."""
     module = network(last=torch.nn.Softmax(dim=1))
-    said: dict[str, Any] = {"name": "digits", "samples": PIXELS, "labels": LABELS, "scale": 1 / 255, "figures": False}
-    assert relevo.pack(module, **said).manifest.output.activation == "none"
-    assert relevo.pack(module, scores="probabilities", **said).manifest.output.activation == "none"
+    arguments: dict[str, Any] = {"name": "digits", "samples": PIXELS, "labels": LABELS, "scale": 1 / 255, "figures": False}
+    assert relevo.pack(module, **arguments).manifest.output.activation == "none"
+    assert relevo.pack(module, scores="probabilities", **arguments).manifest.output.activation == "none"
     with pytest.raises(ConversionError, match="logits, and come out of a softmax: they are probabilities already"):
-        relevo.pack(module, scores="logits", **said)
-    assert relevo.pack(network(), scores="logits", **said).manifest.output.activation == "softmax"
+        relevo.pack(module, scores="logits", **arguments)
+    assert relevo.pack(network(), scores="logits", **arguments).manifest.output.activation == "softmax"
     with pytest.raises(ConversionError, match="said to be probabilities, and lie between"):
-        relevo.pack(network(), scores="probabilities", **said)
+        relevo.pack(network(), scores="probabilities", **arguments)
 
 
 def test_a_module_over_records_gives_a_value() -> None:
@@ -104,16 +104,16 @@ def test_a_module_over_records_gives_a_value() -> None:
     assert package.manifest.lineage.parity.largest_difference < 1e-6
 
 
-def test_what_only_a_person_knows_is_asked_for() -> None:
-    """Pixels without a scale, and scores without labels, are asked for."""
+def test_missing_options_are_required() -> None:
+    """Pixels without a scale, and scores without labels, are rejected."""
     with pytest.raises(InvalidOptionsError, match="scale"):
         relevo.pack(network(), name="digits", samples=PIXELS, labels=LABELS)
     with pytest.raises(InvalidOptionsError, match="labels"):
         relevo.pack(network(), name="digits", samples=PIXELS, scale=1 / 255)
 
 
-def test_an_exported_program_comes_in_through_the_quarantine(tmp_path: Path) -> None:
-    """A .pt2 is opened only when its author is trusted, asks for all that is missing at once, and answers as the module did."""
+def test_an_exported_program_is_imported_through_the_sandbox(tmp_path: Path) -> None:
+    """A .pt2 is opened only with the trust flag, reports all missing options at once, and predicts as the module."""
     module = network()
     path = tmp_path / "model.pt2"
     path.write_bytes(exported(module))
@@ -127,11 +127,11 @@ def test_an_exported_program_comes_in_through_the_quarantine(tmp_path: Path) -> 
     assert lineage.parity.largest_difference < 1e-5
     from relevo.package.samples import png
 
-    np.testing.assert_allclose(package.predict(png(PIXELS[3])).probabilities, answers(module)[3], atol=1e-5)
+    np.testing.assert_allclose(package.predict(png(PIXELS[3])).probabilities, outputs(module)[3], atol=1e-5)
 
 
-def test_a_program_for_a_fixed_number_of_rows_says_how_to_export_it(tmp_path: Path) -> None:
-    """An export that remembers its example's rows is refused with the line that frees them."""
+def test_a_fixed_batch_size_is_rejected(tmp_path: Path) -> None:
+    """An export with a fixed batch size is rejected with the line that frees it."""
     path = tmp_path / "model.pt2"
     path.write_bytes(exported(network(), free=False))
     with pytest.raises(ConversionError, match=r"exactly 2 row.*Dim\.DYNAMIC"):
@@ -139,8 +139,8 @@ def test_a_program_for_a_fixed_number_of_rows_says_how_to_export_it(tmp_path: Pa
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-def test_torchscript_comes_in_when_a_person_tells_its_input(tmp_path: Path) -> None:
-    """TorchScript does not tell its input; told that, it answers as the module did."""
+def test_torchscript_is_imported_with_its_input(tmp_path: Path) -> None:
+    """TorchScript does not contain its input shape; with the options it predicts as the module."""
     path = tmp_path / "model.pt"
     torch.jit.save(torch.jit.trace(network().eval(), torch.rand(2, 1, 8, 8)), path)
     with pytest.raises(InvalidOptionsError, match="--kind image"):
@@ -154,8 +154,8 @@ def test_torchscript_comes_in_when_a_person_tells_its_input(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("old", [False, True])
 @pytest.mark.parametrize("whole", [False, True])
-def test_numbers_without_a_model_are_refused_with_what_to_do(tmp_path: Path, *, whole: bool, old: bool) -> None:
-    """A state_dict, or a pickled module, in either form of torch.save, is refused without being loaded."""
+def test_weights_without_a_model_are_rejected(tmp_path: Path, *, whole: bool, old: bool) -> None:
+    """A state_dict, or a pickled module, in either format of torch.save, is rejected without being loaded."""
     path = tmp_path / "model.pt"
     module = network()
     torch.save(module if whole else module.state_dict(), path, _use_new_zipfile_serialization=not old)

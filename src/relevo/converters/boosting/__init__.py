@@ -1,1 +1,1 @@
-"""Boosted trees: XGBoost and LightGBM, read as trees of ours and written as graphs that take the same leaves."""
+"""Converts boosted trees: XGBoost and LightGBM models become ONNX graphs in which every row reaches the same leaves."""

@@ -1,9 +1,9 @@
-"""A booster's file: what a person must still tell, samples where there are none, and the conversion.
+"""Converts a booster's file: checks the options it still needs, generates samples if there are none, and converts it.
 
-    ConversionOptions, Read ─ labels? features? ─► Boosting ─┐
-    samples, or rows about the thresholds ──────┴─ convert_sklearn ─► Done
+    ConversionOptions, ParsedBooster ─ labels? features? ─► BoosterEstimator ─┐
+    samples, or rows around the thresholds ───────────────────────────────────┴─ convert_sklearn ─► ConversionResult
 
-A file without samples is asked where its answers change: on both sides of its own thresholds, and with values missing.
+Without samples, rows are generated where predictions change: on both sides of the model's thresholds, and with missing values.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from relevo.converters.base import ConversionResult
-from relevo.converters.boosting.booster import BoosterEstimator, MarginEstimator, Read
+from relevo.converters.boosting.booster import BoosterEstimator, MarginEstimator, ParsedBooster
 from relevo.converters.graphs.linear import Linear
 from relevo.converters.onnx_options import ask_for_kind, picture_hints
 from relevo.converters.sklearn.convert import convert_sklearn
-from relevo.converters.sklearn.input_layouts import order_missing
+from relevo.converters.sklearn.input_layouts import unknown_column_order
 from relevo.errors import InvalidOptionsError
 from relevo.package.conversion import ConversionHints
 from relevo.package.samples import RecordSamples, normalize_samples
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
     from relevo.package.samples import Samples
 
 ROWS = 256
-#: What the libraries call features that nobody named.
-_COUNTED = re.compile(r"(f|Column_)\d+")
-_MISSING = 0.1  # share of absent values in samples that we make
+#: Default feature names of the libraries.
+_DEFAULT_NAME = re.compile(r"(f|Column_)\d+")
+_MISSING = 0.1  # share of missing values in generated samples
 
 
-def open_booster(task: ConversionOptions, read: Read, samples: Samples | None) -> ConversionResult:
-    """A file's booster as a conversion. Raises InvalidOptionsError naming every missing flag, ConversionError, MissingDependencyError."""
-    _ask_for(task, read)
-    kind = MarginEstimator if task.output == "margin" else BoosterEstimator
-    model = kind(read, features=task.features)
+def open_booster(task: ConversionOptions, parsed: ParsedBooster, samples: Samples | None) -> ConversionResult:
+    """Converts a file's booster. Raises InvalidOptionsError naming every missing flag, ConversionError, MissingDependencyError."""
+    _require_options(task, parsed)
+    estimator_class = MarginEstimator if task.output == "margin" else BoosterEstimator
+    model = estimator_class(parsed, features=task.features)
     hints = ConversionHints(
         labels=task.labels,
         renamed=task.renamed,
@@ -49,61 +49,63 @@ def open_booster(task: ConversionOptions, read: Read, samples: Samples | None) -
         scale=task.scale if task.told else None,
         unit=task.unit,
     )
-    if all(_COUNTED.fullmatch(name) for name in read.names):
+    if all(_DEFAULT_NAME.fullmatch(name) for name in parsed.names):
         ask_for_kind(int(getattr(model, "n_features_in_", 0)), task, samples)
-        _ask_for_order(task, read, samples)
+        _require_order(task, parsed, samples)
     if task.kind == "image":
         hints = picture_hints(model, task, hints)
-    given = samples if samples is not None else _made(model) if hints.input is None else generate_samples(hints.input)
-    converted = convert_sklearn(model, given, hints)
-    tools = {**read.library, **converted.converter}
-    outputs = converted.outputs if read.proved else None
+    used_samples = (
+        samples if samples is not None else _generate_samples(model) if hints.input is None else generate_samples(hints.input)
+    )
+    converted = convert_sklearn(model, used_samples, hints)
+    libraries = {**parsed.library, **converted.converter}
+    outputs = converted.outputs if parsed.proved else None
     return ConversionResult(
-        converted=replace(converted, converter=tools, outputs=outputs), samples=given, generated=samples is None
+        converted=replace(converted, converter=libraries, outputs=outputs), samples=used_samples, generated=samples is None
     )
 
 
-def _ask_for(task: ConversionOptions, read: Read) -> None:
-    asked = []
-    if read.classes and len(task.labels or task.renamed) != read.classes:
-        guess = ",".join(str(number) for number in range(min(read.classes, 20)))
-        asked.append(
-            f"--labels ({read.classes} of them, in the order of the model's classes; --labels {guess} where they have no names)"
+def _require_options(task: ConversionOptions, parsed: ParsedBooster) -> None:
+    missing = []
+    if parsed.classes and len(task.labels or task.renamed) != parsed.classes:
+        example = ",".join(str(number) for number in range(min(parsed.classes, 20)))
+        missing.append(
+            f"--labels ({parsed.classes} of them, in the order of the model's classes; --labels {example} where they have no names)"
         )
-    if task.features and len(task.features) != len(read.names):
-        asked.append(f"--features ({len(read.names)} of them, in the order of the model's features)")
+    if task.features and len(task.features) != len(parsed.names):
+        missing.append(f"--features ({len(parsed.names)} of them, in the order of the model's features)")
     if task.output not in ("", "margin"):
-        asked.append("--output margin, or none of it: a booster answers with probabilities or values, or with the raw score")
-    if asked:
-        raise InvalidOptionsError(options="; ".join(asked))
+        missing.append("--output margin, or none of it: a booster answers with probabilities or values, or with the raw score")
+    if missing:
+        raise InvalidOptionsError(options="; ".join(missing))
 
 
-def _ask_for_order(task: ConversionOptions, read: Read, samples: Samples | None) -> None:
-    """Records tell no order, and a file without names neither. Raises InvalidOptionsError."""
+def _require_order(task: ConversionOptions, parsed: ParsedBooster, samples: Samples | None) -> None:
+    """Requires --features for records when the file has no feature names: neither has an order. Raises InvalidOptionsError."""
     if task.features or not isinstance(samples, RecordSamples) or samples.table is not None:
         return
-    if not set(samples.names) & set(read.names):
-        raise order_missing(samples)
+    if not set(samples.names) & set(parsed.names):
+        raise unknown_column_order(samples)
 
 
-def _made(model: BoosterEstimator) -> Samples:
-    """Rows on both sides of the model's thresholds and on them, the same each time."""
+def _generate_samples(model: BoosterEstimator) -> Samples:
+    """Generates rows on both sides of the model's thresholds and on them, deterministically."""
     draw = np.random.default_rng(0)
-    columns = [_column(model.read, place, draw) for place in range(model.n_features_in_)]
+    columns = [_generate_column(model.parsed, index, draw) for index in range(model.n_features_in_)]
     return normalize_samples(np.stack(columns, axis=1), [str(name) for name in model.feature_names_in_])
 
 
-def _column(read: Read, place: int, draw: np.random.Generator) -> NDArray[np.float64]:
-    splits = np.array(sorted(set(read.thresholds.get(place, ()))) or [0.0])
-    known = splits[np.isfinite(splits)]
-    single = isinstance(read.body, Linear) or read.body.single
-    at = draw.choice(known if len(known) else np.zeros(1), ROWS)
-    kind = np.float32 if single else np.float64
-    exact = at.astype(kind)
-    near = np.where(draw.random(ROWS) < 0.5, np.nextafter(exact, kind(np.inf)), np.nextafter(exact, kind(-np.inf)))
-    spread = at + draw.normal(size=ROWS) * draw.choice((0.1, 1.0, 10.0, 100.0), ROWS)
-    which = draw.integers(0, 4, ROWS)
-    values: NDArray[np.float64] = np.choose(which, (exact, near, np.round(spread, 3), np.round(at))).astype(np.float64)
-    if place in read.optional:
+def _generate_column(parsed: ParsedBooster, index: int, draw: np.random.Generator) -> NDArray[np.float64]:
+    splits = np.array(sorted(set(parsed.thresholds.get(index, ()))) or [0.0])
+    finite = splits[np.isfinite(splits)]
+    is_single = isinstance(parsed.structure, Linear) or parsed.structure.single
+    thresholds = draw.choice(finite if len(finite) else np.zeros(1), ROWS)
+    dtype = np.float32 if is_single else np.float64
+    exact = thresholds.astype(dtype)
+    near = np.where(draw.random(ROWS) < 0.5, np.nextafter(exact, dtype(np.inf)), np.nextafter(exact, dtype(-np.inf)))
+    spread = thresholds + draw.normal(size=ROWS) * draw.choice((0.1, 1.0, 10.0, 100.0), ROWS)
+    choice = draw.integers(0, 4, ROWS)
+    values: NDArray[np.float64] = np.choose(choice, (exact, near, np.round(spread, 3), np.round(thresholds))).astype(np.float64)
+    if index in parsed.optional:
         values[draw.random(ROWS) < _MISSING] = np.nan
     return values

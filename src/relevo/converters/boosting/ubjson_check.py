@@ -1,8 +1,8 @@
-"""Is a universal binary JSON file of XGBoost's whole? Asked before the library reads it, which trusts every length it finds.
+"""Checks that an XGBoost UBJSON file is complete before the library reads it, because the library trusts every length in it.
 
     { key value … }    [#L n value …]    [$type #L n raw…]    S L n text    a number of 1 to 8 bytes
 
-Only the marks are followed, with a stack of our own and never past the end; what the values mean is the library's business.
+Only the type markers and lengths are checked, with an explicit stack and never past the end; values are left to the library.
 Source: the UBJSON specification, draft 12, with the 64-bit lengths that XGBoost writes.
 """
 
@@ -10,96 +10,96 @@ from __future__ import annotations
 
 from relevo.errors import ConversionError
 
-#: Bytes behind each mark of one value.
+#: Bytes that follow the marker of a single value.
 _SIZES = {b"i": 1, b"U": 1, b"I": 2, b"l": 4, b"L": 8, b"d": 4, b"D": 8, b"C": 1, b"T": 0, b"F": 0, b"Z": 0, b"N": 0}
 _LENGTHS = frozenset(b"iUIlL")
-_DEEPEST = 64
+_MAX_DEPTH = 64
 
 
 def require_whole_ubjson(data: bytes) -> None:
-    """Walk over every mark to the end. Raises ConversionError where one leads past the end, or something stands behind it."""
+    """Walks over every marker to the end. Raises ConversionError when a length exceeds the file, or bytes follow the end."""
     cursor = _Cursor(data)
-    cursor.take_mark(b"{")
-    #: One entry an open container: how many values are still to come, or None for an object, which ends with its brace.
-    open_ones: list[int | None] = [None]
-    while open_ones:
-        left = open_ones[-1]
-        if left == 0 or (left is None and cursor.passed(b"}")):
-            open_ones.pop()
+    cursor.expect(b"{")
+    #: One entry for each open container: how many values remain, or None for an object, which ends with its brace.
+    open_containers: list[int | None] = [None]
+    while open_containers:
+        remaining = open_containers[-1]
+        if remaining == 0 or (remaining is None and cursor.skip_if(b"}")):
+            open_containers.pop()
             continue
-        if left is None:
+        if remaining is None:
             cursor.skip(cursor.length())
         else:
-            open_ones[-1] = left - 1
+            open_containers[-1] = remaining - 1
         if (opened := _value(cursor)) is not _SINGLE:
-            open_ones.append(opened)
-        if len(open_ones) > _DEEPEST:
-            raise _torn("nested too deep")
-    if cursor.at != len(data):
-        raise _torn("something stands behind its end")
+            open_containers.append(opened)
+        if len(open_containers) > _MAX_DEPTH:
+            raise _damaged("nested too deep")
+    if cursor.position != len(data):
+        raise _damaged("something stands behind its end")
 
 
 _SINGLE = -1
 
 
 def _value(cursor: _Cursor) -> int | None:
-    """Pass over one value, or over the head of a container; how many values that holds, None for an object."""
-    mark = cursor.take()
-    if mark == b"{":
+    """Skips one value, or the header of a container; returns the container's number of values, None for an object."""
+    marker = cursor.take()
+    if marker == b"{":
         return None
-    if mark == b"[":
+    if marker == b"[":
         return _array(cursor)
-    cursor.skip(cursor.length() if mark == b"S" else _size(mark))
+    cursor.skip(cursor.length() if marker == b"S" else _value_size(marker))
     return _SINGLE
 
 
 def _array(cursor: _Cursor) -> int:
-    typed = cursor.take() if cursor.passed(b"$") else b""
-    cursor.take_mark(b"#")
+    value_type = cursor.take() if cursor.skip_if(b"$") else b""
+    cursor.expect(b"#")
     count = cursor.length()
-    if not typed:
+    if not value_type:
         return count
-    cursor.skip(count * _size(typed))
+    cursor.skip(count * _value_size(value_type))
     return _SINGLE
 
 
-def _size(mark: bytes) -> int:
-    if mark not in _SIZES:
-        raise _torn("an unknown mark")
-    return _SIZES[mark]
+def _value_size(marker: bytes) -> int:
+    if marker not in _SIZES:
+        raise _damaged("an unknown mark")
+    return _SIZES[marker]
 
 
 class _Cursor:
-    """A place in the bytes that never leaves them."""
+    """A read position that stays within the bytes."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self.at = 0
+        self.position = 0
 
-    def skip(self, many: int) -> bytes:
-        if many < 0 or many > len(self._data) - self.at:
-            raise _torn("it ends too soon")
-        self.at += many
-        return self._data[self.at - many : self.at]
+    def skip(self, count: int) -> bytes:
+        if count < 0 or count > len(self._data) - self.position:
+            raise _damaged("it ends too soon")
+        self.position += count
+        return self._data[self.position - count : self.position]
 
     def take(self) -> bytes:
         return self.skip(1)
 
-    def take_mark(self, mark: bytes) -> None:
-        if self.take() != mark:
-            raise _torn("a mark is missing")
+    def expect(self, marker: bytes) -> None:
+        if self.take() != marker:
+            raise _damaged("a mark is missing")
 
-    def passed(self, mark: bytes) -> bool:
-        found = self._data[self.at : self.at + 1] == mark
-        self.at += found
-        return found
+    def skip_if(self, marker: bytes) -> bool:
+        matches = self._data[self.position : self.position + 1] == marker
+        self.position += matches
+        return matches
 
     def length(self) -> int:
-        mark = self.take()
-        if mark[0] not in _LENGTHS:
-            raise _torn("a length is missing")
-        return int.from_bytes(self.skip(_SIZES[mark]), "big", signed=mark != b"U")
+        marker = self.take()
+        if marker[0] not in _LENGTHS:
+            raise _damaged("a length is missing")
+        return int.from_bytes(self.skip(_SIZES[marker]), "big", signed=marker != b"U")
 
 
-def _torn(why: str) -> ConversionError:
-    return ConversionError(reason=f"it is no whole UBJSON file of XGBoost's: {why}")
+def _damaged(detail: str) -> ConversionError:
+    return ConversionError(reason=f"it is no whole UBJSON file of XGBoost's: {detail}")

@@ -1,9 +1,9 @@
-"""XGBoost's binary form of before 2.x, read without XGBoost, which no longer loads it: brought to the shape of its JSON.
+"""Parses XGBoost's binary format of before 2.x, which the library no longer loads, into the structure of its JSON.
 
-    [binf] parameters (136 bytes) ─ objective ─ booster ─┬─ trees: nodes of 20 bytes, figures of 16 ─ groups ─ drops ─┬─ attributes
-                                                         └─ linear: weights ──────────────────────────────────────────┘
+    [binf] parameters (136 bytes) ─ objective ─ booster ─┬─ trees: nodes of 20 bytes, statistics of 16 ─ groups ─ drops ─┬─ attributes
+                                                         └─ linear: weights ────────────────────────────────────────────┘
 
-Up to release 0.90 the base score was kept after the link had been undone, later before; both come out as a margin.
+Up to release 0.90 the base score was stored with the inverse link applied, later without; both are returned as a margin.
 """
 
 from __future__ import annotations
@@ -16,62 +16,62 @@ import numpy as np
 
 from relevo.errors import ConversionError
 
-#: Bytes before the objective, of the tree booster's and the linear one's parameters, of one tree's, of one node's, of its figures.
-_HEAD, _GBTREE, _GBLINEAR, _TREE, _NODE, _FIGURES = 136, 160, 136, 148, 20, 16
-_MOST = 2**28  # of anything counted
+#: Sizes in bytes: before the objective, parameters of the tree booster, of the linear booster, of a tree; a node; its statistics.
+_HEAD, _GBTREE, _GBLINEAR, _TREE, _NODE, _STATISTICS = 136, 160, 136, 148, 20, 16
+_MAX_COUNT = 2**28  # of any counted item
 _DEFAULT_LEFT = 0x8000_0000
 
 
 @dataclass(slots=True, kw_only=True)
 class _Reader:
-    """Where we are in the bytes; lives while one file is read."""
+    """A read position in the bytes. Lifetime: reading of one file."""
 
     data: bytes
-    at: int = 0
+    offset: int = 0
 
     def take(self, size: int) -> bytes:
-        """The next bytes. Raises ConversionError at the end."""
-        if not 0 <= size <= len(self.data) - self.at:
+        """Returns the next bytes. Raises ConversionError at the end."""
+        if not 0 <= size <= len(self.data) - self.offset:
             raise ConversionError(reason="the XGBoost binary is cut off or damaged")
-        self.at += size
-        return self.data[self.at - size : self.at]
+        self.offset += size
+        return self.data[self.offset - size : self.offset]
 
-    def counted(self) -> bytes:
-        """A text behind its length."""
+    def text(self) -> bytes:
+        """Returns a text that follows its length."""
         return self.take(self.count())
 
     def count(self) -> int:
-        """A length of eight bytes."""
+        """Returns a length of eight bytes."""
         number = int(struct.unpack("<Q", self.take(8))[0])
-        if number > _MOST:
+        if number > _MAX_COUNT:
             raise ConversionError(reason="the XGBoost binary is cut off or damaged")
         return number
 
-    def numbers(self, count: int, kind: str) -> list[Any]:
-        """So many numbers of one of NumPy's types."""
-        return list(np.frombuffer(self.take(count * np.dtype(kind).itemsize), kind).tolist())
+    def numbers(self, count: int, dtype: str) -> list[Any]:
+        """Returns that many numbers of a NumPy type."""
+        return list(np.frombuffer(self.take(count * np.dtype(dtype).itemsize), dtype).tolist())
 
 
 def read_binary(data: bytes) -> dict[str, Any]:
-    """The model as XGBoost's JSON would tell it; its base_score is a margin already, under "margin".
+    """Parses the model into the structure of XGBoost's JSON; the base_score is a margin, see the key "margin".
 
-    Raises ConversionError when the file is cut off, damaged, or holds more than a model.
+    Raises ConversionError when the file is truncated, damaged, or contains more than a model.
     """
-    reader = _Reader(data=data, at=4 if data.startswith(b"binf") else 0)
+    reader = _Reader(data=data, offset=4 if data.startswith(b"binf") else 0)
     head = struct.unpack_from("<fIiiiII", reader.take(_HEAD))
     base, features, classes, attributes, metrics, major, minor = head
-    objective, booster = (reader.counted().decode("ascii", "replace") for _ in range(2))
-    inside = _linear(reader) if booster == "gblinear" else _trees(reader, dropped=booster == "dart")
+    objective, booster = (reader.text().decode("ascii", "replace") for _ in range(2))
+    content = _linear(reader) if booster == "gblinear" else _trees(reader, has_dropout=booster == "dart")
     if attributes:
         for _ in range(2 * reader.count()):
-            reader.counted()
-    if objective == "count:poisson" and reader.at < len(data):
-        reader.counted()
-    if metrics and reader.at < len(data):
+            reader.text()
+    if objective == "count:poisson" and reader.offset < len(data):
+        reader.text()
+    if metrics and reader.offset < len(data):
         for _ in range(reader.count()):
-            reader.counted()
-    if reader.at != len(data):
-        raise ConversionError(reason=f"the XGBoost binary has {len(data) - reader.at} bytes behind its end")
+            reader.text()
+    if reader.offset != len(data):
+        raise ConversionError(reason=f"the XGBoost binary has {len(data) - reader.offset} bytes behind its end")
     return {
         "version": [major, minor, 0] if major else [],
         "learner": {
@@ -82,7 +82,7 @@ def read_binary(data: bytes) -> dict[str, Any]:
                 "margin": major < 1,
             },
             "objective": {"name": objective},
-            "gradient_booster": {"name": booster, **inside},
+            "gradient_booster": {"name": booster, **content},
         },
     }
 
@@ -92,13 +92,13 @@ def _linear(reader: _Reader) -> dict[str, Any]:
     return {"model": {"weights": reader.numbers(reader.count(), "<f4")}}
 
 
-def _trees(reader: _Reader, *, dropped: bool) -> dict[str, Any]:
+def _trees(reader: _Reader, *, has_dropout: bool) -> dict[str, Any]:
     count = struct.unpack_from("<i", reader.take(_GBTREE))[0]
-    if not 0 < count <= _MOST:
+    if not 0 < count <= _MAX_COUNT:
         raise ConversionError(reason="the XGBoost binary holds no trees")
     model: dict[str, Any] = {"trees": [_tree(reader) for _ in range(count)]}
     model["tree_info"] = reader.numbers(count, "<i4")
-    if not dropped:
+    if not has_dropout:
         return {"model": model}
     return {"gbtree": {"model": model}, "weight_drop": reader.numbers(reader.count(), "<f4")}
 
@@ -107,9 +107,9 @@ def _tree(reader: _Reader) -> dict[str, Any]:
     _, nodes, _, _, _, vector = struct.unpack_from("<6i", reader.take(_TREE))
     if nodes < 1 or vector > 1:
         raise ConversionError(reason="a tree of the XGBoost binary is damaged, or its leaves hold several numbers")
-    kinds = np.dtype([("parent", "<i4"), ("left", "<i4"), ("right", "<i4"), ("split", "<u4"), ("number", "<f4")])
-    table = np.frombuffer(reader.take(nodes * _NODE), kinds)
-    reader.take(nodes * _FIGURES)
+    node_dtype = np.dtype([("parent", "<i4"), ("left", "<i4"), ("right", "<i4"), ("split", "<u4"), ("number", "<f4")])
+    table = np.frombuffer(reader.take(nodes * _NODE), node_dtype)
+    reader.take(nodes * _STATISTICS)
     return {
         "left_children": table["left"].tolist(),
         "right_children": table["right"].tolist(),

@@ -1,1 +1,1 @@
-"""ONNX graphs written node by node, equal to the original to the bit: trees, linear models, derived features."""
+"""Writes ONNX graphs node by node that match the original bit for bit: trees, linear models, derived features."""

@@ -1,9 +1,9 @@
-"""Decision trees and their ensembles as a graph of our own: every comparison and every sum as scikit-learn makes it.
+"""Exports decision trees and ensembles to ONNX, with every comparison and sum exactly as in scikit-learn.
 
-    features ─ (to float32) ─ TreeEnsemble: which leaf? ─ Gather(leaf values) ─ sum ─ ÷ n | + base ─ link ─► scores
+    features ─ (to float32) ─ TreeEnsemble: leaf index ─ Gather(leaf values) ─ sum ─ ÷ n | + base ─ link ─► scores
 
-A tree is asked only for its leaf; what the leaf says is looked up in double precision. So ties between classes stay ties, and no
-rounded threshold sends a row the other way.
+The operator computes only the leaf index; leaf values are looked up in double precision. So ties between classes remain ties, and no
+rounded threshold sends a row to another leaf.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from relevo.converters.graphs.derived_features import write_made
+from relevo.converters.graphs.derived_features import derive_columns
 from relevo.errors import MissingDependencyError
 
 if TYPE_CHECKING:
@@ -23,30 +23,30 @@ if TYPE_CHECKING:
 
     from relevo.converters.graphs.derived_features import DerivedColumns
 
-#: The operator TreeEnsemble came with this set; ONNX Runtime reads it from 1.20 on.
+#: Opset that introduced the operator TreeEnsemble; ONNX Runtime supports it from 1.20 on.
 _TREE_OPSET, _OPSET, _IR = 5, 17, 8
 _LESS_OR_EQUAL, _LESS = 0, 1
-#: How a boosted raw score becomes probabilities; anything else is left to skl2onnx. Boosters of other houses have more links.
+#: Links of boosted models in scikit-learn; other models are left to skl2onnx. XGBoost and LightGBM have more links.
 _SIGMOID, _SOFTMAX, _NONE = "Sigmoid", "Softmax", ""
-#: Links that are no operators, or none in double precision: x · |x|, and ln(1 + eˣ).
+#: Links without an ONNX operator in double precision: x · |x|, and ln(1 + eˣ).
 SIGNED_SQUARE, SOFTPLUS = "signed square", "softplus"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tree:
-    """One tree as arrays over its nodes, the root first; lives as long as one conversion."""
+    """One tree as arrays over its nodes, the root first. Lifetime: one conversion."""
 
     left: NDArray[np.int64]  # (nodes,), child when the feature is at most the threshold; < 0 in a leaf
     right: NDArray[np.int64]  # (nodes,)
     feature: NDArray[np.int64]  # (nodes,)
     threshold: NDArray[np.float64]  # (nodes,)
     missing_left: NDArray[np.bool_]  # (nodes,), where NaN goes
-    values: NDArray[np.float64]  # (nodes, columns), what a leaf says
+    values: NDArray[np.float64]  # (nodes, columns), leaf values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ensemble:
-    """Trees and how their leaves become scores; lives as long as one conversion."""
+    """Trees, and how their leaf values become scores. Lifetime: one conversion."""
 
     trees: tuple[Tree, ...]
     base: NDArray[np.float64]  # (columns,), added to the sum
@@ -54,12 +54,12 @@ class Ensemble:
     link: str
     single: bool  # whether the model itself rounds its input to single precision
     strict: bool = False  # whether a feature equal to the threshold goes right
-    absent: float | None = None  # a number that counts as missing, beside NaN
-    made: DerivedColumns | None = None  # columns behind the model's own
+    absent: float | None = None  # a number that counts as missing, in addition to NaN
+    derived: DerivedColumns | None = None  # columns appended to the model's own
 
 
 def read_ensemble(model: Any) -> Ensemble | None:
-    """The trees of a scikit-learn model; None when it is of another kind, or of a kind we cannot write exactly."""
+    """Reads the trees of a scikit-learn model; None for other models, and for those that cannot be exported exactly."""
     name = type(model).__name__
     if name in ("DecisionTreeClassifier", "DecisionTreeRegressor", "ExtraTreeClassifier", "ExtraTreeRegressor"):
         return _averaged(model, [model])
@@ -84,7 +84,7 @@ def _averaged(model: Any, members: Sequence[Any]) -> Ensemble | None:
 def _tree(tree: Any, *, shares: bool) -> Tree:
     values = np.asarray(tree.value[:, 0, :], dtype=np.float64)
     if shares:
-        # Releases before 1.3 kept counts here, later ones shares.
+        # Releases before 1.3 stored counts here, later ones shares.
         totals = values.sum(axis=1, keepdims=True)
         values = values / np.where(totals == 0, 1.0, totals)
     leaf = tree.children_left < 0
@@ -105,9 +105,9 @@ def _boosted(model: Any) -> Ensemble | None:
     if (classifier and loss not in ("log_loss", "deviance")) or not _constant_start(model):
         return None
     stages, columns = model.estimators_.shape
-    base = np.asarray(model._raw_predict_init(np.zeros((1, model.n_features_in_), dtype=np.float32)), dtype=np.float64)[0]  # noqa: SLF001 - its only door
+    base = np.asarray(model._raw_predict_init(np.zeros((1, model.n_features_in_), dtype=np.float32)), dtype=np.float64)[0]  # noqa: SLF001 - no public access
     trees = [
-        _in_column(_tree(model.estimators_[stage, column].tree_, shares=False), column, columns, model.learning_rate)
+        _scaled_column(_tree(model.estimators_[stage, column].tree_, shares=False), column, columns, model.learning_rate)
         for stage in range(stages)
         for column in range(columns)
     ]
@@ -125,7 +125,7 @@ def _link(columns: int, *, classifier: bool) -> str:
     return _SIGMOID if columns == 1 else _SOFTMAX
 
 
-def _in_column(tree: Tree, column: int, columns: int, rate: float) -> Tree:
+def _scaled_column(tree: Tree, column: int, columns: int, rate: float) -> Tree:
     values = np.zeros((len(tree.left), columns))
     values[:, column] = rate * tree.values[:, 0]
     return Tree(
@@ -140,15 +140,17 @@ def _in_column(tree: Tree, column: int, columns: int, rate: float) -> Tree:
 
 def _histogram_boosted(model: Any) -> Ensemble | None:
     classifier = hasattr(model, "classes_")
-    plain_loss = str(model.loss) == "log_loss" if classifier else str(model.loss) in ("squared_error", "absolute_error", "quantile")
-    if not plain_loss or getattr(model, "_preprocessor", None) is not None:
+    is_supported = (
+        str(model.loss) == "log_loss" if classifier else str(model.loss) in ("squared_error", "absolute_error", "quantile")
+    )
+    if not is_supported or getattr(model, "_preprocessor", None) is not None:
         return None
-    columns = len(model._predictors[0])  # noqa: SLF001 - its only door
-    nodes = [(column, member.nodes) for stage in model._predictors for column, member in enumerate(stage)]  # noqa: SLF001 - its only door
+    columns = len(model._predictors[0])  # noqa: SLF001 - no public access
+    nodes = [(column, member.nodes) for stage in model._predictors for column, member in enumerate(stage)]  # noqa: SLF001 - no public access
     if any("is_categorical" in table.dtype.names and table["is_categorical"].any() for _, table in nodes):
         return None
-    base = np.broadcast_to(np.asarray(model._baseline_prediction, dtype=np.float64).ravel(), (columns,))  # noqa: SLF001 - its only door
-    trees = tuple(_in_column(_histogram_tree(table), column, columns, 1.0) for column, table in nodes)
+    base = np.broadcast_to(np.asarray(model._baseline_prediction, dtype=np.float64).ravel(), (columns,))  # noqa: SLF001 - no public access
+    trees = tuple(_scaled_column(_histogram_tree(table), column, columns, 1.0) for column, table in nodes)
     return Ensemble(trees=trees, base=base, divisor=1.0, link=_link(columns, classifier=classifier), single=False)
 
 
@@ -164,26 +166,26 @@ def _histogram_tree(nodes: Any) -> Tree:
     )
 
 
-def renumbered(trees: Sequence[Tree], columns: NDArray[np.int64]) -> tuple[Tree, ...]:
-    """The trees asking for column `columns[c]` where they asked for c."""
+def renumber_features(trees: Sequence[Tree], columns: NDArray[np.int64]) -> tuple[Tree, ...]:
+    """Returns the trees with feature c replaced by `columns[c]`."""
     return tuple(replace(tree, feature=columns[tree.feature]) for tree in trees)
 
 
 def write_ensemble(ensemble: Ensemble, *, width: int, input: str, output: str) -> Any:  # noqa: A002 - ONNX's words; a ModelProto
-    """The ensemble over one float64 tensor (n, width), as an onnx.ModelProto. Raises MissingDependencyError without the onnx library."""
+    """Exports the ensemble over one float64 tensor (n, width) as an onnx.ModelProto. Raises MissingDependencyError without onnx."""
     try:
         from onnx import TensorProto, helper, numpy_helper
     except ImportError as cause:
         raise MissingDependencyError(extra="sklearn") from cause
-    kind = np.float32 if ensemble.single else np.float64
+    dtype = np.float32 if ensemble.single else np.float64
     table = np.concatenate([tree.values[tree.left < 0] for tree in ensemble.trees])
     constants = {"leaves": table, "divisor": np.array(ensemble.divisor), "base": np.array(ensemble.base)}
     last = "raw" if ensemble.link else output
-    before, more = _compared(ensemble, kind, input)
-    constants |= more
+    before, input_constants = _preprocessing_nodes(ensemble, dtype, input)
+    constants |= input_constants
     nodes = [
         *before,
-        _tree_node(ensemble, kind),
+        _tree_node(ensemble, dtype),
         helper.make_node("Cast", ["places"], ["rows"], to=TensorProto.INT64),
         helper.make_node("Gather", ["leaves", "rows"], ["said"], axis=0),
         helper.make_node("ReduceSum", ["said", "axis"], ["summed"], keepdims=0),
@@ -210,38 +212,38 @@ def _link_nodes(link: str, raw: str, output: str) -> list[Any]:
     if link == SIGNED_SQUARE:
         return [helper.make_node("Abs", [raw], ["size"]), helper.make_node("Mul", [raw, "size"], [output])]
     if link == SOFTPLUS:
-        steps = (("Exp", [raw], "power"), ("Add", ["power", "one"], "more"), ("Log", ["more"], output))
-        return [helper.make_node(operator, inputs, [made]) for operator, inputs, made in steps]
+        operators = (("Exp", [raw], "power"), ("Add", ["power", "one"], "more"), ("Log", ["more"], output))
+        return [helper.make_node(operator, inputs, [result]) for operator, inputs, result in operators]
     return [helper.make_node(link, [raw], [output])] if link else []
 
 
-def _compared(ensemble: Ensemble, kind: Any, source: str) -> tuple[list[Any], dict[str, NDArray[Any]]]:
-    """From the input to what the splits compare: rounded as the model does, missing as NaN, made columns behind."""
+def _preprocessing_nodes(ensemble: Ensemble, dtype: Any, source: str) -> tuple[list[Any], dict[str, NDArray[Any]]]:
+    """Nodes from the input to the compared values: rounded as in the model, missing as NaN, derived columns appended."""
     from onnx import helper
 
-    steps: list[Any] = []
+    before: list[Any] = []
     constants: dict[str, NDArray[Any]] = {}
-    at = "cast" if ensemble.made or ensemble.absent is not None else "compared"
-    steps.append(helper.make_node("Cast", [source], [at], to=helper.np_dtype_to_tensor_dtype(np.dtype(kind))))
+    current = "cast" if ensemble.derived or ensemble.absent is not None else "compared"
+    before.append(helper.make_node("Cast", [source], [current], to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype))))
     if ensemble.absent is not None:
-        after = "present" if ensemble.made else "compared"
-        constants |= {"absent/value": np.array(ensemble.absent, kind), "absent/nan": np.array(np.nan, kind)}
-        steps.append(helper.make_node("Equal", [at, "absent/value"], ["absent"]))
-        steps.append(helper.make_node("Where", ["absent", "absent/nan", at], [after]))
-        at = after
-    if ensemble.made:
-        nodes, more = write_made(ensemble.made, kind, input=at, output="compared")
-        return [*steps, *nodes], constants | more
-    return steps, constants
+        target = "present" if ensemble.derived else "compared"
+        constants |= {"absent/value": np.array(ensemble.absent, dtype), "absent/nan": np.array(np.nan, dtype)}
+        before.append(helper.make_node("Equal", [current, "absent/value"], ["absent"]))
+        before.append(helper.make_node("Where", ["absent", "absent/nan", current], [target]))
+        current = target
+    if ensemble.derived:
+        nodes, derived_constants = derive_columns(ensemble.derived, dtype, input=current, output="compared")
+        return [*before, *nodes], constants | derived_constants
+    return before, constants
 
 
-def _tree_node(ensemble: Ensemble, kind: Any) -> Any:
-    """The operator that says in which leaf each row falls: target t is tree t, the weight of a leaf is its place in the table."""
+def _tree_node(ensemble: Ensemble, dtype: Any) -> Any:
+    """The operator that computes each row's leaf: target t is tree t, the weight of a leaf is its row in the table of leaf values."""
     from onnx import helper, numpy_helper
 
-    flat = _Flat()
+    flat = _FlatTrees()
     for number, tree in enumerate(ensemble.trees):
-        flat.take(tree, number)
+        flat.append(tree, number)
     splits = np.array(flat.splits, dtype=np.float64)
     return helper.make_node(
         "TreeEnsemble",
@@ -258,22 +260,22 @@ def _tree_node(ensemble: Ensemble, kind: Any) -> Any:
         nodes_trueleafs=flat.true_leafs,
         nodes_falseleafs=flat.false_leafs,
         nodes_missing_value_tracks_true=flat.missing,
-        nodes_splits=numpy_helper.from_array(_rounded_down(splits) if kind is np.float32 else splits),
+        nodes_splits=numpy_helper.from_array(_round_down(splits) if dtype is np.float32 else splits),
         nodes_modes=numpy_helper.from_array(np.full(len(splits), _LESS if ensemble.strict else _LESS_OR_EQUAL, dtype=np.uint8)),
         leaf_targetids=flat.targets,
-        leaf_weights=numpy_helper.from_array(np.array(flat.places, dtype=kind)),
+        leaf_weights=numpy_helper.from_array(np.array(flat.leaf_rows, dtype=dtype)),
     )
 
 
-def _rounded_down(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
-    """The largest single-precision number not above each: x ≤ t holds for the same single-precision x."""
+def _round_down(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The largest single-precision number not above each threshold: x ≤ t holds for the same single-precision x."""
     nearest = thresholds.astype(np.float32)
     above = nearest.astype(np.float64) > thresholds
     return np.where(above, np.nextafter(nearest, np.float32(-np.inf)), nearest).astype(np.float32)
 
 
-class _Flat:
-    """The node lists of all trees, one after another; lives while one operator is written."""
+class _FlatTrees:
+    """The node lists of all trees, concatenated. Lifetime: writing of one operator."""
 
     def __init__(self) -> None:
         self.roots: list[int] = []
@@ -285,23 +287,23 @@ class _Flat:
         self.false_leafs: list[int] = []
         self.missing: list[int] = []
         self.targets: list[int] = []
-        self.places: list[int] = []
-        self._before = 0  # leaves of the trees taken so far: rows of the table
+        self.leaf_rows: list[int] = []
+        self._leaf_offset = 0  # leaves of the trees appended so far: rows of the table
 
-    def take(self, tree: Tree, number: int) -> None:
-        """Append one tree's splits and leaves."""
+    def append(self, tree: Tree, number: int) -> None:
+        """Appends one tree's splits and leaves."""
         inner = np.flatnonzero(tree.left >= 0)
-        split_of = {int(node): len(self.splits) + place for place, node in enumerate(inner)}
-        leaf_of = {int(node): len(self.places) + place for place, node in enumerate(np.flatnonzero(tree.left < 0))}
+        split_of = {int(node): len(self.splits) + index for index, node in enumerate(inner)}
+        leaf_of = {int(node): len(self.leaf_rows) + index for index, node in enumerate(np.flatnonzero(tree.left < 0))}
         self.roots.append(len(self.splits))
         for node in inner.tolist():
             self._split(tree, node, split_of, leaf_of)
         if not len(inner):
-            # A tree that never splits: the operator wants a split, so both ways lead to the one leaf.
+            # A tree without splits: the operator requires one, so both branches lead to the only leaf.
             self._append(0, 0.0, (0, leaf_of[0], 1), (0, leaf_of[0], 1))
         self.targets += [number] * len(leaf_of)
-        self.places += [self._before + place for place in range(len(leaf_of))]
-        self._before += len(leaf_of)
+        self.leaf_rows += [self._leaf_offset + index for index in range(len(leaf_of))]
+        self._leaf_offset += len(leaf_of)
 
     def _split(self, tree: Tree, node: int, split_of: dict[int, int], leaf_of: dict[int, int]) -> None:
         left, right = int(tree.left[node]), int(tree.right[node])

@@ -1,1 +1,1 @@
-"""Neural networks: Keras of three generations, TensorFlow, PyTorch: loaded, asked about the samples, traced to ONNX."""
+"""Converts Keras models of three generations and TensorFlow SavedModels: loads them, computes reference outputs, exports to ONNX."""

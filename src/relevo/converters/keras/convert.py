@@ -1,10 +1,10 @@
-"""Keras models to ONNX: live ones, and those read from files behind the walls.
+"""Converts Keras models to ONNX: live models, and models that the sandbox loads from files.
 
-    live model ─┐                        ┌─ inputs ─► Input, Steps ─► tensors ─► model.predict ─► the original's outputs
-    file ─ load ┴─ what a person told ───┤                                                       └─► Output
-                                         └─ graph: traced, written ─► ONNX ────────────────────────► Converted
+    live model ─┐                   ┌─ inputs ─► Input, Steps ─► tensors ─► model.predict ─► reference outputs
+    file ─ load ┴─ user's options ──┤                                                     └─► Output
+                                    └─ graph: traced, exported ─► ONNX ───────────────────► ConvertedModel
 
-Everything a person must add is asked for in one error.
+All missing options are reported in one error.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ import numpy as np
 from relevo.converters.base import ConversionResult
 from relevo.converters.keras.export import SCORES, write_graph
 from relevo.converters.keras.inputs import (
-    Entry,
     InputBinding,
-    Told,
-    asked_about_picture,
-    entries_of,
-    hints_of,
-    is_picture,
-    picture_feed,
-    record_feed,
-    tensors_of,
-    told_of,
+    InputOptions,
+    KerasInput,
+    bind_image,
+    bind_record,
+    hints_from_options,
+    input_options,
+    input_tensors,
+    is_image,
+    missing_image_options,
+    model_inputs,
 )
 from relevo.converters.keras.load import load
-from relevo.converters.keras.outputs import Head, head_of, picked
-from relevo.converters.keras.silent_import import leave_out, library, silence_stderr
+from relevo.converters.keras.outputs import KerasOutput, select_output, select_scores
+from relevo.converters.keras.silent_import import block_import, library, silence_stderr
 from relevo.converters.onnx_options import ask_for_kind
-from relevo.converters.score_types import ask_labels, output_of
+from relevo.converters.score_types import infer_output, labels_request
 from relevo.converters.sklearn.estimator import one_line
 from relevo.domain.signature import Output, Task
 from relevo.errors import ConversionError, InvalidOptionsError, RelevoError
@@ -51,159 +51,169 @@ if TYPE_CHECKING:
     from relevo.converters.options import ConversionOptions
     from relevo.package.samples import Samples
 
-#: Rows the original answers at once.
-_BATCH = 32
+#: Rows per call of the original.
+_BATCH_ROWS = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Read:
-    """A model with what can be read off it; lives as long as one conversion."""
+class KerasModelInfo:
+    """A model's inputs, output and functions to run it. Lifetime: one conversion."""
 
-    entries: tuple[Entry, ...]
-    head: Head
-    rescales: bool  # it begins by bringing pixels to its own numbers
-    call: Callable[[list[Any]], Any]  # TensorFlow's tensors in, one out, to be traced
-    ask: Callable[[list[NDArray[Any]]], Any]  # arrays in, one out: the original's own word
+    inputs: tuple[KerasInput, ...]
+    output: KerasOutput
+    rescales: bool  # whether its first layers scale the pixels
+    call: Callable[[list[Any]], Any]  # TensorFlow tensors in, one out; is traced
+    predict: Callable[[list[NDArray[Any]]], Any]  # arrays in, one out; gives the reference outputs
 
 
 def convert_keras(
     model: Any, samples: Samples, hints: ConversionHints | None = None, *, truth: Any = None, output: str = ""
 ) -> ConvertedModel:
-    """A live model as ONNX, with the outputs it gave for the samples.
+    """Converts a live model to ONNX, with its outputs for the samples.
 
-    truth: of the samples; its texts, sorted, are the classes where nothing else names them, as Keras' own data sets number them.
-    output: which of several outputs has the scores.
-    Raises InvalidOptionsError naming all that is missing, ConversionError, MissingDependencyError.
+    truth: of the samples; its texts, sorted, are the classes unless others are given, as Keras' own data sets number them.
+    output: name of the output that contains the scores, if there are several.
+    Raises InvalidOptionsError naming everything that is missing, ConversionError, MissingDependencyError.
     """
-    told = hints or ConversionHints()
-    chosen = "" if told.output is None or told.output.name == SCORES else told.output.name
-    read = look_at(model, output or chosen)
-    if not told.classes and truth is not None:
-        classes = _classes(truth, read)
-        # Keras knows no names: labels that are those of the truth state the order of the scores.
-        stated = set(told.labels) == set(classes) and not all(name.isdecimal() for name in classes)
-        told = replace(told, classes=told.labels if stated else classes)
-    asked = missing(read, samples, told, Told())
-    if asked:
-        raise InvalidOptionsError(options="; ".join(one.replace("--", "") for one in asked))
-    feed = feed_of(read, samples, told, Told())
-    return converted(read, feed, samples, told, framework=f"Keras {library('keras').__version__}")
+    options = hints or ConversionHints()
+    chosen = "" if options.output is None or options.output.name == SCORES else options.output.name
+    info = inspect_model(model, output or chosen)
+    if not options.classes and truth is not None:
+        classes = _classes(truth, info)
+        # Keras has no class names: labels equal to those of the truth define the order of the scores.
+        stated = set(options.labels) == set(classes) and not all(name.isdecimal() for name in classes)
+        options = replace(options, classes=options.labels if stated else classes)
+    missing = missing_options(info, samples, options, InputOptions())
+    if missing:
+        raise InvalidOptionsError(options="; ".join(option.replace("--", "") for option in missing))
+    binding = bind_input(info, samples, options, InputOptions())
+    return convert_model(info, binding, samples, options, framework=f"Keras {library('keras').__version__}")
 
 
-def _classes(truth: Any, read: Read) -> tuple[str, ...]:
-    """What the truth calls the classes: its texts in sorted order, or 0, 1, … where it counts them; none for other numbers."""
+def _classes(truth: Any, info: KerasModelInfo) -> tuple[str, ...]:
+    """Class names from the truth: its texts in sorted order, or 0, 1, … for class indices; none for other numbers."""
     values = [value.item() if isinstance(value, np.generic) else value for value in truth]
     if all(isinstance(value, str | bool) for value in values):
         return tuple(sorted({label_text(value) for value in values}))
-    scores = read.head.columns or 0
-    count = 2 if scores == 1 and read.head.two else scores if scores > 1 else 0
-    counted = all(isinstance(value, int | float) and value in range(count) for value in values)
-    return tuple(str(place) for place in range(count)) if counted else ()
+    scores = info.output.columns or 0
+    count = 2 if scores == 1 and info.output.two else scores if scores > 1 else 0
+    are_indices = all(isinstance(value, int | float) and value in range(count) for value in values)
+    return tuple(str(index) for index in range(count)) if are_indices else ()
 
 
-def open_file(task: ConversionOptions, bodies: Sequence[bytes], samples: Samples | None) -> ConversionResult:
-    """The door of Keras' files: loaded, asked, converted. Raises ConversionError, InvalidOptionsError, MissingDependencyError."""
-    leave_out("sklearn", "pandas", "matplotlib")
+def open_file(options: ConversionOptions, bodies: Sequence[bytes], samples: Samples | None) -> ConversionResult:
+    """Loads and converts a Keras file. Raises ConversionError, InvalidOptionsError, MissingDependencyError."""
+    block_import("sklearn", "pandas", "matplotlib")
     loaded = load(bodies)
-    read = look_at(loaded.model, task.output, loss=loaded.loss)
-    return done(read, task, samples, framework=f"Keras {loaded.release}".removesuffix("-tf"))
+    info = inspect_model(loaded.model, options.output, loss=loaded.loss)
+    return convert_loaded(info, options, samples, framework=f"Keras {loaded.release}".removesuffix("-tf"))
 
 
-def done(read: Read, task: ConversionOptions, samples: Samples | None, *, framework: str) -> ConversionResult:
-    """What a file of TensorFlow's family hands back, however it was loaded. Raises InvalidOptionsError, ConversionError."""
-    hints, told = hints_of(task), told_of(task)
-    if len(read.entries) == 1 and len(read.entries[0].shape) == 1 and not told.mode:
-        ask_for_kind(read.entries[0].shape[0] or 0, task, samples)
-    asked = missing(read, samples, hints, told)
-    if asked:
-        raise InvalidOptionsError(options="; ".join(asked))
-    feed = feed_of(read, samples, hints, told)
-    given = samples if samples is not None else generate_samples(feed.input)
-    found = converted(read, feed, given, hints, framework=framework, generated=samples is None)
-    return ConversionResult(converted=found, samples=given, generated=samples is None)
+def convert_loaded(
+    info: KerasModelInfo, options: ConversionOptions, samples: Samples | None, *, framework: str
+) -> ConversionResult:
+    """Converts a loaded Keras model or SavedModel. Raises InvalidOptionsError, ConversionError."""
+    hints, input_hints = hints_from_options(options), input_options(options)
+    if len(info.inputs) == 1 and len(info.inputs[0].shape) == 1 and not input_hints.mode:
+        ask_for_kind(info.inputs[0].shape[0] or 0, options, samples)
+    missing = missing_options(info, samples, hints, input_hints)
+    if missing:
+        raise InvalidOptionsError(options="; ".join(missing))
+    binding = bind_input(info, samples, hints, input_hints)
+    used_samples = samples if samples is not None else generate_samples(binding.input)
+    converted_model = convert_model(info, binding, used_samples, hints, framework=framework, generated=samples is None)
+    return ConversionResult(converted=converted_model, samples=used_samples, generated=samples is None)
 
 
-def look_at(model: Any, output: str = "", *, loss: Any = None) -> Read:
-    """Read a Keras model's inputs and outputs. loss: as the file tells it.
+def inspect_model(model: Any, output: str = "", *, loss: Any = None) -> KerasModelInfo:
+    """Reads a Keras model's inputs and outputs. loss: from the file.
 
-    Raises InvalidOptionsError when several outputs wait for a choice, ConversionError.
+    Raises InvalidOptionsError when one of several outputs must be chosen, ConversionError.
     """
-    head = head_of(model, output, loss=loss)
+    output_info = select_output(model, output, loss=loss)
 
-    def given(tensors: list[Any]) -> Any:
+    def as_call_argument(tensors: list[Any]) -> Any:
         return tensors if len(tensors) > 1 else tensors[0]
 
-    return Read(
-        entries=entries_of(model),
-        head=head,
+    return KerasModelInfo(
+        inputs=model_inputs(model),
+        output=output_info,
         rescales=_rescales(model),
-        call=lambda tensors: picked(model(given(tensors), training=False), head),
-        ask=lambda arrays: picked(model.predict(given(arrays), batch_size=_BATCH, verbose=0), head),
+        call=lambda tensors: select_scores(model(as_call_argument(tensors), training=False), output_info),
+        predict=lambda arrays: select_scores(
+            model.predict(as_call_argument(arrays), batch_size=_BATCH_ROWS, verbose=0), output_info
+        ),
     )
 
 
-def missing(read: Read, samples: Samples | None, hints: ConversionHints, told: Told) -> list[str]:
-    """Every option a person must add, in the words of the command line."""
-    asked = []
-    if is_picture(read.entries, samples, hints, told):
-        asked += asked_about_picture(read.entries[0], samples, hints, told, rescales=read.rescales)
-    return [*asked, *_asked_about_labels(read.head, hints)]
+def missing_options(info: KerasModelInfo, samples: Samples | None, hints: ConversionHints, input_hints: InputOptions) -> list[str]:
+    """Returns every missing option, as worded on the command line."""
+    missing = []
+    if is_image(info.inputs, samples, hints, input_hints):
+        missing += missing_image_options(info.inputs[0], samples, hints, input_hints, rescales=info.rescales)
+    return [*missing, *_missing_labels(info.output, hints)]
 
 
-def _asked_about_labels(head: Head, hints: ConversionHints) -> list[str]:
-    """The labels, where it is known before the model is converted that they are missing."""
-    if hints.output is not None or hints.scores == "numbers" or head.columns is None or head.loss == "numbers":
+def _missing_labels(output_info: KerasOutput, hints: ConversionHints) -> list[str]:
+    """Returns the missing labels, where this is known before the conversion."""
+    if hints.output is not None or hints.scores == "numbers" or output_info.columns is None or output_info.loss == "numbers":
         return []
-    labels, columns = display_names(hints.classes, hints.labels, hints.renamed), head.columns
-    wanted = columns if columns > 1 else 2 if head.two or labels else 0
-    if wanted in (0, len(labels)):
+    labels, columns = display_names(hints.classes, hints.labels, hints.renamed), output_info.columns
+    expected = columns if columns > 1 else 2 if output_info.two or labels else 0
+    if expected in (0, len(labels)):
         return []
-    return [ask_labels(columns, "--")]
+    return [labels_request(columns, "--")]
 
 
 def _rescales(model: Any) -> bool:
-    """Whether one of the first layers brings pixels to the model's numbers itself."""
-    first = [type(layer).__name__ for layer in getattr(model, "layers", ())[:3]]
-    return any(name in ("Rescaling", "Normalization") for name in first)
+    """Whether one of the first layers scales the pixels itself."""
+    first_layers = [type(layer).__name__ for layer in getattr(model, "layers", ())[:3]]
+    return any(name in ("Rescaling", "Normalization") for name in first_layers)
 
 
-def feed_of(read: Read, samples: Samples | None, hints: ConversionHints, told: Told) -> InputBinding:
-    """How the model is fed. Raises ConversionError."""
-    if is_picture(read.entries, samples, hints, told):
-        return picture_feed(read.entries[0], samples, hints, told)
-    return record_feed(read.entries, samples, hints)
+def bind_input(info: KerasModelInfo, samples: Samples | None, hints: ConversionHints, input_hints: InputOptions) -> InputBinding:
+    """Returns how the model is fed. Raises ConversionError."""
+    if is_image(info.inputs, samples, hints, input_hints):
+        return bind_image(info.inputs[0], samples, hints, input_hints)
+    return bind_record(info.inputs, samples, hints)
 
 
-def converted(
-    read: Read, feed: InputBinding, samples: Samples, hints: ConversionHints, *, framework: str, generated: bool = False
+def convert_model(
+    info: KerasModelInfo,
+    binding: InputBinding,
+    samples: Samples,
+    hints: ConversionHints,
+    *,
+    framework: str,
+    generated: bool = False,
 ) -> ConvertedModel:
-    """Ask the original, write the graph. Raises ConversionError, InvalidOptionsError, MissingDependencyError."""
-    outputs = _answers(read, feed, samples)
-    graph = write_graph(read.call, feed.axes)
-    found = ConvertedModel(
+    """Computes the reference outputs and exports the graph. Raises ConversionError, InvalidOptionsError, MissingDependencyError."""
+    reference = _reference_outputs(info, binding, samples)
+    graph = write_graph(info.call, binding.axes)
+    candidate = ConvertedModel(
         onnx=graph.onnx,
-        input=feed.input,
-        steps=feed.steps,
+        input=binding.input,
+        steps=binding.steps,
         output=Output(name=SCORES, task=Task.REGRESSION),
         framework=framework,
         converter=graph.libraries,
-        outputs=outputs,
+        outputs=reference,
     )
-    output = output_of(found, samples, hints, labels=hints.classes, loss=read.head.loss, generated=generated)
-    named = len(hints.classes) == len(output.labels)
-    classes = hints.classes if named else tuple(str(place) for place in range(len(output.labels)))
-    # The graph's one output has a name of ours, whatever the model calls it.
-    return replace(found, output=msgspec.structs.replace(output, name=SCORES), classes=classes)
+    output = infer_output(candidate, samples, hints, labels=hints.classes, loss=info.output.loss, generated=generated)
+    has_names = len(hints.classes) == len(output.labels)
+    classes = hints.classes if has_names else tuple(str(index) for index in range(len(output.labels)))
+    # The graph's only output is named SCORES, whatever its name in the model.
+    return replace(candidate, output=msgspec.structs.replace(output, name=SCORES), classes=classes)
 
 
-def _answers(read: Read, feed: InputBinding, samples: Samples) -> NDArray[np.float64]:
-    """What the original says to the samples, float64 (n, columns). Raises ConversionError with its complaint."""
-    tensors = tensors_of(feed, samples)
+def _reference_outputs(info: KerasModelInfo, binding: InputBinding, samples: Samples) -> NDArray[np.float64]:
+    """Original's outputs for the samples, float64 (n, columns). Raises ConversionError with the model's error message."""
+    tensors = input_tensors(binding, samples)
     try:
         with silence_stderr():
-            found = read.ask(tensors)
+            outputs = info.predict(tensors)
     except RelevoError:
         raise
     except Exception as cause:
         raise ConversionError(reason=f"the model itself fails on the samples ({one_line(cause)})") from cause
-    return np.asarray(found, dtype=np.float64).reshape(len(samples), -1)
+    return np.asarray(outputs, dtype=np.float64).reshape(len(samples), -1)

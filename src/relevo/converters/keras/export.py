@@ -1,10 +1,9 @@
-"""A live Keras model as ONNX, in memory: TensorFlow traces it, tf2onnx writes it, and its names are made the same every time.
+"""Exports a live Keras model to ONNX in memory with tf2onnx, deterministically.
 
-    model, tensors ─ tf.function(training=False) ─ tf2onnx ─ order ─ plain names ─ heavy weights ─► Graph(onnx, libraries)
+    model, tensors ─ tf.function(training=False) ─ tf2onnx ─ node order ─ plain names ─ large weights ─► Graph(onnx, libraries)
 
-Heavy weights go past tf2onnx (`keras_weights`).
-The batch axis stays free. The same model packed twice must be the same bytes: so its nodes get an order of what they compute
-(`keras_order`), and names in that order, since Keras numbers its layers by what was made before them.
+Large weights bypass tf2onnx (`large_weights`). The batch axis stays free. Packing the same model twice must give the same bytes, but
+Keras numbers layers by what was created before them; so nodes are ordered by what they compute (`node_order`), and named in that order.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from relevo.converters.keras.large_weights import HEAVY, StrippedGraph, fill, lightened, make_places
+from relevo.converters.keras.large_weights import LARGE_WEIGHT_BYTES, StrippedGraph, fill_weights, reserve_weights, strip_weights
 from relevo.converters.keras.node_order import sort_nodes
 from relevo.converters.keras.silent_import import library, silence_stderr
 from relevo.converters.sklearn.estimator import one_line
@@ -23,7 +22,7 @@ from relevo.errors import ConversionError, RelevoError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-#: Newest operator set that every ONNX Runtime this release allows can run, and that tf2onnx writes.
+#: Newest opset that every allowed ONNX Runtime supports and tf2onnx can write.
 _OPSET = 17
 SCORES = "scores"
 _BATCH = "n"
@@ -31,12 +30,12 @@ _BATCH = "n"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorSpec:
-    """One input tensor of the model; lives as long as one conversion."""
+    """One input tensor of the model. Lifetime: one conversion."""
 
     name: str
-    dtype: str  # as ONNX is fed
+    dtype: str  # of the ONNX input
     shape: tuple[int | None, ...]  # without the batch axis
-    model_dtype: str = "float32"  # as the model wants it
+    model_dtype: str = "float32"  # of the model's input
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,64 +46,64 @@ class Graph:
     libraries: dict[str, str]
 
 
-def write_graph(call: Callable[[list[Any]], Any], axes: Sequence[TensorSpec], *, heavy: int = HEAVY) -> Graph:
-    """Trace `call`, which takes a list of tensors and gives one of shape (n, …), and write it.
+def write_graph(call: Callable[[list[Any]], Any], axes: Sequence[TensorSpec], *, large: int = LARGE_WEIGHT_BYTES) -> Graph:
+    """Traces `call`, which takes a list of tensors and returns one of shape (n, …), and exports it.
 
-    heavy: bytes from which a weight is put in after tf2onnx.
+    large: weights of at least this many bytes are inserted after tf2onnx.
     Raises ConversionError, MissingDependencyError, MemoryError.
     """
     tensorflow, tf2onnx = library("tensorflow"), library("tf2onnx")
-    signature = [tensorflow.TensorSpec((None, *one.shape), one.dtype, name=one.name) for one in axes]
+    signature = [tensorflow.TensorSpec((None, *axis.shape), axis.dtype, name=axis.name) for axis in axes]
 
     def scores(*tensors: Any) -> dict[str, Any]:
-        cast = [tensorflow.cast(tensor, one.model_dtype) for tensor, one in zip(tensors, axes, strict=True)]
-        found = call(cast)
-        return {SCORES: tensorflow.reshape(found, (-1, 1)) if len(found.shape) == 1 else found}
+        cast = [tensorflow.cast(tensor, axis.model_dtype) for tensor, axis in zip(tensors, axes, strict=True)]
+        result = call(cast)
+        return {SCORES: tensorflow.reshape(result, (-1, 1)) if len(result.shape) == 1 else result}
 
     try:
         with warnings.catch_warnings(), silence_stderr():
-            # Its own complaints about NumPy and protobuf are none of the user's.
+            # tf2onnx's own warnings about NumPy and protobuf do not concern the user.
             warnings.simplefilter("ignore")
             traced = tensorflow.function(scores, input_signature=signature, autograph=False)
-            light = lightened(traced.get_concrete_function(), heavy=heavy)
-            proto = _written(tf2onnx, traced, signature) if light is None else _written_light(tf2onnx, light)
+            stripped = strip_weights(traced.get_concrete_function(), large=large)
+            proto = _export(tf2onnx, traced, signature) if stripped is None else _export_stripped(tf2onnx, stripped)
     except (MemoryError, RelevoError):
         raise
     except Exception as cause:
         if isinstance(cause, tensorflow.errors.ResourceExhaustedError):
-            raise MemoryError from cause  # noqa: TRY004 - it is no question of a type
+            raise MemoryError from cause  # noqa: TRY004 - not a type error
         raise ConversionError(reason=f"tf2onnx cannot write this Keras model as ONNX ({one_line(cause)})") from cause
-    _refuse_unknown(proto)
-    places = {} if light is None else make_places(proto.graph, light.aside)
-    sort_nodes(proto.graph, list(places))
+    _reject_unknown(proto)
+    slots = {} if stripped is None else reserve_weights(proto.graph, stripped.weights)
+    sort_nodes(proto.graph, list(slots))
     names = _plain_names(proto)
-    fill(proto.graph, {names[name]: place for name, place in places.items()})
+    fill_weights(proto.graph, {names[name]: slot for name, slot in slots.items()})
     return Graph(
         onnx=proto.SerializeToString(deterministic=True),
         libraries={"tf2onnx": str(tf2onnx.__version__), "tensorflow": str(tensorflow.__version__), "onnx": version("onnx")},
     )
 
 
-def _written(tf2onnx: Any, traced: Any, signature: list[Any]) -> Any:
+def _export(tf2onnx: Any, traced: Any, signature: list[Any]) -> Any:
     proto, _ = tf2onnx.convert.from_function(traced, input_signature=signature, opset=_OPSET)
     return proto
 
 
-def _written_light(tf2onnx: Any, light: StrippedGraph) -> Any:
-    """The same without the heavy weights, which are inputs for the time being."""
-    inputs = [*light.inputs, *light.aside]
+def _export_stripped(tf2onnx: Any, stripped: StrippedGraph) -> Any:
+    """Exports the graph without the large weights, which are inputs for now."""
+    inputs = [*stripped.inputs, *stripped.weights]
     proto, _ = tf2onnx.convert.from_graph_def(
-        light.graph_def,
+        stripped.graph_def,
         input_names=[f"{name}:0" for name in inputs],
-        output_names=[light.output],
+        output_names=[stripped.output],
         opset=_OPSET,
-        tensors_to_rename={**{f"{name}:0": name for name in inputs}, light.output: SCORES},
+        tensors_to_rename={**{f"{name}:0": name for name in inputs}, stripped.output: SCORES},
     )
     return proto
 
 
-def _refuse_unknown(proto: Any) -> None:
-    """tf2onnx leaves in what it does not know, and only logs it. Raises ConversionError."""
+def _reject_unknown(proto: Any) -> None:
+    """Rejects operations that tf2onnx does not know: it keeps them and only logs it. Raises ConversionError."""
     import onnx
 
     unknown = {node.op_type for node in proto.graph.node if not onnx.defs.has(node.op_type, node.domain)}
@@ -113,9 +112,9 @@ def _refuse_unknown(proto: Any) -> None:
 
 
 def _plain_names(proto: Any) -> dict[str, str]:
-    """Rename every tensor and node by its place, inner graphs included; inputs and the output keep theirs. Old names to new."""
-    kept = {value.name for value in (*proto.graph.input, *proto.graph.output)}
-    names = {"": "", **{name: name for name in kept}}
+    """Renames every tensor and node by position, inner graphs included, except inputs and output. Returns old name → new name."""
+    fixed_names = {value.name for value in (*proto.graph.input, *proto.graph.output)}
+    names = {"": "", **{name: name for name in fixed_names}}
     _rename(proto.graph, names)
     proto.graph.name, proto.graph.doc_string, proto.doc_string = "model", "", ""
     for value in (*proto.graph.input, *proto.graph.output):
@@ -127,8 +126,8 @@ def _plain_names(proto: Any) -> dict[str, str]:
 def _rename(graph: Any, names: dict[str, str]) -> None:
     for value in (*graph.input, *graph.output):
         value.name = _name(value.name, names)
-    for place, node in enumerate(graph.node):
-        node.name, node.doc_string = f"{node.op_type}_{place}", ""
+    for index, node in enumerate(graph.node):
+        node.name, node.doc_string = f"{node.op_type}_{index}", ""
         node.input[:] = [_name(name, names) for name in node.input]
         for attribute in node.attribute:
             for inner in (attribute.g, *attribute.graphs):

@@ -1,11 +1,10 @@
-"""How a Keras model wants to be fed: its input's shape, held against the samples and what a person said.
+"""Determines how a Keras model is fed, from its input shapes, the samples and the user's options.
 
-(n, h, w, 1|3) · (n, 1|3, h, w) · (n, h, w)   pictures
-(n, features)                                 a record of numbers, or flat pictures
-several (n, 1)                                a record, one tensor a field
+    (n, h, w, 1|3) · (n, 1|3, h, w) · (n, h, w)   images
+    (n, features)                                 a record of numbers, or flattened images
+    several (n, 1)                                a record, one tensor for each field
 
-The numbers of a picture are the user's secret: what 255 counted as is in no file, so it is asked for, unless the model begins by
-rescaling them itself.
+No file says how pixels were scaled in training, so the option is required, unless the model starts with a rescaling layer.
 """
 
 from __future__ import annotations
@@ -33,15 +32,15 @@ if TYPE_CHECKING:
     from relevo.converters.options import ConversionOptions
     from relevo.package.samples import Samples
 
-_PICTURE, _MATRIX = "pixels", "features"
+_IMAGE_TENSOR, _MATRIX_TENSOR = "pixels", "features"
 _INTEGERS = {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "bool"}
 
 Layout = Literal["NHWC", "NCHW", "NHW", "flat"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """An input of the model as it declares it."""
+class KerasInput:
+    """An input as declared by the model."""
 
     name: str
     shape: tuple[int | None, ...]  # without the batch axis
@@ -50,7 +49,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputBinding:
-    """One way to feed the model; lives as long as one conversion."""
+    """One way to feed the model. Lifetime: one conversion."""
 
     input: Input
     steps: Steps
@@ -58,8 +57,8 @@ class InputBinding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """What a person said that Hints has no word for; from the command line."""
+class InputOptions:
+    """Options about the input that ConversionHints does not have; from the command line."""
 
     kind: str = ""  # "record" or "image"
     layout: str = ""
@@ -68,45 +67,51 @@ class Told:
     channels: Literal["RGB", "BGR"] = "RGB"
 
 
-def hints_of(task: ConversionOptions) -> ConversionHints:
-    """What the task says, in the words that live models know."""
+def hints_from_options(options: ConversionOptions) -> ConversionHints:
+    """Returns the options as hints, as for live models."""
     steps = None
-    if "scale" in task.told:
-        steps = ImageSteps(input=_PICTURE, scale=task.scale, mean=task.mean, std=task.std)
+    if "scale" in options.told:
+        steps = ImageSteps(input=_IMAGE_TENSOR, scale=options.scale, mean=options.mean, std=options.std)
     return ConversionHints(
-        labels=task.labels,
-        renamed=task.renamed,
-        features=task.features,
+        labels=options.labels,
+        renamed=options.renamed,
+        features=options.features,
         steps=steps,
-        unit=task.unit,
-        scores=task.scores,
-        orientation=task.orientation,
-        background=task.background,
+        unit=options.unit,
+        scores=options.scores,
+        orientation=options.orientation,
+        background=options.background,
     )
 
 
-def told_of(task: ConversionOptions) -> Told:
-    """The rest of what the task says."""
-    return Told(kind=task.kind, layout=task.layout, size=task.size, mode=task.mode, channels="BGR" if task.mode == "BGR" else "RGB")
+def input_options(options: ConversionOptions) -> InputOptions:
+    """Returns the remaining options about the input."""
+    return InputOptions(
+        kind=options.kind,
+        layout=options.layout,
+        size=options.size,
+        mode=options.mode,
+        channels="BGR" if options.mode == "BGR" else "RGB",
+    )
 
 
-def entries_of(model: Any) -> tuple[Entry, ...]:
-    """The model's inputs. Raises ConversionError when it has not been built, so that nobody knows them."""
-    inputs = getattr(model, "inputs", None)
-    if inputs:
+def model_inputs(model: Any) -> tuple[KerasInput, ...]:
+    """Returns the model's inputs. Raises ConversionError when the model was not built, so that they are unknown."""
+    declared = getattr(model, "inputs", None)
+    if declared:
         return tuple(
-            Entry(
-                name=str(getattr(one, "name", "")).partition(":")[0] or f"input_{place}",
-                shape=tuple(one.shape)[1:],
-                dtype=_dtype(one.dtype),
+            KerasInput(
+                name=str(getattr(spec, "name", "")).partition(":")[0] or f"input_{index}",
+                shape=tuple(spec.shape)[1:],
+                dtype=_dtype(spec.dtype),
             )
-            for place, one in enumerate(inputs)
+            for index, spec in enumerate(declared)
         )
-    # A class of the user's own remembers only what it was first called with.
-    called = tuple((getattr(model, "_build_shapes_dict", None) or {}).values())
-    shape = called[0] if len(called) == 1 else None
+    # A subclassed model stores only the shapes of its first call.
+    built_shapes = tuple((getattr(model, "_build_shapes_dict", None) or {}).values())
+    shape = built_shapes[0] if len(built_shapes) == 1 else None
     if isinstance(shape, tuple | list) and shape and not isinstance(shape[0], tuple | list | dict):
-        return (Entry(name="input", shape=tuple(shape)[1:], dtype="float32"),)
+        return (KerasInput(name="input", shape=tuple(shape)[1:], dtype="float32"),)
     raise ConversionError(reason="the Keras model does not tell its inputs; build it, or call it once, before it is packed")
 
 
@@ -114,108 +119,114 @@ def _dtype(dtype: Any) -> str:
     return str(getattr(dtype, "name", dtype))
 
 
-def is_picture(entries: tuple[Entry, ...], samples: Samples | None, hints: ConversionHints, told: Told) -> bool:
-    """Whether the model takes one picture."""
-    if len(entries) != 1 or told.kind == "record" or isinstance(samples, RecordSamples) or isinstance(hints.input, RecordInput):
+def is_image(inputs: tuple[KerasInput, ...], samples: Samples | None, hints: ConversionHints, options: InputOptions) -> bool:
+    """Whether the model takes a single image."""
+    if len(inputs) != 1 or options.kind == "record" or isinstance(samples, RecordSamples) or isinstance(hints.input, RecordInput):
         return False
-    asked = told.kind == "image" or isinstance(samples, ImageSamples) or isinstance(hints.input, ImageInput)
-    return asked or len(entries[0].shape) == 3
+    requested = options.kind == "image" or isinstance(samples, ImageSamples) or isinstance(hints.input, ImageInput)
+    return requested or len(inputs[0].shape) == 3
 
 
-# --- pictures -----------------------------------------------------------------------------------------------------------
+# --- images -------------------------------------------------------------------------------------------------------------
 
 
-def asked_about_picture(entry: Entry, samples: Samples | None, hints: ConversionHints, told: Told, *, rescales: bool) -> list[str]:
-    """The options a person must add for this picture, if any. rescales: the model begins with a Rescaling layer."""
-    asked = []
+def missing_image_options(
+    model_input: KerasInput, samples: Samples | None, hints: ConversionHints, options: InputOptions, *, rescales: bool
+) -> list[str]:
+    """Returns the missing options for this image input. rescales: whether the model begins with a Rescaling layer."""
+    missing = []
     if not isinstance(hints.steps, ImageSteps) and hints.scale is None:
-        guess = "it begins with a Rescaling layer of its own, so most likely --scale 1" if rescales else "most often 01"
-        asked.append(
-            f"--preprocess NAME, or --scale NUMBER ({guess}; 01: pixels of 0..1, tf: -1..1, caffe: VGG and ResNet50, "
+        hint = "it begins with a Rescaling layer of its own, so most likely --scale 1" if rescales else "most often 01"
+        missing.append(
+            f"--preprocess NAME, or --scale NUMBER ({hint}; 01: pixels of 0..1, tf: -1..1, caffe: VGG and ResNet50, "
             "torch: DenseNet, raw: 0..255)"
         )
-    if len(entry.shape) == 1 and not told.mode and not _wanted(samples, hints, told):
-        asked.append("--mode L, --mode RGB or --mode BGR")
-    if _size(entry, samples, hints, told) is None:
-        asked.append("--size WIDTHxHEIGHT")
-    return asked
+    if len(model_input.shape) == 1 and not options.mode and not _mode_known(samples, hints, options):
+        missing.append("--mode L, --mode RGB or --mode BGR")
+    if _size(model_input, samples, hints, options) is None:
+        missing.append("--size WIDTHxHEIGHT")
+    return missing
 
 
-def picture_feed(entry: Entry, samples: Samples | None, hints: ConversionHints, told: Told) -> InputBinding:
-    """Input and steps of a picture about which everything is told. Raises ConversionError when it cannot be one."""
-    layout, channels = _layout(entry, told)
-    size = _size(entry, samples, hints, told)
-    assert size is not None  # noqa: S101 - asked for before
-    mode: Literal["L", "RGB"] = "RGB" if (channels or _channels(samples, hints, told)) == 3 else "L"
-    wanted = hints.input if isinstance(hints.input, ImageInput) else ImageInput(width=size[0], height=size[1], mode=mode)
+def bind_image(model_input: KerasInput, samples: Samples | None, hints: ConversionHints, options: InputOptions) -> InputBinding:
+    """Returns input and steps of an image, once all options are known. Raises ConversionError when the shapes differ."""
+    layout, channels = _layout(model_input, options)
+    size = _size(model_input, samples, hints, options)
+    assert size is not None  # noqa: S101 - required before
+    mode: Literal["L", "RGB"] = "RGB" if (channels or _channels(samples, hints, options)) == 3 else "L"
+    image = hints.input if isinstance(hints.input, ImageInput) else ImageInput(width=size[0], height=size[1], mode=mode)
     steps = hints.picture(
-        hints.steps if isinstance(hints.steps, ImageSteps) else ImageSteps(input=_PICTURE, scale=_one(hints.scale))
+        hints.steps if isinstance(hints.steps, ImageSteps) else ImageSteps(input=_IMAGE_TENSOR, scale=_or_one(hints.scale))
     )
-    if told.channels == "BGR":
+    if options.channels == "BGR":
         steps = msgspec.structs.replace(steps, channels="BGR")
-    steps = msgspec.structs.replace(steps, input=_PICTURE, layout=layout, dtype="float32")
-    colours = 3 if wanted.mode == "RGB" else 1
+    steps = msgspec.structs.replace(steps, input=_IMAGE_TENSOR, layout=layout, dtype="float32")
+    channel_count = 3 if image.mode == "RGB" else 1
     shape: tuple[int | None, ...] = {
-        "NHWC": (wanted.height, wanted.width, colours),
-        "NCHW": (colours, wanted.height, wanted.width),
-        "NHW": (wanted.height, wanted.width),
-        "flat": (wanted.height * wanted.width * colours,),
+        "NHWC": (image.height, image.width, channel_count),
+        "NCHW": (channel_count, image.height, image.width),
+        "NHW": (image.height, image.width),
+        "flat": (image.height * image.width * channel_count,),
     }[layout]
-    if any(known not in (None, ours) for known, ours in zip(entry.shape, shape, strict=True)):
-        raise ConversionError(reason=f"the model takes {_shown(entry.shape)}; pictures as told would be {_shown(shape)}")
-    axes = TensorSpec(name=_PICTURE, dtype="float32", shape=shape, model_dtype=entry.dtype)
-    return InputBinding(input=wanted, steps=steps, axes=(axes,))
+    if any(declared not in (None, expected) for declared, expected in zip(model_input.shape, shape, strict=True)):
+        raise ConversionError(
+            reason=f"the model takes {_format_shape(model_input.shape)}; pictures as told would be {_format_shape(shape)}"
+        )
+    axes = TensorSpec(name=_IMAGE_TENSOR, dtype="float32", shape=shape, model_dtype=model_input.dtype)
+    return InputBinding(input=image, steps=steps, axes=(axes,))
 
 
-def _one(scale: float | None) -> float:
+def _or_one(scale: float | None) -> float:
     return 1.0 if scale is None else scale
 
 
-def _layout(entry: Entry, told: Told) -> tuple[Layout, int | None]:
-    """How a picture's numbers lie, and how many channels it has where the shape tells."""
-    shape = entry.shape
+def _layout(model_input: KerasInput, options: InputOptions) -> tuple[Layout, int | None]:
+    """Layout of the image, and its number of channels where the shape determines it."""
+    shape = model_input.shape
     if len(shape) == 1:
         return "flat", None
     if len(shape) == 2:
         return "NHW", 1
-    if len(shape) == 3 and shape[2] in (1, 3) and told.layout != "NCHW":
+    if len(shape) == 3 and shape[2] in (1, 3) and options.layout != "NCHW":
         return "NHWC", shape[2]
     if len(shape) == 3 and shape[0] in (1, 3):
         return "NCHW", shape[0]
     if len(shape) == 3 and shape[2] is None:
         return "NHWC", None
-    raise ConversionError(reason=f"its input of shape {_shown(shape)} is no picture of one or three colours")
+    raise ConversionError(reason=f"its input of shape {_format_shape(shape)} is no picture of one or three colours")
 
 
-def _wanted(samples: Samples | None, hints: ConversionHints, told: Told) -> bool:
-    return isinstance(hints.input, ImageInput) or isinstance(samples, ImageSamples) or bool(told.mode)
+def _mode_known(samples: Samples | None, hints: ConversionHints, options: InputOptions) -> bool:
+    return isinstance(hints.input, ImageInput) or isinstance(samples, ImageSamples) or bool(options.mode)
 
 
-def _channels(samples: Samples | None, hints: ConversionHints, told: Told) -> int:
+def _channels(samples: Samples | None, hints: ConversionHints, options: InputOptions) -> int:
     if isinstance(hints.input, ImageInput):
         return 3 if hints.input.mode == "RGB" else 1
-    if told.mode:
-        return 1 if told.mode == "L" else 3
+    if options.mode:
+        return 1 if options.mode == "L" else 3
     return 3 if not isinstance(samples, ImageSamples) or len(samples.shape(hints.orientation)) == 3 else 1
 
 
-def _size(entry: Entry, samples: Samples | None, hints: ConversionHints, told: Told) -> tuple[int, int] | None:
-    """Width and height: told, read off the shape, or the samples' own."""
+def _size(
+    model_input: KerasInput, samples: Samples | None, hints: ConversionHints, options: InputOptions
+) -> tuple[int, int] | None:
+    """Width and height: from the options, the shape, or the samples."""
     if isinstance(hints.input, ImageInput):
         return hints.input.width, hints.input.height
-    layout, _ = _layout(entry, told)
+    layout, _ = _layout(model_input, options)
     height: int | None = None
     width: int | None = None
     if layout == "flat":
-        pixels = (entry.shape[0] or 0) // _channels(samples, hints, told)
+        pixels = (model_input.shape[0] or 0) // _channels(samples, hints, options)
         side = math.isqrt(pixels)
         height = width = side if side and side * side == pixels else None
     else:
-        height, width = entry.shape[1:] if layout == "NCHW" else entry.shape[:2]
+        height, width = model_input.shape[1:] if layout == "NCHW" else model_input.shape[:2]
     if height and width:
         return width, height
-    if told.size:
-        return told.size
+    if options.size:
+        return options.size
     if isinstance(samples, ImageSamples):
         rows, columns = samples.shape(hints.orientation)[:2]
         return columns, rows
@@ -225,27 +236,27 @@ def _size(entry: Entry, samples: Samples | None, hints: ConversionHints, told: T
 # --- records ------------------------------------------------------------------------------------------------------------
 
 
-def record_feed(entries: tuple[Entry, ...], samples: Samples | None, hints: ConversionHints) -> InputBinding:
-    """Input and steps of a record. Raises ConversionError when the model takes something else."""
-    if len(entries) > 1:
-        return _columns(entries, samples, hints)
-    entry = entries[0]
-    if len(entry.shape) != 1 or entry.shape[0] is None:
+def bind_record(inputs: tuple[KerasInput, ...], samples: Samples | None, hints: ConversionHints) -> InputBinding:
+    """Returns input and steps of a record. Raises ConversionError when the model takes something else."""
+    if len(inputs) > 1:
+        return _bind_columns(inputs, samples, hints)
+    model_input = inputs[0]
+    if len(model_input.shape) != 1 or model_input.shape[0] is None:
         raise ConversionError(
-            reason=f"its input of shape {_shown(entry.shape)} is neither a row of numbers nor a picture; "
+            reason=f"its input of shape {_format_shape(model_input.shape)} is neither a row of numbers nor a picture; "
             "sequences and volumes are not served by this release"
         )
-    if entry.dtype == "string":
+    if model_input.dtype == "string":
         raise ConversionError(reason="it takes texts; put the vocabulary outside the model, so that it takes numbers")
-    width = entry.shape[0]
-    record, steps = _matrix(width, samples, hints)
-    if not isinstance(hints.input, RecordInput) and entry.dtype not in _INTEGERS:
+    width = model_input.shape[0]
+    record, steps = _matrix_input(width, samples, hints)
+    if not isinstance(hints.input, RecordInput) and model_input.dtype not in _INTEGERS:
         record = msgspec.structs.replace(record, fields=tuple(fractional(field) for field in record.fields))
-    axes = TensorSpec(name=_MATRIX, dtype="float32", shape=(width,), model_dtype=entry.dtype)
-    return InputBinding(input=record, steps=msgspec.structs.replace(steps, input=_MATRIX, dtype="float32"), axes=(axes,))
+    axes = TensorSpec(name=_MATRIX_TENSOR, dtype="float32", shape=(width,), model_dtype=model_input.dtype)
+    return InputBinding(input=record, steps=msgspec.structs.replace(steps, input=_MATRIX_TENSOR, dtype="float32"), axes=(axes,))
 
 
-def _matrix(width: int, samples: Samples | None, hints: ConversionHints) -> tuple[RecordInput, MatrixSteps]:
+def _matrix_input(width: int, samples: Samples | None, hints: ConversionHints) -> tuple[RecordInput, MatrixSteps]:
     if isinstance(hints.input, RecordInput) and isinstance(hints.steps, MatrixSteps):
         return hints.input, hints.steps
     record = hints.input if isinstance(hints.input, RecordInput) else RecordInput(fields=_fields(width, samples, hints))
@@ -258,7 +269,7 @@ def _matrix(width: int, samples: Samples | None, hints: ConversionHints) -> tupl
     if len(record.fields) != width:
         raise ConversionError(reason=f"the model takes {width} numbers, and the samples have {len(record.fields)} fields")
     columns = tuple(Column(field=field.name) for field in record.fields)
-    return record, MatrixSteps(input=_MATRIX, columns=columns, missing="nan")
+    return record, MatrixSteps(input=_MATRIX_TENSOR, columns=columns, missing="nan")
 
 
 def _fields(width: int, samples: Samples | None, hints: ConversionHints) -> tuple[Field, ...]:
@@ -268,49 +279,51 @@ def _fields(width: int, samples: Samples | None, hints: ConversionHints) -> tupl
     return tuple(Field(name=name, kind=FieldKind.NUMBER, example=1.0) for name in names)
 
 
-def _columns(entries: tuple[Entry, ...], samples: Samples | None, hints: ConversionHints) -> InputBinding:
-    if any(entry.shape not in ((), (1,)) or entry.dtype == "string" for entry in entries):
-        told = ", ".join(f"{entry.name} {_shown(entry.shape)}" for entry in entries[:8])
-        raise ConversionError(reason=f"it has several inputs ({told}); only single numbers can be served together")
+def _bind_columns(inputs: tuple[KerasInput, ...], samples: Samples | None, hints: ConversionHints) -> InputBinding:
+    if any(model_input.shape not in ((), (1,)) or model_input.dtype == "string" for model_input in inputs):
+        shapes = ", ".join(f"{model_input.name} {_format_shape(model_input.shape)}" for model_input in inputs[:8])
+        raise ConversionError(reason=f"it has several inputs ({shapes}); only single numbers can be served together")
     columns = tuple(
-        ColumnInput(field=entry.name, input=entry.name, dtype="int64" if entry.dtype in _INTEGERS else "float32")
-        for entry in entries
+        ColumnInput(field=model_input.name, input=model_input.name, dtype="int64" if model_input.dtype in _INTEGERS else "float32")
+        for model_input in inputs
     )
     axes = tuple(
-        TensorSpec(name=column.input, dtype=column.dtype, shape=(1,), model_dtype=entry.dtype)
-        for column, entry in zip(columns, entries, strict=True)
+        TensorSpec(name=column.input, dtype=column.dtype, shape=(1,), model_dtype=model_input.dtype)
+        for column, model_input in zip(columns, inputs, strict=True)
     )
     if isinstance(hints.input, RecordInput):
         return InputBinding(input=hints.input, steps=ColumnSteps(columns=columns), axes=axes)
     if isinstance(samples, RecordSamples):
-        seen = infer_fields(samples, [entry.name for entry in entries])
-        fields = tuple(one if entry.dtype in _INTEGERS else fractional(one) for one, entry in zip(seen, entries, strict=True))
+        inferred = infer_fields(samples, [model_input.name for model_input in inputs])
+        fields = tuple(
+            item if model_input.dtype in _INTEGERS else fractional(item) for item, model_input in zip(inferred, inputs, strict=True)
+        )
     else:
         kinds = {"int64": FieldKind.INTEGER}
-        fields = tuple(Field(name=one.field, kind=kinds.get(one.dtype, FieldKind.NUMBER), example=1) for one in columns)
+        fields = tuple(Field(name=item.field, kind=kinds.get(item.dtype, FieldKind.NUMBER), example=1) for item in columns)
     return InputBinding(input=RecordInput(fields=fields), steps=ColumnSteps(columns=columns), axes=axes)
 
 
-# --- what the original is asked with --------------------------------------------------------------------------------------
+# --- input of the original -------------------------------------------------------------------------------------------------
 
 
-def tensors_of(feed: InputBinding, samples: Samples) -> list[NDArray[Any]]:
-    """The samples as the very tensors that serving makes, one an input, each (n, …)."""
-    if isinstance(feed.input, ImageInput):
-        assert isinstance(feed.steps, ImageSteps)  # noqa: S101 - pictures have image steps
-        ready = ready_pixels(samples, feed.input)
+def input_tensors(binding: InputBinding, samples: Samples) -> list[NDArray[Any]]:
+    """Returns the samples as the tensors that serving makes, one for each input, each (n, …)."""
+    if isinstance(binding.input, ImageInput):
+        assert isinstance(binding.steps, ImageSteps)  # noqa: S101 - images have image steps
+        ready = ready_pixels(samples, binding.input)
         if ready is None:
-            ready = [decode(_file(samples.payload(row)), feed.input, feed.steps, OWN_FILES) for row in range(len(samples))]
-        return [tensor(ready, feed.steps)]
-    assert not isinstance(feed.steps, ImageSteps)  # noqa: S101 - records have other steps
-    encoder = RecordEncoder(feed.input, feed.steps)
+            ready = [decode(_file(samples.payload(row)), binding.input, binding.steps, OWN_FILES) for row in range(len(samples))]
+        return [tensor(ready, binding.steps)]
+    assert not isinstance(binding.steps, ImageSteps)  # noqa: S101 - records have other steps
+    encoder = RecordEncoder(binding.input, binding.steps)
     rows = []
     for row in range(len(samples)):
         record = samples.payload(row)
         assert isinstance(record, dict)  # noqa: S101 - records are dicts
         rows.append(encoder.check({name: value for name, value in record.items() if value is not None}))
     stacked = encoder.stack(rows)
-    return [np.asarray(stacked[one.name]) for one in feed.axes]
+    return [np.asarray(stacked[axis.name]) for axis in binding.axes]
 
 
 def _file(payload: bytes | dict[str, Any]) -> bytes:
@@ -319,5 +332,5 @@ def _file(payload: bytes | dict[str, Any]) -> bytes:
     return payload
 
 
-def _shown(shape: tuple[int | None, ...]) -> str:
+def _format_shape(shape: tuple[int | None, ...]) -> str:
     return "(" + ", ".join(["n", *("any" if axis is None else str(axis) for axis in shape)]) + ")"

@@ -1,10 +1,10 @@
-"""Architectures of Keras 1 and 2 in the words of today, layer by layer; where a word kept its name and changed its meaning, too.
+"""Upgrades architectures of Keras 1 and 2 to the current format, layer by layer, including options whose meaning changed.
 
     config of 1.x ─ arguments renamed ─┐
-    config of 2.x ─────────────────────┴─ what only training needs left out ─ changed meanings undone ─► config of today
+    config of 2.x ─────────────────────┴─ training-only options dropped ─ changed meanings restored ─► current config
 
-What changed its meaning since: `hard_sigmoid` (its slope), GRU's `reset_after`, the order of a Theano kernel. A layer that no
-release since knows is refused by name.
+Changed meanings: `hard_sigmoid` (its slope), GRU's `reset_after`, the order of a Theano kernel. Layers that no current release has are
+rejected by name.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from relevo.errors import ConversionError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-#: The activation of Keras 1 and 2, under a name of ours: clip(0.2·x + 0.5, 0, 1), where today's has a slope of 1/6.
+#: Our name for the activation of Keras 1 and 2: clip(0.2·x + 0.5, 0, 1); the current one has a slope of 1/6.
 OLD_HARD_SIGMOID = "relevo_hard_sigmoid_of_keras_2"
 
-#: Only training looks at these; leaving them out loads files whose initialisers nobody knows any more.
+#: Options used only in training; dropping them allows files with initialisers that no longer exist.
 _TRAINING = frozenset(
     {
         *("init", "inner_init", "forget_bias_init", "beta_init", "gamma_init", "W_regularizer", "U_regularizer", "b_regularizer"),
@@ -34,7 +34,7 @@ _TRAINING = frozenset(
         *("gamma_regularizer", "beta_regularizer", "running_mean_initializer", "running_variance_initializer", "renorm", "fused"),
     }
 )
-#: Keras 1's name for a layer: today's.
+#: Layer name in Keras 1 → current name.
 _LAYERS = {
     "Convolution1D": "Conv1D",
     "Convolution2D": "Conv2D",
@@ -46,7 +46,7 @@ _LAYERS = {
     "BatchNormalizationV2": "BatchNormalization",
     "SoftmaxV1": "Softmax",
 }
-#: Keras 1's name for an argument: today's, in every layer.
+#: Argument name in Keras 1 → current name, for every layer.
 _ARGUMENTS = {
     "output_dim": "units",
     "bias": "use_bias",
@@ -75,38 +75,38 @@ _REFUSED = {
     "MaxoutDense": "it has Keras 1's MaxoutDense layer",
     "Highway": "it has Keras 1's Highway layer",
 }
-_INSTEAD = "export it to ONNX where it was made, or hand the live model to relevo.pack there"
+_ALTERNATIVE = "export it to ONNX where it was made, or hand the live model to relevo.pack there"
 
 
 def major(release: str) -> int:
-    """The first number of "2.3.0-tf"; 1 where the file says nothing, as Keras 1 did."""
+    """The first number of "2.3.0-tf"; 1 when the file has none, as in Keras 1."""
     first = release.partition(".")[0]
     return int(first) if first.isdigit() else 1
 
 
 def upgrade_config(model: dict[str, Any], release: str) -> dict[str, Any]:
-    """The whole architecture in the words of today. Raises ConversionError for what has none."""
+    """Returns the whole architecture in the current format. Raises ConversionError for layers that have no equivalent."""
     if major(release) >= 3:
         return model
-    found: dict[str, Any] = _rewritten(model, major(release))
-    return found
+    upgraded: dict[str, Any] = _upgrade(model, major(release))
+    return upgraded
 
 
-def _rewritten(thing: Any, since: int) -> Any:
-    """Every layer inside, innermost last."""
-    if isinstance(thing, list):
-        return [_rewritten(one, since) for one in thing]
-    if not isinstance(thing, dict):
-        return thing
-    if isinstance(thing.get("class_name"), str) and "config" in thing:
-        thing = _layer(thing, since)
-    return {key: _rewritten(value, since) for key, value in thing.items()}
+def _upgrade(node: Any, since: int) -> Any:
+    """Upgrades every layer, from the outside in."""
+    if isinstance(node, list):
+        return [_upgrade(item, since) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if isinstance(node.get("class_name"), str) and "config" in node:
+        node = _upgrade_layer(node, since)
+    return {key: _upgrade(value, since) for key, value in node.items()}
 
 
-def _layer(layer: dict[str, Any], since: int) -> dict[str, Any]:
+def _upgrade_layer(layer: dict[str, Any], since: int) -> dict[str, Any]:
     kind = layer["class_name"]
     if kind in _REFUSED:
-        raise ConversionError(reason=f"{_REFUSED[kind]}; {_INSTEAD}")
+        raise ConversionError(reason=f"{_REFUSED[kind]}; {_ALTERNATIVE}")
     config = layer["config"]
     if kind == "Sequential" and isinstance(config, list):
         # Before 2.2.3 a Sequential was the bare list of its layers.
@@ -114,14 +114,14 @@ def _layer(layer: dict[str, Any], since: int) -> dict[str, Any]:
     if not isinstance(config, dict):
         return layer
     if kind == "Sequential":
-        config = {**config, "layers": _begun(config.get("layers", []))}
+        config = {**config, "layers": _with_input_layer(config.get("layers", []))}
     config = {key: value for key, value in config.items() if key not in _TRAINING}
     if since == 1:
-        config = _of_keras_1(kind, config)
+        config = _rename_keras_1(kind, config)
     kind = _LAYERS.get(kind, kind)
     if kind == "ThresholdedReLU":
         return {**layer, "class_name": "ReLU", "config": {**config, "threshold": config.get("threshold", 1.0)}}
-    config = _MENDED.get(kind, _as_it_is)(config)
+    config = _FIXES.get(kind, _unchanged)(config)
     config.pop("batch_input_shape", None)
     for key in ("activation", "recurrent_activation"):
         if isinstance(config.get(key), str):
@@ -129,16 +129,16 @@ def _layer(layer: dict[str, Any], since: int) -> dict[str, Any]:
     return {**layer, "class_name": kind, "config": {**config, **_plain_dtype(config)}}
 
 
-def _begun(layers: list[Any]) -> list[Any]:
-    """The layers of a Sequential behind an input of their own; the first of them used to tell the shape of what comes in."""
+def _with_input_layer(layers: list[Any]) -> list[Any]:
+    """Adds an InputLayer to a Sequential; in old files its first layer contains the input shape."""
     first = layers[0] if layers else None
     if not isinstance(first, dict) or first.get("class_name") == "InputLayer" or not isinstance(first.get("config"), dict):
         return layers
     shape = first["config"].get("batch_input_shape")
     if shape is None:
         return layers
-    entry = {"batch_shape": shape, "dtype": _dtype_of(first["config"]), "name": "input_of_the_first_layer"}
-    return [{"class_name": "InputLayer", "config": entry}, *layers]
+    input_config = {"batch_shape": shape, "dtype": _dtype_of(first["config"]), "name": "input_of_the_first_layer"}
+    return [{"class_name": "InputLayer", "config": input_config}, *layers]
 
 
 def _dtype_of(config: dict[str, Any]) -> Any:
@@ -148,21 +148,21 @@ def _dtype_of(config: dict[str, Any]) -> Any:
 
 
 def _input_layer(config: dict[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in config.items() if key in ("name", "sparse", "ragged", "dtype")}
-    return {**kept, "batch_shape": config.get("batch_input_shape", config.get("batch_shape"))}
+    remaining = {key: value for key, value in config.items() if key in ("name", "sparse", "ragged", "dtype")}
+    return {**remaining, "batch_shape": config.get("batch_input_shape", config.get("batch_shape"))}
 
 
 def _plain_dtype(config: dict[str, Any]) -> dict[str, Any]:
-    """A policy, as TensorFlow 2 wrote it, is the name of its numbers."""
-    told = config.get("dtype")
-    if not isinstance(told, dict):
+    """Replaces a dtype policy, as TensorFlow 2 wrote it, by the name of the dtype."""
+    policy = config.get("dtype")
+    if not isinstance(policy, dict):
         return {}
-    name = told.get("config", {}).get("name", "float32")
+    name = policy.get("config", {}).get("name", "float32")
     return {"dtype": "float32" if "float16" in str(name) else name}
 
 
-def _of_keras_1(kind: str, config: dict[str, Any]) -> dict[str, Any]:
-    """Keras 1's arguments by their names of today. Raises ConversionError for those that have none."""
+def _rename_keras_1(kind: str, config: dict[str, Any]) -> dict[str, Any]:
+    """Renames Keras 1 arguments. Raises ConversionError for those without an equivalent."""
     config = dict(config)
     if kind == "Embedding":
         config["output_dim_kept"] = config.pop("output_dim", None)
@@ -173,10 +173,10 @@ def _of_keras_1(kind: str, config: dict[str, Any]) -> dict[str, Any]:
     if "dim_ordering" in config:
         config["data_format"] = _ORDERS.get(config.pop("dim_ordering"), "channels_last")
     if kind == "BatchNormalization" and config.pop("mode", 0) != 0:
-        raise ConversionError(reason=f"its BatchNormalization has a mode that no release since knows; {_INSTEAD}")
+        raise ConversionError(reason=f"its BatchNormalization has a mode that no release since knows; {_ALTERNATIVE}")
     if config.get("border_mode") == "full":
-        raise ConversionError(reason=f"it has a convolution with border_mode 'full', which no release since knows; {_INSTEAD}")
-    # What a layer was told twice: the shape of what comes in stands in batch_input_shape.
+        raise ConversionError(reason=f"it has a convolution with border_mode 'full', which no release since knows; {_ALTERNATIVE}")
+    # Redundant: batch_input_shape has the input shape.
     if kind != "Embedding":
         config.pop("input_dim", None)
         config.pop("input_length", None)
@@ -186,27 +186,27 @@ def _of_keras_1(kind: str, config: dict[str, Any]) -> dict[str, Any]:
     return renamed
 
 
-def _as_it_is(config: dict[str, Any]) -> dict[str, Any]:
+def _unchanged(config: dict[str, Any]) -> dict[str, Any]:
     return dict(config)
 
 
 def _without_single_group(config: dict[str, Any]) -> dict[str, Any]:
-    """TensorFlow 2 wrote `groups` for layers that take none."""
+    """Drops `groups`, which TensorFlow 2 wrote for layers that do not take it."""
     return {key: value for key, value in config.items() if key != "groups" or value != 1}
 
 
 def _gru(config: dict[str, Any]) -> dict[str, Any]:
-    """Keras 2 left `reset_after` out while it was always false."""
+    """Keras 2 omitted `reset_after` while it was always false."""
     return {"reset_after": False, **config}
 
 
 def _batch_normalization(config: dict[str, Any]) -> dict[str, Any]:
     axis = config.get("axis")
-    kept = {key: value for key, value in config.items() if key not in ("virtual_batch_size", "adjustment")}
-    return {**kept, "axis": axis[0]} if isinstance(axis, list) and len(axis) == 1 else kept
+    remaining = {key: value for key, value in config.items() if key not in ("virtual_batch_size", "adjustment")}
+    return {**remaining, "axis": axis[0]} if isinstance(axis, list) and len(axis) == 1 else remaining
 
 
-_MENDED: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+_FIXES: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "DepthwiseConv2D": _without_single_group,
     "DepthwiseConv1D": _without_single_group,
     "Conv2DTranspose": _without_single_group,
@@ -219,35 +219,35 @@ _MENDED: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 
 
 def refuse_custom_layers(model: Any, known: Callable[[str], bool]) -> None:
-    """Pass an architecture of layers that Keras itself has.
+    """Accepts only architectures of Keras' own layers.
 
-    known: whether Keras has a layer of that name. Raises ConversionError naming a Lambda or the layers that are somebody's own.
+    known: whether Keras has a layer of that name. Raises ConversionError naming a Lambda or the custom layers.
     """
-    own = set()
-    for thing in _things(model):
-        kind = str(thing["class_name"])
-        if kind in _REFUSED or kind in ("__lambda__", "function") or thing.get("module") == "builtins":
-            raise ConversionError(reason=f"{_REFUSED.get(kind, _REFUSED['Lambda'])}; {_INSTEAD}")
-        module = thing.get("module")
+    custom = set()
+    for node in _objects(model):
+        kind = str(node["class_name"])
+        if kind in _REFUSED or kind in ("__lambda__", "function") or node.get("module") == "builtins":
+            raise ConversionError(reason=f"{_REFUSED.get(kind, _REFUSED['Lambda'])}; {_ALTERNATIVE}")
+        module = node.get("module")
         foreign = module is not None and str(module).partition(".")[0] not in ("keras", "tf_keras", "tensorflow")
-        if foreign or thing.get("registered_name") not in (None, kind) or (thing["in_layers"] and not known(kind)):
-            own.add(kind)
-    if own:
-        names = ", ".join(sorted("".join(sign for sign in name if sign.isprintable())[:60] for name in own)[:8])
-        raise ConversionError(reason=f"it uses {names}, whose code is not in the file and not in Keras; {_INSTEAD}")
+        if foreign or node.get("registered_name") not in (None, kind) or (node["in_layers"] and not known(kind)):
+            custom.add(kind)
+    if custom:
+        names = ", ".join(sorted("".join(char for char in name if char.isprintable())[:60] for name in custom)[:8])
+        raise ConversionError(reason=f"it uses {names}, whose code is not in the file and not in Keras; {_ALTERNATIVE}")
 
 
-def _things(model: Any) -> Iterator[dict[str, Any]]:
-    """Every object of the architecture: layers, and what is given to them as an argument."""
-    waiting: list[tuple[Any, bool]] = [(model, True)]
-    while waiting:
-        thing, in_layers = waiting.pop()
-        if isinstance(thing, list):
-            waiting += [(one, in_layers) for one in thing]
-        elif isinstance(thing, dict):
-            if thing.keys() == {"value"}:
-                # How Keras writes a lambda that is another layer's argument.
+def _objects(model: Any) -> Iterator[dict[str, Any]]:
+    """Yields every object of the architecture: layers, and objects that are their arguments."""
+    pending: list[tuple[Any, bool]] = [(model, True)]
+    while pending:
+        node, in_layers = pending.pop()
+        if isinstance(node, list):
+            pending += [(item, in_layers) for item in node]
+        elif isinstance(node, dict):
+            if node.keys() == {"value"}:
+                # How Keras writes a lambda that is an argument of another layer.
                 yield {"class_name": "__lambda__", "in_layers": in_layers}
-            if isinstance(thing.get("class_name"), str) and "config" in thing:
-                yield {**thing, "in_layers": in_layers}
-            waiting += [(value, key in ("layers", "layer") or (in_layers and key == "config")) for key, value in thing.items()]
+            if isinstance(node.get("class_name"), str) and "config" in node:
+                yield {**node, "in_layers": in_layers}
+            pending += [(value, key in ("layers", "layer") or (in_layers and key == "config")) for key, value in node.items()]

@@ -1,8 +1,8 @@
-"""Weights of Keras 1 and of Theano in the order of today, before they are loaded.
+"""Rearranges weights of Keras 1 and Theano to the current order before they are loaded.
 
-    (out, in, rows, columns) of 'th' ─► (rows, columns, in, out)          kernel turned by half a turn ─► as it is applied today
+    (out, in, rows, columns) of 'th' ─► (rows, columns, in, out)          kernel rotated by 180° ─► as it is applied now
 
-Theano convolves where TensorFlow correlates: the same kernel is stored turned. Everything else has kept its order.
+Theano convolves, TensorFlow correlates: the same kernel is stored rotated. Everything else has kept its order.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _CONVOLUTIONS = ("Conv1D", "Conv2D", "Conv3D", "Conv2DTranspose")
-#: Keras 1 kept the arrays of these gate by gate.
+#: Layers whose arrays Keras 1 stored gate by gate.
 _GATES = ("LSTM", "GRU", "SimpleRNN", "ConvLSTM2D", "Bidirectional")
 
 
 def rearrange(model: Any, group: Any, *, keras: int, theano: bool) -> None:
-    """Change the arrays of a file that is open in memory. Raises ConversionError for layers whose arrays are not known."""
+    """Changes the arrays of a file that is open in memory. Raises ConversionError for layers with an unknown array format."""
     if keras >= 2 and not theano:
         return
     names = [_text(name) for name in group.attrs.get("layer_names", ())]
@@ -36,15 +36,15 @@ def rearrange(model: Any, group: Any, *, keras: int, theano: bool) -> None:
             path = _text(group[name].attrs["weight_names"][0])
             kernel = np.asarray(group[name][path])
             del group[name][path]
-            group[name][path] = _kernel(kernel, layer, first=keras == 1, theano=theano)
+            group[name][path] = _kernel(kernel, layer, keras_1=keras == 1, theano=theano)
 
 
-def _kernel(kernel: NDArray[Any], layer: Any, *, first: bool, theano: bool) -> NDArray[Any]:
-    wanted = tuple(layer.weights[0].shape)
-    axes = len(wanted) - 2
-    if first and type(layer).__name__ == "Conv1D" and kernel.ndim == 4:
+def _kernel(kernel: NDArray[Any], layer: Any, *, keras_1: bool, theano: bool) -> NDArray[Any]:
+    shape = tuple(layer.weights[0].shape)
+    axes = len(shape) - 2
+    if keras_1 and type(layer).__name__ == "Conv1D" and kernel.ndim == 4:
         kernel = kernel[:, 0] if kernel.shape[1] == 1 else kernel[..., 0].transpose(2, 1, 0)
-    elif first and layer.data_format == "channels_first" and kernel.shape != wanted:
+    elif keras_1 and layer.data_format == "channels_first" and kernel.shape != shape:
         kernel = kernel.transpose(*range(2, 2 + axes), 1, 0)
     if theano:
         kernel = kernel[tuple(slice(None, None, -1) for _ in range(axes))]

@@ -1,10 +1,10 @@
-"""The bytes of a Keras file as a live model; called behind the walls only, and in memory: no file can be written there.
+"""Loads a Keras file's bytes as a live model, in memory; used only inside the sandbox, which does not allow writing files.
 
     HDF5 (Keras 1 to 3) ──────┐
-    JSON + HDF5 of weights ───┼─ architecture: no programs, today's words ─► layers ─ weights ─► Loaded
+    JSON + HDF5 of weights ───┼─ architecture: no code, upgraded ─► layers ─ weights ─► LoadedModel
     .keras (Keras 3's zip) ───┘
 
-What is broken or a program is found before TensorFlow is loaded, which takes seconds.
+Damaged files and files that contain code are rejected before TensorFlow is imported, which takes seconds.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
-#: Bytes that any file may unpack to, and for each of its own.
-_SLACK, _SWELLING = 32 * 2**20, 8
-_TIMES_HELD = 3
-#: Of an architecture; those of the largest networks have a few hundred thousand characters.
+#: Bytes that any file may unpack to, and the additional ones for each byte of the file.
+_SLACK, _EXPANSION = 32 * 2**20, 8
+_MODEL_COPIES = 3
+#: Maximum size of an architecture; those of the largest networks have a few hundred thousand characters.
 _MAX_TEXT = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
-    """A live model out of a file; lives as long as one conversion."""
+class LoadedModel:
+    """A live model from a file. Lifetime: one conversion."""
 
     model: Any
-    release: str  # of the Keras that wrote it, as the file says
-    loss: Any = None  # it was trained with, as the file tells it
+    release: str  # version of the Keras that wrote it, from the file
+    loss: Any = None  # training loss, from the file
 
 
-def load(bodies: Sequence[bytes]) -> Loaded:
-    """The model in the first body, with the weights in the second where they are apart.
+def load(bodies: Sequence[bytes]) -> LoadedModel:
+    """Loads the model in the first body, with the weights in the second if they are separate.
 
-    Raises ConversionError in words for a person, InvalidOptionsError when the weights are missing, MissingDependencyError.
+    Raises ConversionError, InvalidOptionsError when the weights are missing, MissingDependencyError.
     """
     data = bodies[0]
     try:
@@ -61,56 +61,56 @@ def load(bodies: Sequence[bytes]) -> Loaded:
         raise ConversionError(reason=f"Keras cannot load it ({one_line(cause)})") from cause
 
 
-def _from_hdf5(data: bytes) -> Loaded:
-    with _opened(data) as file:
-        told = file.attrs.get("model_config")
-        if told is None:
+def _from_hdf5(data: bytes) -> LoadedModel:
+    with _open_hdf5(data) as file:
+        config = file.attrs.get("model_config")
+        if config is None:
             raise InvalidOptionsError(
                 options="the architecture: this file has only weights. Import the model's JSON, with this file as --weights"
             )
         release = _text(file.attrs.get("keras_version", file["model_weights"].attrs.get("keras_version", "1")))
-        model = _built(_architecture(_text(told)), release)
-        _fill(model, file["model_weights"], release)
+        model = _build(_architecture(_text(config)), release)
+        _load_weights(model, file["model_weights"], release)
         training = _text(file.attrs.get("training_config", ""))
-    return Loaded(model=model, release=release, loss=_loss(training))
+    return LoadedModel(model=model, release=release, loss=_loss(training))
 
 
-def _from_json(architecture: bytes, weights: bytes) -> Loaded:
+def _from_json(architecture: bytes, weights: bytes) -> LoadedModel:
     if not weights:
         raise InvalidOptionsError(options="--weights FILE, for it is an architecture without its weights")
-    plain = _architecture(architecture)
-    with _opened(weights) as file:
+    config = _architecture(architecture)
+    with _open_hdf5(weights) as file:
         group = file.get("model_weights", file)
-        release = str(plain.get("keras_version") or _text(group.attrs.get("keras_version", "1")))
+        release = str(config.get("keras_version") or _text(group.attrs.get("keras_version", "1")))
         if "layer_names" not in group.attrs and "layer_names0" not in group.attrs:
-            return Loaded(model=_with_state(_built(plain, release), weights), release=release)
-        model = _built(plain, release)
-        _fill(model, group, release)
-    return Loaded(model=model, release=release)
+            return LoadedModel(model=_load_state(_build(config, release), weights), release=release)
+        model = _build(config, release)
+        _load_weights(model, group, release)
+    return LoadedModel(model=model, release=release)
 
 
-def _from_zip(data: bytes) -> Loaded:
-    """Keras 3's own format; its loader reads the weights out of the zip in memory."""
+def _from_zip(data: bytes) -> LoadedModel:
+    """Loads Keras 3's own format; its loader reads the weights from the zip in memory."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         sizes = {name: archive.getinfo(name).file_size for name in (_CONFIG, _WEIGHTS)}
         if sizes[_CONFIG] > _MAX_TEXT or sizes[_WEIGHTS] > 2**31 - 1:
             raise ConversionError(reason=f"its {_CONFIG if sizes[_CONFIG] > _MAX_TEXT else _WEIGHTS} is larger than any network's")
-        _refuse_swelling(sum(sizes.values()), len(data))
-        plain = _architecture(archive.read(_CONFIG))
-        told = json.loads(archive.read(_METADATA)) if _METADATA in archive.namelist() else {}
-        release = str(told.get("keras_version", "3"))
+        _check_expansion(sum(sizes.values()), len(data))
+        architecture = _architecture(archive.read(_CONFIG))
+        metadata = json.loads(archive.read(_METADATA)) if _METADATA in archive.namelist() else {}
+        release = str(metadata.get("keras_version", "3"))
         weights = archive.read(_WEIGHTS)
-    with _opened(weights):
-        pass  # what it promises is held against the bounds
-    return Loaded(
-        model=_with_state(_built(plain, release), weights),
+    with _open_hdf5(weights):
+        pass  # checks the declared sizes
+    return LoadedModel(
+        model=_load_state(_build(architecture, release), weights),
         release=release,
-        loss=_loss(json.dumps(plain.get("compile_config"))),
+        loss=_loss(json.dumps(architecture.get("compile_config"))),
     )
 
 
-def _opened(data: bytes) -> Any:
-    """HDF5 in memory, writable there. Raises MissingDependencyError, ConversionError."""
+def _open_hdf5(data: bytes) -> Any:
+    """Opens HDF5 in memory, writable. Raises MissingDependencyError, ConversionError."""
     try:
         import h5py  # type: ignore[import-untyped]
     except ImportError as cause:
@@ -119,23 +119,25 @@ def _opened(data: bytes) -> Any:
         file = h5py.File(io.BytesIO(data), "r+")
     except (OSError, ValueError) as cause:
         raise ConversionError(reason="it is a damaged HDF5 file, or was cut off") from cause
-    promised: list[int] = []
+    declared: list[int] = []
     file.visititems(
-        lambda _, one: promised.append(int(one.size or 0) * one.dtype.itemsize) if isinstance(one, h5py.Dataset) else None
+        lambda _, item: declared.append(int(item.size or 0) * item.dtype.itemsize) if isinstance(item, h5py.Dataset) else None
     )
-    _refuse_swelling(sum(promised), len(data))
+    _check_expansion(sum(declared), len(data))
     return file
 
 
-def _refuse_swelling(unpacked: int, packed: int) -> None:
-    """Weights hardly become smaller when they are packed; what would become much larger is made to fill the memory.
+def _check_expansion(unpacked: int, packed: int) -> None:
+    """Rejects files that unpack to much more than their size, to protect the memory: weights are hardly compressible.
 
-    A person who gives more memory than a file of this size is given lets it swell into that. Raises ConversionError.
+    A memory limit that the user raised above the default for this size permits it. Raises ConversionError.
     """
-    most = _SLACK + _SWELLING * packed
-    given = resource.getrlimit(resource.RLIMIT_DATA)[0]
-    if unpacked > most and (
-        given == resource.RLIM_INFINITY or unpacked > given // _TIMES_HELD or given <= Bounds().for_bytes(packed).data_mb * 2**20
+    allowed = _SLACK + _EXPANSION * packed
+    memory_limit = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    if unpacked > allowed and (
+        memory_limit == resource.RLIM_INFINITY
+        or unpacked > memory_limit // _MODEL_COPIES
+        or memory_limit <= Bounds().for_bytes(packed).data_mb * 2**20
     ):
         raise ConversionError(
             reason=f"it would unpack from {packed} bytes to {unpacked}, which no network's weights do; --max-memory allows more"
@@ -158,37 +160,37 @@ def _architecture(text: str | bytes) -> dict[str, Any]:
     return plain
 
 
-def _built(plain: dict[str, Any], release: str) -> Any:
-    """The layers without their weights. Raises ConversionError."""
+def _build(architecture: dict[str, Any], release: str) -> Any:
+    """Builds the layers without their weights. Raises ConversionError."""
     config = upgrade_config(
-        {key: value for key, value in plain.items() if key in ("class_name", "config", "module", "registered_name")}, release
+        {key: value for key, value in architecture.items() if key in ("class_name", "config", "module", "registered_name")}, release
     )
-    # What needs no Keras to be refused is refused first.
+    # First what can be rejected without importing Keras.
     refuse_custom_layers(config, lambda _: True)
     keras = library("keras")
     refuse_custom_layers(config, lambda kind: kind == "Functional" or hasattr(keras.layers, kind) or hasattr(keras.models, kind))
     with silence_stderr():
-        return _deserialized(keras, config)
+        return _deserialize(keras, config)
 
 
-def _deserialized(keras: Any, config: dict[str, Any]) -> Any:
+def _deserialize(keras: Any, config: dict[str, Any]) -> Any:
     tensorflow = library("tensorflow")
 
     def old_hard_sigmoid(numbers: Any) -> Any:
         return tensorflow.clip_by_value(0.2 * numbers + 0.5, 0.0, 1.0)
 
-    own = {OLD_HARD_SIGMOID: old_hard_sigmoid}
+    custom_objects = {OLD_HARD_SIGMOID: old_hard_sigmoid}
     if "module" in config:
-        return keras.saving.deserialize_keras_object(config, custom_objects=own, safe_mode=True)
+        return keras.saving.deserialize_keras_object(config, custom_objects=custom_objects, safe_mode=True)
     from keras.src.legacy.saving import saving_options, saving_utils  # type: ignore[import-untyped]
     from keras.src.saving.serialization_lib import SafeModeScope  # type: ignore[import-untyped]
 
-    with saving_options.keras_option_scope(use_legacy_config=True), SafeModeScope(True):  # noqa: FBT003 - Keras' own signature
-        return saving_utils.model_from_config(config, custom_objects=own)
+    with saving_options.keras_option_scope(use_legacy_config=True), SafeModeScope(True):  # noqa: FBT003 - Keras' signature
+        return saving_utils.model_from_config(config, custom_objects=custom_objects)
 
 
-def _fill(model: Any, group: Any, release: str) -> None:
-    """Weights by the order of the layers, as every HDF5 file before `.weights.h5` has them. Raises ConversionError."""
+def _load_weights(model: Any, group: Any, release: str) -> None:
+    """Loads weights by the order of the layers, as in every HDF5 file before `.weights.h5`. Raises ConversionError."""
     from keras.src.legacy.saving import legacy_h5_format
 
     rearrange(model, group, keras=major(release), theano=_text(group.attrs.get("backend", "")) == "theano")
@@ -199,8 +201,8 @@ def _fill(model: Any, group: Any, release: str) -> None:
         raise ConversionError(reason=f"its weights do not fit its architecture ({one_line(cause)})") from cause
 
 
-def _with_state(model: Any, weights: bytes) -> Any:
-    """Weights as Keras 3 writes them, by the layers' places. Raises ConversionError when any is missing."""
+def _load_state(model: Any, weights: bytes) -> Any:
+    """Loads weights in Keras 3's format, by layer position. Raises ConversionError when any is missing."""
     from keras.src.saving import saving_lib  # type: ignore[import-untyped]
 
     store = saving_lib.H5IOStore(io.BytesIO(weights), mode="r")
@@ -216,7 +218,7 @@ def _with_state(model: Any, weights: bytes) -> Any:
 
 def _loss(training: str) -> Any:
     try:
-        told = json.loads(training)
+        config = json.loads(training)
     except (ValueError, RecursionError):
         return None
-    return told.get("loss") if isinstance(told, dict) else None
+    return config.get("loss") if isinstance(config, dict) else None

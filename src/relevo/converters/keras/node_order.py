@@ -1,9 +1,9 @@
-"""The nodes of an ONNX graph in an order of what they compute, however the converter walked through them.
+"""Orders the nodes of an ONNX graph by what they compute, independent of the order in which the converter visited them.
 
-    weights, inputs ─ fingerprint ─► nodes: operation, attributes, what flows in ─ fingerprint ─► the smallest that may come next
+    weights, inputs ─ fingerprint ─► nodes: operation, attributes, inputs ─ fingerprint ─► smallest fingerprint among ready nodes
 
-A converter that walks through sets writes the same model in another order each time it is started, for Python salts its hashes.
-Nodes that compute the very same thing may change places; whoever reads them cannot tell either.
+A converter that iterates over sets writes the same model in another order in each process, because Python salts its hashes.
+Nodes that compute the same may be swapped; that makes no difference to their readers.
 """
 
 from __future__ import annotations
@@ -16,91 +16,91 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-Print = bytes
+Fingerprint = bytes
 
 
-def sort_nodes(graph: Any, places: Sequence[str] = ()) -> None:
-    """Reorder the nodes, inner graphs included. places: weights that are not filled in yet, in the model's order."""
-    known = {name: _print("place", str(number)) for number, name in enumerate(places)}
-    _order(graph, {**{value.name: _print("input", value.name) for value in graph.input}, **known})
+def sort_nodes(graph: Any, late_weights: Sequence[str] = ()) -> None:
+    """Reorders the nodes, inner graphs included. late_weights: weights that are inserted later, in the model's order."""
+    digests = {name: _digest("place", str(number)) for number, name in enumerate(late_weights)}
+    _order(graph, {**{value.name: _digest("input", value.name) for value in graph.input}, **digests})
 
 
-def _order(graph: Any, outer: Mapping[str, Print]) -> Print:
-    """Reorder one graph; gives the fingerprint of what it computes. outer: fingerprints of what it is given and sees around it."""
-    known = {weight.name: _of_weight(weight) for weight in graph.initializer} | dict(outer)
-    prints = []
+def _order(graph: Any, outer: Mapping[str, Fingerprint]) -> Fingerprint:
+    """Reorders one graph and returns the fingerprint of what it computes. outer: fingerprints of its inputs and of enclosing graphs."""
+    by_name = {weight.name: _weight_digest(weight) for weight in graph.initializer} | dict(outer)
+    digests = []
     for node in graph.node:
-        prints.append(_of_node(node, known))
-        known |= {name: _print(prints[-1], str(number)) for number, name in enumerate(node.output)}
-    ordered = [graph.node[at] for at in _in_turn(graph.node, prints)]
+        digests.append(_node_digest(node, by_name))
+        by_name |= {name: _digest(digests[-1], str(number)) for number, name in enumerate(node.output)}
+    ordered = [graph.node[index] for index in _topological_order(graph.node, digests)]
     copies = [type(node).FromString(node.SerializeToString()) for node in ordered]
     del graph.node[:]
     graph.node.extend(copies)
-    return _print("graph", *(known.get(value.name, b"") for value in graph.output))
+    return _digest("graph", *(by_name.get(value.name, b"") for value in graph.output))
 
 
-def _of_weight(weight: Any) -> Print:
+def _weight_digest(weight: Any) -> Fingerprint:
     nameless = type(weight)()
     nameless.CopyFrom(weight)
     nameless.ClearField("name")
-    return _print("weight", nameless.SerializeToString(deterministic=True))
+    return _digest("weight", nameless.SerializeToString(deterministic=True))
 
 
-def _of_node(node: Any, known: Mapping[str, Print]) -> Print:
-    attributes = sorted(_of_attribute(attribute, known) for attribute in node.attribute)
-    return _print("node", node.domain, node.op_type, *attributes, *(known.get(name, b"") for name in node.input))
+def _node_digest(node: Any, by_name: Mapping[str, Fingerprint]) -> Fingerprint:
+    attributes = sorted(_attribute_digest(attribute, by_name) for attribute in node.attribute)
+    return _digest("node", node.domain, node.op_type, *attributes, *(by_name.get(name, b"") for name in node.input))
 
 
-def _of_attribute(attribute: Any, known: Mapping[str, Print]) -> Print:
+def _attribute_digest(attribute: Any, by_name: Mapping[str, Fingerprint]) -> Fingerprint:
     inner = [graph for graph in (attribute.g, *attribute.graphs) if graph.node]
     if inner:
-        return _print("attribute", attribute.name, *(_of_inner(graph, known) for graph in inner))
+        return _digest("attribute", attribute.name, *(_inner_digest(graph, by_name) for graph in inner))
     nameless = type(attribute)()
     nameless.CopyFrom(attribute)
     if nameless.HasField("t"):
         nameless.t.ClearField("name")
-    return _print("attribute", nameless.SerializeToString(deterministic=True))
+    return _digest("attribute", nameless.SerializeToString(deterministic=True))
 
 
-def _of_inner(graph: Any, known: Mapping[str, Print]) -> Print:
-    given = {value.name: _print("given", str(number)) for number, value in enumerate(graph.input)}
-    return _order(graph, {**known, **given})
+def _inner_digest(graph: Any, by_name: Mapping[str, Fingerprint]) -> Fingerprint:
+    inner_inputs = {value.name: _digest("given", str(number)) for number, value in enumerate(graph.input)}
+    return _order(graph, {**by_name, **inner_inputs})
 
 
-def _in_turn(nodes: Sequence[Any], prints: Sequence[Print]) -> list[int]:
-    """Places of the nodes, each after those it needs; where several may come, the one with the smallest fingerprint."""
-    makers = {name: at for at, node in enumerate(nodes) for name in node.output if name}
+def _topological_order(nodes: Sequence[Any], digests: Sequence[Fingerprint]) -> list[int]:
+    """Node indices in topological order; among several ready nodes the one with the smallest fingerprint comes first."""
+    makers = {name: index for index, node in enumerate(nodes) for name in node.output if name}
     readers: defaultdict[int, set[int]] = defaultdict(set)
-    for at, node in enumerate(nodes):
-        for name in _read_by(node):
+    for index, node in enumerate(nodes):
+        for name in _names_read(node):
             if name in makers:
-                readers[makers[name]].add(at)
-    wanting = Counter(at for some in readers.values() for at in some)
-    ready = [(prints[at], at) for at in range(len(nodes)) if not wanting[at]]
+                readers[makers[name]].add(index)
+    unmet = Counter(index for indices in readers.values() for index in indices)
+    ready = [(digests[index], index) for index in range(len(nodes)) if not unmet[index]]
     heapq.heapify(ready)
-    turn = []
+    order = []
     while ready:
-        _, at = heapq.heappop(ready)
-        turn.append(at)
-        for reader in readers[at]:
-            wanting[reader] -= 1
-            if not wanting[reader]:
-                heapq.heappush(ready, (prints[reader], reader))
-    return turn
+        _, index = heapq.heappop(ready)
+        order.append(index)
+        for reader in readers[index]:
+            unmet[reader] -= 1
+            if not unmet[reader]:
+                heapq.heappush(ready, (digests[reader], reader))
+    return order
 
 
-def _read_by(node: Any) -> Iterable[str]:
-    """What a node reads, from inside its inner graphs too."""
+def _names_read(node: Any) -> Iterable[str]:
+    """Names that a node reads, including those read by its inner graphs."""
     yield from node.input
     for attribute in node.attribute:
         for graph in (attribute.g, *attribute.graphs):
             for inner in graph.node:
-                yield from _read_by(inner)
+                yield from _names_read(inner)
 
 
-def _print(*parts: str | bytes) -> Print:
-    found = hashlib.sha256()
+def _digest(*parts: str | bytes) -> Fingerprint:
+    digest = hashlib.sha256()
     for part in parts:
         data = part.encode() if isinstance(part, str) else part
-        found.update(len(data).to_bytes(8, "little") + data)
-    return found.digest()
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.digest()

@@ -1,8 +1,8 @@
-"""TensorFlow's SavedModel: a folder with a graph and its weights, opened behind the walls.
+"""Converts TensorFlow's SavedModel, a directory with a graph and its weights, inside the sandbox.
 
-    folder, laid out by the parent ─ tf.saved_model.load ─ the serving signature ─► Read ─► what Keras' files become
+    directory, written by the parent ─ tf.saved_model.load ─ serving signature ─► KerasModelInfo ─► as for Keras files
 
-Which layer came last and which loss it was trained with is no more in it; the graph tells how it ends.
+It contains neither the layers nor the training loss; the scores are determined from the graph.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from relevo.converters.keras.convert import Read, done
-from relevo.converters.keras.inputs import Entry
-from relevo.converters.keras.outputs import Head
+from relevo.converters.keras.convert import KerasModelInfo, convert_loaded
+from relevo.converters.keras.inputs import KerasInput
+from relevo.converters.keras.outputs import KerasOutput
 from relevo.converters.keras.silent_import import library, silence_stderr
 from relevo.converters.sklearn.estimator import one_line
 from relevo.errors import ConversionError, InvalidOptionsError
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from relevo.converters.options import ConversionOptions
     from relevo.package.samples import Samples
 
-#: What the folder is called inside the quarantine.
+#: Name of the directory inside the sandbox.
 FOLDER = "model"
 
 _SIGNATURES = ("serving_default", "serve", "predict")
 
 
-def open_file(task: ConversionOptions, _bodies: Sequence[bytes], samples: Samples | None) -> ConversionResult:
-    """The door of SavedModels. Raises ConversionError, InvalidOptionsError, MissingDependencyError."""
+def open_file(options: ConversionOptions, _bodies: Sequence[bytes], samples: Samples | None) -> ConversionResult:
+    """Loads and converts a SavedModel. Raises ConversionError, InvalidOptionsError, MissingDependencyError."""
     tensorflow = library("tensorflow")
     try:
         with silence_stderr():
@@ -41,33 +41,35 @@ def open_file(task: ConversionOptions, _bodies: Sequence[bytes], samples: Sample
         raise
     except Exception as cause:
         raise ConversionError(reason=f"TensorFlow cannot load the folder ({one_line(cause)})") from cause
-    return done(_read(tensorflow, model, task.output), task, samples, framework=f"TensorFlow {_release(model)}".strip())
+    return convert_loaded(
+        _inspect(tensorflow, model, options.output), options, samples, framework=f"TensorFlow {_release(model)}".strip()
+    )
 
 
 def _release(model: Any) -> str:
     return str(getattr(model, "tensorflow_version", ""))[:20]
 
 
-def _read(tensorflow: Any, model: Any, output: str) -> Read:
+def _inspect(tensorflow: Any, model: Any, output: str) -> KerasModelInfo:
     signature = _signature(model)
     specs = signature.structured_input_signature[1]
     outputs = signature.structured_outputs
     if (len(outputs) > 1 or output) and output not in outputs:
         raise InvalidOptionsError(options=f"--output, one of {', '.join(sorted(outputs))}")
-    chosen = output or next(iter(outputs))
+    output_name = output or next(iter(outputs))
     names = sorted(specs)
-    axes = tuple(outputs[chosen].shape)[1:] if outputs[chosen].shape.rank else (None,)
+    axes = tuple(outputs[output_name].shape)[1:] if outputs[output_name].shape.rank else (None,)
 
     def call(tensors: list[Any]) -> Any:
-        return signature(**dict(zip(names, tensors, strict=True)))[chosen]
+        return signature(**dict(zip(names, tensors, strict=True)))[output_name]
 
-    return Read(
-        entries=tuple(_entry(name, specs[name]) for name in names),
-        head=Head(name=chosen, columns=None if any(axis is None for axis in axes) else int(np.prod(axes, dtype=int))),
+    return KerasModelInfo(
+        inputs=tuple(_input(name, specs[name]) for name in names),
+        output=KerasOutput(name=output_name, columns=None if any(axis is None for axis in axes) else int(np.prod(axes, dtype=int))),
         rescales=False,
         call=call,
-        # In one piece a large picture's activations would not fit.
-        ask=lambda arrays: np.concatenate(
+        # In chunks: the activations of all large images would not fit in memory.
+        predict=lambda arrays: np.concatenate(
             [
                 call(
                     [
@@ -82,16 +84,16 @@ def _read(tensorflow: Any, model: Any, output: str) -> Read:
 
 
 def _signature(model: Any) -> Any:
-    found = getattr(model, "signatures", {})
-    for name in (*_SIGNATURES, *found):
-        if name in found:
-            return found[name]
+    signatures = getattr(model, "signatures", {})
+    for name in (*_SIGNATURES, *signatures):
+        if name in signatures:
+            return signatures[name]
     raise ConversionError(reason="the SavedModel has no serving signature; export it with model.export(folder)")
 
 
-def _entry(name: str, spec: Any) -> Entry:
+def _input(name: str, spec: Any) -> KerasInput:
     if spec.shape.rank is None or spec.shape.rank < 1:
         raise ConversionError(reason=f"its input '{name}' has no shape")
     if spec.shape[0] is not None:
         raise ConversionError(reason=f"its input '{name}' takes exactly {spec.shape[0]} row(s); export it with a free batch axis")
-    return Entry(name=name, shape=tuple(spec.shape)[1:], dtype=spec.dtype.name)
+    return KerasInput(name=name, shape=tuple(spec.shape)[1:], dtype=spec.dtype.name)

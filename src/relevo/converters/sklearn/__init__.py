@@ -1,1 +1,1 @@
-"""scikit-learn: pickles looked at before they run, old ones mended or refused, written by skl2onnx or exactly."""
+"""Converts scikit-learn models to ONNX, including those that wrap boosters or begin with a DictVectorizer."""

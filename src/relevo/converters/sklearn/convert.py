@@ -1,10 +1,10 @@
-"""A fitted scikit-learn model to ONNX: of the ways to write it, the first that answers as the original does.
+"""Converts a fitted scikit-learn model to ONNX: tries the possible exports in order, and takes the first that predicts as the original.
 
-    model ─ look_at ─► task, classes          samples ─ layouts ─► double | single precision, matrix | columns | image
-                 └── our own graph | skl2onnx ─────┘ ─ serve the samples ─ compare ─► Converted
+    model ─ inspect_estimator ─► task, classes     samples ─ layouts ─► double | single precision, matrix | columns | image
+                 └── our exact graph | skl2onnx ────────┘ ─ serve the samples ─ compare ─► ConvertedModel
 
-Linear models and trees are written by ourselves, exactly; the rest, and every step before, by skl2onnx, in double precision where
-that runs. What comes out is only a candidate: `relevo.package.parity` decides.
+Linear models and trees are exported exactly by our own code; all others, and all preceding steps, by skl2onnx, in double precision
+where possible. The result is only a candidate: `relevo.package.parity` decides.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from relevo.converters.boosting.booster import answers_itself, framework_of
+from relevo.converters.boosting.booster import framework_of, has_original_outputs
 from relevo.converters.onnx_graph import inputs_read
 from relevo.converters.sklearn.estimator import inspect_estimator, one_line
 from relevo.converters.sklearn.exact_export import can_be_exact, write_exact
@@ -24,11 +24,11 @@ from relevo.converters.sklearn.input_layouts import Layout, input_layouts, origi
 from relevo.converters.sklearn.probes import (
     Original,
     Probes,
+    check_probes,
     closed_fields,
-    probed_gap,
-    probes_of,
-    refuse_absent,
-    refuse_unlike,
+    make_probes,
+    probe_difference,
+    require_all_columns,
 )
 from relevo.converters.sklearn.skl2onnx_export import write_onnx
 from relevo.converters.sklearn.sparse import reads_sparse, sparse_refusal
@@ -48,58 +48,62 @@ if TYPE_CHECKING:
     from relevo.domain.signature import Input
     from relevo.package.samples import Samples
 
-#: Far from the samples rounding weighs more: how many times the tolerance is allowed there.
-UNLIKE = 10
-#: What keeps a ColumnTransformer's matrix dense.
+#: Factor on the tolerance for probes: far from the samples rounding errors are larger.
+PROBE_TOLERANCE = 10
+#: Option that makes a ColumnTransformer's matrix dense.
 _DENSE = "ColumnTransformer(sparse_threshold=0)"
-#: The same for a matrix of SciPy's, and what makes 0 always missing.
+#: The same for a SciPy matrix, and how to make 0 always missing.
 _DENSE_SAMPLES = "toarray(), or give samples without stored zeros, after eliminate_zeros()"
 
 
 def convert_sklearn(model: Any, samples: Samples, hints: ConversionHints | None = None) -> ConvertedModel:
-    """The model as ONNX, with the outputs the original gave for the samples.
+    """Converts the model to ONNX, with the original's outputs for the samples.
 
-    Raises MissingDependencyError without skl2onnx, InvalidOptionsError when something only a person knows is missing, and ConversionError.
+    Raises MissingDependencyError without skl2onnx, InvalidOptionsError when an option is missing, and ConversionError.
     """
-    told = hints or ConversionHints()
+    options = hints or ConversionHints()
     estimator = inspect_estimator(model)
-    first = next(iter(input_layouts(estimator, samples, told)))
+    layout = next(iter(input_layouts(estimator, samples, options)))
     if isinstance(samples, RecordSamples):
-        refuse_absent(estimator, samples)
-    given = original_input(estimator, first, samples)
+        require_all_columns(estimator, samples)
+    original_features = original_input(estimator, layout, samples)
     if estimator.classes:
-        estimator = estimator.settled(given)
-    estimator = replace(estimator, sparse=reads_sparse(estimator, given))
-    told, probes = _beyond(estimator, first, samples, told)
-    dense = _DENSE_SAMPLES if hasattr(given, "tocsr") else _DENSE
-    found = best_conversion(_attempts(estimator, samples, told), samples, probes, dense=dense if estimator.sparse else "")
-    if estimator.labelled:
-        refuse_other_labels(found, samples)
-    return found
+        estimator = estimator.with_label_check(original_features)
+    estimator = replace(estimator, reads_sparse=reads_sparse(estimator, original_features))
+    options, probes = _probe_original(estimator, layout, samples, options)
+    dense = _DENSE_SAMPLES if hasattr(original_features, "tocsr") else _DENSE
+    converted = best_conversion(
+        _attempts(estimator, samples, options), samples, probes, dense=dense if estimator.reads_sparse else ""
+    )
+    if estimator.has_label_column:
+        check_label_column(converted, samples)
+    return converted
 
 
-def _beyond(estimator: Estimator, layout: Layout, samples: Samples, hints: ConversionHints) -> tuple[ConversionHints, Probes]:
-    """What the original makes of inputs that the samples lack: the hints with its closed fields, and what it answers to others."""
+def _probe_original(
+    estimator: Estimator, layout: Layout, samples: Samples, hints: ConversionHints
+) -> tuple[ConversionHints, Probes]:
+    """Probes the original with inputs that the samples lack; returns the hints with closed fields, and its outputs for the probes."""
     if (
         not isinstance(samples, RecordSamples)
         or not isinstance(layout.input, RecordInput)
-        or not (hasattr(estimator.original, "fit") or answers_itself(estimator.model))
+        or not (hasattr(estimator.original, "fit") or has_original_outputs(estimator.model))
     ):
         return hints, Probes()
     original = Original(estimator=estimator, layout=layout, samples=samples)
     record = layout.input
     if hints.input is None:
         record = closed_fields(original, record)
-    return replace(hints, input=record), probes_of(original.ask, samples, record)
+    return replace(hints, input=record), make_probes(original.predict_scores, samples, record)
 
 
-def refuse_other_labels(converted: ConvertedModel, samples: Samples) -> None:
-    """The answers beside the scores are the original's, or nothing is converted. Raises ConversionError."""
-    assert converted.outputs is not None  # noqa: S101 - every candidate has asked the original
-    apart = int((score_as_served(converted, samples)[:, -1] != converted.outputs[:, -1]).sum())
-    if apart:
+def check_label_column(converted: ConvertedModel, samples: Samples) -> None:
+    """Checks that the label column equals the original's predictions. Raises ConversionError."""
+    assert converted.outputs is not None  # noqa: S101 - every candidate has reference outputs
+    mismatches = int((score_as_served(converted, samples)[:, -1] != converted.outputs[:, -1]).sum())
+    if mismatches:
         raise ConversionError(
-            reason=f"its predict answers other classes than its scores say, and the converted model another one at {apart} of "
+            reason=f"its predict answers other classes than its scores say, and the converted model another one at {mismatches} of "
             f"{len(samples)} samples"
         )
 
@@ -107,48 +111,48 @@ def refuse_other_labels(converted: ConvertedModel, samples: Samples) -> None:
 def best_conversion(
     attempts: Iterable[Callable[[], ConvertedModel]], samples: Samples, probes: Probes | None = None, *, dense: str = ""
 ) -> ConvertedModel:
-    """The first that answers samples and probes within its tolerance, else the nearest.
+    """Returns the first candidate within its tolerance on samples and probes, else the nearest.
 
-    dense: where XGBoost reads a sparse matrix, the step that would give a dense one; what answers otherwise is then refused.
-    Raises ConversionError when none runs, or none that answers the samples answers the probes.
+    dense: where XGBoost reads a sparse matrix, the option that gives a dense one; candidates with other predictions are then rejected.
+    Raises ConversionError when no candidate runs, or none that matches on the samples matches on the probes.
     """
     best: tuple[float, ConvertedModel] | None = None
-    beyond = probes or Probes()
+    checked_probes = probes or Probes()
     refusals: list[ConversionError] = []
     for attempt in attempts:
         try:
             candidate = attempt()
-            gap = _gap(candidate, samples)
-            if gap <= default_tolerance(candidate) and UNLIKE * default_tolerance(candidate) < (
-                far := probed_gap(candidate, beyond)[0]
+            error = _difference(candidate, samples)
+            if error <= default_tolerance(candidate) and PROBE_TOLERANCE * default_tolerance(candidate) < (
+                probe_error := probe_difference(candidate, checked_probes)[0]
             ):
-                gap = max(gap, far)
+                error = max(error, probe_error)
         except ConversionError as refusal:
             refusals.append(refusal)
             continue
-        if best is None or gap < best[0]:
-            best = (gap, candidate)
-        if gap <= default_tolerance(candidate):
+        if best is None or error < best[0]:
+            best = (error, candidate)
+        if error <= default_tolerance(candidate):
             break
     if best is None:
         raise refusals[0]
-    gap = _gap(best[1], samples)
-    if gap <= default_tolerance(best[1]):
-        refuse_unlike(best[1], beyond, UNLIKE * default_tolerance(best[1]), dense=dense)
+    error = _difference(best[1], samples)
+    if error <= default_tolerance(best[1]):
+        check_probes(best[1], checked_probes, PROBE_TOLERANCE * default_tolerance(best[1]), dense=dense)
     elif dense:
         raise sparse_refusal(dense)
     return best[1]
 
 
 def _attempts(estimator: Estimator, samples: Samples, hints: ConversionHints) -> Iterator[Callable[[], ConvertedModel]]:
-    """Our own exact graph first where the model's last step allows one, then skl2onnx's; what takes fractions before all else."""
-    every = list(input_layouts(estimator, samples, hints))
-    whole = [layout for layout in every if any(dtype == "int64" for _, dtype, _ in layout.tensors)]
-    for forms in ([layout for layout in every if layout not in whole], whole):
-        for layout in forms:
+    """Yields our exact exports first, where the last step allows one, then skl2onnx's; layouts of floats before those with integers."""
+    layouts = list(input_layouts(estimator, samples, hints))
+    integer_layouts = [layout for layout in layouts if any(dtype == "int64" for _, dtype, _ in layout.tensors)]
+    for group in ([layout for layout in layouts if layout not in integer_layouts], integer_layouts):
+        for layout in group:
             if can_be_exact(estimator, layout):
                 yield partial(_candidate, write_exact, estimator, layout, samples, hints)
-        for layout in forms:
+        for layout in group:
             yield partial(_candidate, write_onnx, estimator, layout, samples, hints)
 
 
@@ -159,47 +163,49 @@ def _candidate(
     samples: Samples,
     hints: ConversionHints,
 ) -> ConvertedModel:
-    given = original_input(estimator, layout, samples)
-    outputs = estimator.ask(given)
-    written = write(estimator, layout)
-    steps = _fed(layout.steps, written.inputs)
+    original_features = original_input(estimator, layout, samples)
+    outputs = estimator.predict_scores(original_features)
+    exported = write(estimator, layout)
+    steps = _with_input_names(layout.steps, exported.inputs)
     return ConvertedModel(
-        onnx=written.onnx,
-        input=_needed(layout.input, steps, written.onnx),
+        onnx=exported.onnx,
+        input=_with_optional_fields(layout.input, steps, exported.onnx),
         steps=steps,
-        output=estimator.output(written.output, hints),
+        output=estimator.output(exported.output, hints),
         framework=framework_of(estimator.final) or f"scikit-learn {version('scikit-learn')}",
-        converter=written.libraries,
-        # One column of two labels is the probability of the second: nothing is lost, and half is sent.
-        outputs=outputs[:, 1:] if written.one_column else outputs,
-        predicted=estimator.predicted(given),
+        converter=exported.libraries,
+        # For two classes, one column with the probability of the second is sufficient.
+        outputs=outputs[:, 1:] if exported.one_column else outputs,
+        predicted=estimator.predict_labels(original_features),
         classes=estimator.classes,
         decision=estimator.decision,
     )
 
 
-def _needed(wanted: Input, steps: Steps, data: bytes) -> Input:
-    """The input, in which a column that no node reads is optional: the model drops it, so no caller need send it."""
-    if not isinstance(wanted, RecordInput) or not isinstance(steps, ColumnSteps):
-        return wanted
-    read = inputs_read(data)
-    fields = {column.field for column in steps.columns if column.input in read}
+def _with_optional_fields(model_input: Input, steps: Steps, data: bytes) -> Input:
+    """Makes a column optional that no node reads: the model drops it, so callers need not send it."""
+    if not isinstance(model_input, RecordInput) or not isinstance(steps, ColumnSteps):
+        return model_input
+    used_inputs = inputs_read(data)
+    used_fields = {column.field for column in steps.columns if column.input in used_inputs}
     return msgspec.structs.replace(
-        wanted,
-        fields=tuple(one if one.name in fields else msgspec.structs.replace(one, required=False) for one in wanted.fields),
+        model_input,
+        fields=tuple(
+            field if field.name in used_fields else msgspec.structs.replace(field, required=False) for field in model_input.fields
+        ),
     )
 
 
-def _fed(steps: Steps, inputs: tuple[str, ...]) -> Steps:
-    """The steps with the names that the graph gave its inputs; fields keep the names that people know."""
+def _with_input_names(steps: Steps, inputs: tuple[str, ...]) -> Steps:
+    """Renames the columns' inputs to the graph's input names; fields keep their names."""
     if not isinstance(steps, ColumnSteps) or len(inputs) != len(steps.columns):
         return steps
     pairs = zip(steps.columns, inputs, strict=True)
     return ColumnSteps(columns=tuple(msgspec.structs.replace(column, input=name) for column, name in pairs))
 
 
-def _gap(converted: ConvertedModel, samples: Samples) -> float:
-    assert converted.outputs is not None  # noqa: S101 - every candidate has asked the original
+def _difference(converted: ConvertedModel, samples: Samples) -> float:
+    assert converted.outputs is not None  # noqa: S101 - every candidate has reference outputs
     try:
         return float(difference(score_as_served(converted, samples), converted.outputs).max())
     except InvalidInputError:

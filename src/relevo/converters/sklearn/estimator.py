@@ -1,7 +1,7 @@
-"""What a fitted scikit-learn model is, read off the object: its task, its classes, and how it is asked.
+"""Inspects a fitted scikit-learn model: its task, its classes, and which method gives the scores.
 
 predict_proba       ─► probabilities (n, classes)
-decision_function   ─► margins, shown through a sigmoid or softmax: right in order, not calibrated
+decision_function   ─► margins, shown through a sigmoid or softmax: correct in order, not calibrated
 predict             ─► values (n, 1)
 """
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from relevo.converters.sklearn.meta_estimators import Threshold, unwrapped
+from relevo.converters.sklearn.meta_estimators import Threshold, unwrap
 from relevo.domain.decision import ArgmaxDecision, ThresholdDecision, decide
 from relevo.domain.signature import Output, Task
 from relevo.errors import ConversionError, InvalidOptionsError
@@ -31,26 +31,26 @@ Method = Literal["predict_proba", "decision_function", "predict"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimator:
-    """A fitted model and how it answers; lives as long as one conversion."""
+    """A fitted model and how it predicts. Lifetime: one conversion."""
 
     model: Any
     final: Any  # the last step of a pipeline, or the model itself
     classes: tuple[str, ...]  # as text, in the model's order; empty for a regression
     method: Method
-    #: What answers: the model as it was handed over.
+    #: The model as the user passed it, whose `predict` counts.
     original: Any = None
-    #: The rule that is the model's own, where that is not its most probable class.
+    #: The model's own decision rule, if it is not the most probable class.
     decision: Decision | None = None
-    #: Whether `predict` says another class than the most probable one, so that its answer is a column beside the scores.
-    labelled: bool = False
-    #: Whether it ends in XGBoost over a sparse matrix without stored zeros, in which 0 is therefore missing.
-    sparse: bool = False
+    #: Whether `predict` differs from the most probable class, so that its label is exported as a column after the scores.
+    has_label_column: bool = False
+    #: Whether its last step is XGBoost over a sparse matrix without stored zeros, in which 0 therefore counts as missing.
+    reads_sparse: bool = False
 
-    def ask(self, features: Any) -> NDArray[np.float64]:
-        """The original's own scores, float64 (n, columns). Raises ConversionError with the model's complaint."""
+    def predict_scores(self, features: Any) -> NDArray[np.float64]:
+        """Returns the original's scores, float64 (n, columns). Raises ConversionError with the model's error message."""
         try:
             with warnings.catch_warnings():
-                # Models fitted on named columns grumble about plain arrays; the order is ours to keep.
+                # Models fitted on named columns warn about plain arrays; we keep the order.
                 warnings.simplefilter("ignore")
                 scores = np.asarray(getattr(self.model, self.method)(features), dtype=np.float64)
         except Exception as cause:
@@ -60,63 +60,63 @@ class Estimator:
         columns = self.as_columns(scores)
         if self.classes and columns.shape[1] not in (1, len(self.classes)):
             raise ConversionError(reason=f"its {self.method} gives {columns.shape[1]} numbers for {len(self.classes)} classes")
-        return np.column_stack([columns, self.answers(features)]) if self.labelled else columns
+        return np.column_stack([columns, self.predict_indices(features)]) if self.has_label_column else columns
 
-    def answers(self, features: Any) -> NDArray[np.intp]:
-        """The places of the classes that the original's own `predict` answers, (n,). Raises ConversionError."""
+    def predict_indices(self, features: Any) -> NDArray[np.intp]:
+        """Returns the class indices that the original's `predict` gives, (n,). Raises ConversionError."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                said = np.asarray((self.model if self.original is None else self.original).predict(features))
+                predicted = np.asarray((self.model if self.original is None else self.original).predict(features))
         except Exception as cause:
             raise ConversionError(reason=f"the model itself fails on the samples ({one_line(cause)})") from cause
-        places = {name: place for place, name in enumerate(self.classes)}
+        indices = {name: index for index, name in enumerate(self.classes)}
         try:
-            return np.array([places[label_text(value)] for value in said.reshape(len(said), -1)[:, 0]], dtype=np.intp)
+            return np.array([indices[label_text(value)] for value in predicted.reshape(len(predicted), -1)[:, 0]], dtype=np.intp)
         except KeyError as cause:
             raise ConversionError(reason="its predict answers what is none of its classes") from cause
 
-    def predicted(self, features: Any) -> NDArray[np.intp] | None:
-        """The same; None where its `predict` answers no classes. Raises ConversionError."""
-        # A booster's gives scores, and what stands in for a model of another time knows only the samples' answers.
-        return self.answers(features) if self.classes and hasattr(self.original, "fit") else None
+    def predict_labels(self, features: Any) -> NDArray[np.intp] | None:
+        """Like `predict_indices`; None when its `predict` gives no classes. Raises ConversionError."""
+        # A booster's `predict` gives scores, and a FrozenEstimator of a legacy model has outputs only for the samples.
+        return self.predict_indices(features) if self.classes and hasattr(self.original, "fit") else None
 
-    def settled(self, features: Any) -> Estimator:
-        """The same, knowing whether its answers follow from its scores. Raises ConversionError."""
-        if (predicted := self.predicted(features)) is None:
+    def with_label_check(self, features: Any) -> Estimator:
+        """Returns the estimator with `has_label_column` determined from predictions and scores. Raises ConversionError."""
+        if (labels := self.predict_labels(features)) is None:
             return self
-        if _several_labels(self.original, features):
+        if _is_multilabel(self.original, features):
             raise ConversionError(reason="it answers several labels for each row; package one model for each label")
-        own = decide(self.ask(features), self.output("", ConversionHints()), self.decision or ArgmaxDecision())
-        apart = [answer.index for answer in own] != predicted.tolist()
-        return replace(self, labelled=self.decision is None and (apart or _votes(self.final)))
+        decisions = decide(self.predict_scores(features), self.output("", ConversionHints()), self.decision or ArgmaxDecision())
+        differs = [served.index for served in decisions] != labels.tolist()
+        return replace(self, has_label_column=self.decision is None and (differs or _predicts_by_vote(self.final)))
 
     def as_columns(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Shape (n, columns): one margin of two classes becomes a margin for each."""
+        """Returns shape (n, columns): the single margin of two classes becomes one for each class."""
         if scores.ndim == 2:
             return scores
         return np.stack([-scores, scores], axis=1) if self.method == "decision_function" else scores[:, None]
 
     def output(self, name: str, hints: ConversionHints) -> Output:
-        """The model's output as the manifest tells it. Raises InvalidOptionsError when the labels do not fit."""
+        """Returns the model's output for the manifest. Raises InvalidOptionsError when the labels do not fit."""
         if not self.classes:
             return Output(name=name, task=Task.REGRESSION, unit=hints.unit)
         labels = display_names(self.classes, hints.labels, hints.renamed)
         if len(hints.classes) == len(labels):
-            # The names that the truth has, where the model only counts its classes.
+            # The class names in the truth, for a model that only numbers its classes.
             refuse_other_order(hints.classes, labels)
         if len(labels) != len(self.classes):
             raise InvalidOptionsError(options=f"labels ({len(self.classes)} of them, for {', '.join(self.classes[:20])})")
         if self.method == "predict_proba":
-            return Output(name=name, labels=labels, label_column=self.labelled)
+            return Output(name=name, labels=labels, label_column=self.has_label_column)
         activation: Literal["sigmoid", "softmax"] = "sigmoid" if len(labels) == 2 else "softmax"
-        return Output(name=name, labels=labels, activation=activation, label_column=self.labelled)
+        return Output(name=name, labels=labels, activation=activation, label_column=self.has_label_column)
 
 
 def inspect_estimator(model: Any) -> Estimator:
-    """Read the facts off a fitted estimator. Raises ConversionError when it is none we can take."""
-    original, bare = model, unwrapped(model)
-    model, threshold = bare.model, bare.threshold
+    """Inspects a fitted estimator. Raises ConversionError when it cannot be converted."""
+    original, inner = model, unwrap(model)
+    model, threshold = inner.model, inner.threshold
     final = model.steps[-1][1] if hasattr(model, "steps") else model
     if not hasattr(model, "predict"):
         raise ConversionError(reason=f"a {type(model).__name__} has no predict: it is no model, or not the whole of one")
@@ -128,29 +128,29 @@ def inspect_estimator(model: Any) -> Estimator:
         method = "decision_function"
     if not hasattr(model, method):
         raise ConversionError(reason=f"a {type(final).__name__} tells no score for each class, only the class")
-    decision = None if threshold is None else _rule(threshold)
+    decision = None if threshold is None else _decision_from_threshold(threshold)
     return Estimator(model=model, final=final, classes=classes, method=method, original=original, decision=decision)
 
 
-def _rule(threshold: Threshold) -> ThresholdDecision:
-    """A threshold as bands without anything between: on the probability of the second class, as it is served."""
+def _decision_from_threshold(threshold: Threshold) -> ThresholdDecision:
+    """Converts a threshold to a decision without an uncertain range, on the served probability of the second class."""
     value = threshold.value if threshold.method == "predict_proba" else 0.5 * (1.0 + float(np.tanh(0.5 * threshold.value)))
     if threshold.positive:
         return ThresholdDecision(accept=value, reject=value)
-    # The first class is answered from its own threshold on, the second only above what is left.
+    # The first class is predicted from its own threshold on, the second only above 1 - threshold.
     return ThresholdDecision(accept=float(np.nextafter(1.0 - value, 2.0)), reject=1.0 - value)
 
 
-def _votes(final: Any) -> bool:
-    """A support vector machine's classes are voted for, and its probabilities are fitted beside: they part by nature."""
+def _predicts_by_vote(final: Any) -> bool:
+    """Whether it is a support vector machine with probabilities: these are fitted separately, so they can differ from the voted class."""
     return type(final).__name__ in ("SVC", "NuSVC") and hasattr(final, "predict_proba")
 
 
-def _several_labels(model: Any, features: Any) -> bool:
+def _is_multilabel(model: Any, features: Any) -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        said = np.asarray(model.predict(features[:1]))
-    return said.ndim == 2 and said.shape[1] > 1
+        predicted = np.asarray(model.predict(features[:1]))
+    return predicted.ndim == 2 and predicted.shape[1] > 1
 
 
 def _classes(model: Any) -> tuple[str, ...]:
@@ -164,17 +164,17 @@ def _classes(model: Any) -> tuple[str, ...]:
 
 def parts_of(model: Any) -> list[Any]:
     """The estimator and everything inside it, outermost first."""
-    found = [model]
-    inside: list[Any] = [step for _, step in getattr(model, "steps", ())]
-    inside += [entry[1] for entry in getattr(model, "transformers_", ())]
-    inside += [entry[1] for entry in getattr(model, "transformer_list", ())]
-    inside += list(getattr(model, "estimators_", ())) if hasattr(model, "final_estimator_") else []
-    for part in inside:
+    parts = [model]
+    children: list[Any] = [step for _, step in getattr(model, "steps", ())]
+    children += [entry[1] for entry in getattr(model, "transformers_", ())]
+    children += [entry[1] for entry in getattr(model, "transformer_list", ())]
+    children += list(getattr(model, "estimators_", ())) if hasattr(model, "final_estimator_") else []
+    for part in children:
         if not isinstance(part, str):
-            found += parts_of(part)
-    return found
+            parts += parts_of(part)
+    return parts
 
 
 def one_line(cause: BaseException) -> str:
-    """The first line of a complaint, short enough for a sentence."""
+    """First line of an error message, shortened to fit into a sentence."""
     return f"{type(cause).__name__}: {str(cause).strip().splitlines()[0][:200] if str(cause).strip() else 'no reason given'}"

@@ -1,7 +1,7 @@
-"""Graphs that answer bit for bit, or nearly: the steps before by skl2onnx in double precision, the last step by ourselves.
+"""Exports graphs that match the original bit for bit, or nearly: preceding steps by skl2onnx in double precision, the last step by us.
 
 Pipeline[:-1] ─ skl2onnx ───┐
-last step ─ linear | trees ─┴─ joined ─► Written
+last step ─ linear | trees ─┴─ concatenated ─► ExportedGraph
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from relevo import __version__
-from relevo.converters.boosting.booster import body_of, is_booster
+from relevo.converters.boosting.booster import is_booster, model_structure
 from relevo.converters.graphs.linear import Linear, read_linear, write_linear
 from relevo.converters.graphs.trees import Ensemble, read_ensemble, write_ensemble
 from relevo.converters.onnx_graph import ExportedGraph, concat_graphs, deterministic_bytes
-from relevo.converters.sklearn.skl2onnx_export import ask, inputs_of, libraries
+from relevo.converters.sklearn.skl2onnx_export import export, input_names, library_versions
 from relevo.errors import ConversionError
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ _OUTPUT = "scores"
 
 
 def can_be_exact(estimator: Estimator, layout: Layout) -> bool:
-    """Whether the last step is of a kind we write, and the layout feeds double precision."""
-    if estimator.labelled or any(dtype == "float32" for _, dtype, _ in layout.tensors):
+    """Whether we can export the last step exactly, and the layout feeds double precision."""
+    if estimator.has_label_column or any(dtype == "float32" for _, dtype, _ in layout.tensors):
         return False
     if not hasattr(estimator.model, "steps") and (len(layout.tensors) != 1 or layout.tensors[0][1] != "float64"):
         return False
@@ -36,35 +36,41 @@ def can_be_exact(estimator: Estimator, layout: Layout) -> bool:
 
 
 def write_exact(estimator: Estimator, layout: Layout) -> ExportedGraph:
-    """The graph of a model for which `can_be_exact` holds. Raises MissingDependencyError, ConversionError."""
-    whole = not hasattr(estimator.model, "steps") or len(estimator.model.steps) == 1
+    """Exports a model for which `can_be_exact` is true. Raises MissingDependencyError, ConversionError."""
+    is_single_step = not hasattr(estimator.model, "steps") or len(estimator.model.steps) == 1
     name, _, width = layout.tensors[0]
-    tail, one_column = _tail(estimator, width if whole else _width(estimator.final), name if whole else "joined")
-    if whole:
+    last_step, one_column = _write_last_step(
+        estimator, width if is_single_step else _width(estimator.final), name if is_single_step else "joined"
+    )
+    if is_single_step:
         return ExportedGraph(
-            onnx=deterministic_bytes(tail), output=_OUTPUT, libraries={"relevo": __version__}, one_column=one_column
+            onnx=deterministic_bytes(last_step), output=_OUTPUT, libraries={"relevo": __version__}, one_column=one_column
         )
-    before = ask(estimator.model[:-1], layout, {})
-    proto = concat_graphs(before, tail)
-    inputs = inputs_of(proto)
-    tools = {"relevo": __version__, **libraries()}
+    first_steps = export(estimator.model[:-1], layout, {})
+    proto = concat_graphs(first_steps, last_step)
+    inputs = input_names(proto)
+    libraries = {"relevo": __version__, **library_versions()}
     return ExportedGraph(
-        onnx=deterministic_bytes(proto), output=proto.graph.output[0].name, libraries=tools, inputs=inputs, one_column=one_column
+        onnx=deterministic_bytes(proto),
+        output=proto.graph.output[0].name,
+        libraries=libraries,
+        inputs=inputs,
+        one_column=one_column,
     )
 
 
-def _tail(estimator: Estimator, width: int, input_name: str) -> tuple[Any, bool]:
+def _write_last_step(estimator: Estimator, width: int, input_name: str) -> tuple[Any, bool]:
     final = estimator.final
-    body = body_of(final)
-    if estimator.sparse and isinstance(body, Ensemble):
-        body = replace(body, absent=0.0)
-    linear = body if isinstance(body, Linear) else read_linear(final)
+    structure = model_structure(final)
+    if estimator.reads_sparse and isinstance(structure, Ensemble):
+        structure = replace(structure, absent=0.0)
+    linear = structure if isinstance(structure, Linear) else read_linear(final)
     if linear is not None:
         if linear.coef.shape[0] != width:
             raise ConversionError(reason=f"the model takes {linear.coef.shape[0]} numbers, the layout gives {width}")
         one_column = linear.coef.shape[1] == 1 and hasattr(final, "classes_")
         return write_linear(linear, input=input_name, output=_OUTPUT), one_column
-    ensemble = body if isinstance(body, Ensemble) else read_ensemble(final)
+    ensemble = structure if isinstance(structure, Ensemble) else read_ensemble(final)
     if ensemble is None:
         raise ConversionError(reason=f"a {type(final).__name__} cannot be written exactly")
     one_column = len(ensemble.base) == 1 and hasattr(final, "classes_")

@@ -1,6 +1,6 @@
-"""skl2onnx asked for a graph, and its answer put right where ONNX Runtime or double precision needs it.
+"""Exports an estimator with skl2onnx, and fixes its graph where ONNX Runtime or double precision needs it.
 
-estimator, tensors ─ skl2onnx ─ imputers mended ─ scores alone ─► Written
+estimator, tensors ─ skl2onnx ─ imputers fixed ─ only the scores ─► ExportedGraph
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from relevo.converters.onnx_graph import ExportedGraph, deterministic_bytes, fix_imputers, only_output, with_label
+from relevo.converters.onnx_graph import ExportedGraph, append_label_column, deterministic_bytes, fix_imputers, keep_output
 from relevo.converters.sklearn.encoders import custom_converters
 from relevo.converters.sklearn.estimator import one_line, parts_of
 from relevo.errors import ConversionError, MissingDependencyError
@@ -26,26 +26,28 @@ if TYPE_CHECKING:
 
 
 def write_onnx(estimator: Estimator, layout: Layout) -> ExportedGraph:
-    """The model's graph with its scores alone. Raises MissingDependencyError, ConversionError."""
+    """Exports the model with its scores as the only output. Raises MissingDependencyError, ConversionError."""
     reason = "skl2onnx does not know it"
-    if estimator.labelled:
-        estimator = _counting(estimator)
+    if estimator.has_label_column:
+        estimator = _with_numbered_classes(estimator)
     for options in _options(estimator):
         try:
-            proto = ask(estimator.model, layout, options)
+            proto = export(estimator.model, layout, options)
         except NameError as cause:  # this converter has no such option
             reason = one_line(cause)
             continue
-        if estimator.labelled:
-            name = with_label(proto, len(estimator.classes))
-            return ExportedGraph(onnx=deterministic_bytes(proto), output=name, libraries=libraries(), inputs=inputs_of(proto))
-        name = only_output(proto, 1 if estimator.classes and len(proto.graph.output) > 1 else 0)
-        return ExportedGraph(onnx=deterministic_bytes(proto), output=name, libraries=libraries(), inputs=inputs_of(proto))
+        if estimator.has_label_column:
+            name = append_label_column(proto, len(estimator.classes))
+            return ExportedGraph(
+                onnx=deterministic_bytes(proto), output=name, libraries=library_versions(), inputs=input_names(proto)
+            )
+        name = keep_output(proto, 1 if estimator.classes and len(proto.graph.output) > 1 else 0)
+        return ExportedGraph(onnx=deterministic_bytes(proto), output=name, libraries=library_versions(), inputs=input_names(proto))
     raise ConversionError(reason=reason)
 
 
-def _counting(estimator: Estimator) -> Estimator:
-    """The same with its classes called 0, 1, …, so that the label it answers is a place."""
+def _with_numbered_classes(estimator: Estimator) -> Estimator:
+    """Renames the classes to 0, 1, …, so that the label output is a class index. Raises ConversionError."""
     final = copy.copy(estimator.final)
     try:
         final.classes_ = np.arange(len(estimator.classes))
@@ -55,23 +57,23 @@ def _counting(estimator: Estimator) -> Estimator:
         ) from cause
     if estimator.final is estimator.model:
         return replace(estimator, model=final, final=final)
-    whole = copy.copy(estimator.model)
-    whole.steps = [*whole.steps[:-1], (whole.steps[-1][0], final)]
-    return replace(estimator, model=whole, final=final)
+    pipeline = copy.copy(estimator.model)
+    pipeline.steps = [*pipeline.steps[:-1], (pipeline.steps[-1][0], final)]
+    return replace(estimator, model=pipeline, final=final)
 
 
-def inputs_of(proto: Any) -> tuple[str, ...]:
-    """What the graph calls its inputs: skl2onnx makes identifiers of the columns' names."""
+def input_names(proto: Any) -> tuple[str, ...]:
+    """The graph's input names: skl2onnx turns column names into identifiers."""
     return tuple(str(value.name) for value in proto.graph.input)
 
 
-def libraries() -> dict[str, str]:
-    """Who converted it."""
+def library_versions() -> dict[str, str]:
+    """The exporting libraries and their versions."""
     return {library: version(library) for library in ("skl2onnx", "onnx")}
 
 
-def ask(model: Any, layout: Layout, options: dict[int, dict[str, Any]]) -> Any:
-    """The graph as skl2onnx writes it, imputers mended. Raises MissingDependencyError, ConversionError, NameError on an unknown option."""
+def export(model: Any, layout: Layout, options: dict[int, dict[str, Any]]) -> Any:
+    """Returns skl2onnx's graph with imputers fixed. Raises MissingDependencyError, ConversionError, NameError on an unknown option."""
     try:
         from skl2onnx import convert_sklearn as write
         from skl2onnx.common import data_types
@@ -100,14 +102,14 @@ def _options(estimator: Estimator) -> Iterator[dict[int, dict[str, Any]]]:
     if not estimator.classes:
         yield {}
         return
-    whole, final = id(estimator.model), id(estimator.final)
+    model_id, final_id = id(estimator.model), id(estimator.final)
     raw = {"raw_scores": True} if estimator.method == "decision_function" else {}
-    if whole == final:
-        yield {whole: {"zipmap": False, **raw}}
-        yield {whole: raw}
-        yield {whole: {"zipmap": False}}
+    if model_id == final_id:
+        yield {model_id: {"zipmap": False, **raw}}
+        yield {model_id: raw}
+        yield {model_id: {"zipmap": False}}
     else:
-        yield {whole: {"zipmap": False}, **({final: raw} if raw else {})}
+        yield {model_id: {"zipmap": False}, **({final_id: raw} if raw else {})}
         if raw:
-            yield {final: raw}
+            yield {final_id: raw}
     yield {}

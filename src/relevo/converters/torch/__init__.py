@@ -1,1 +1,1 @@
-"""PyTorch modules → ONNX."""
+"""Converts PyTorch models to ONNX: loads them, computes reference outputs, exports with torch.onnx."""

@@ -1,6 +1,6 @@
-"""PyTorch, loaded only where it is needed, and without what it tells its own developers.
+"""Imports PyTorch only when it is needed, and without the messages for its own developers.
 
-library() ─ standard error aside ─► torch | MissingDependencyError
+library() ─ standard error redirected ─► torch | MissingDependencyError
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from relevo.converters.keras.silent_import import silence_stderr
-from relevo.converters.limits import give_back
+from relevo.converters.limits import extend_cpu_limit
 from relevo.errors import MissingDependencyError
 
 if TYPE_CHECKING:
@@ -20,33 +20,33 @@ if TYPE_CHECKING:
 
 
 def is_torch(model: Any) -> bool:
-    """Whether it is a PyTorch module or an exported program; nothing is imported to see it."""
-    homes = {kind.__module__.partition(".")[0] for kind in type(model).__mro__}
-    return "torch" in homes and (hasattr(model, "state_dict") and (hasattr(model, "forward") or hasattr(model, "graph_module")))
+    """Whether the object is a PyTorch module or an exported program; imports nothing."""
+    packages = {kind.__module__.partition(".")[0] for kind in type(model).__mro__}
+    return "torch" in packages and (hasattr(model, "state_dict") and (hasattr(model, "forward") or hasattr(model, "graph_module")))
 
 
 def library() -> Any:
-    """Import torch, silently. Raises MissingDependencyError."""
-    began = time.process_time()
+    """Imports torch silently. Raises MissingDependencyError."""
+    started = time.process_time()
     try:
         with silence_stderr():
-            import onnxscript  # noqa: F401 - an extra, large
+            import onnxscript  # noqa: F401 - torch.onnx needs it
             import torch
     except ImportError as cause:
         raise MissingDependencyError(extra="torch") from cause
-    give_back(time.process_time() - began)
+    extend_cpu_limit(time.process_time() - started)
     return torch
 
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """What torch tells its own developers is not told to ours."""
+    """Suppresses torch's log messages and warnings."""
     logger = logging.getLogger("torch")
-    before = logger.level
+    previous = logger.level
     logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), silence_stderr():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(before)
+        logger.setLevel(previous)
