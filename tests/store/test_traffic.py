@@ -6,13 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from alembic.operations import Operations
-from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 
 from relevo.domain.prediction import Arm, PredictionRecord
 from relevo.store.db.engine import read_transaction, write_transaction
-from relevo.store.db.migrations.versions import m0007_pre_traffic
 from relevo.store.traffic import MINUTES_KEPT, Traffic
 
 if TYPE_CHECKING:
@@ -92,28 +89,6 @@ class TestTraffic:
             rows = connection.execute(text("SELECT * FROM traffic")).all()
         assert not any("ana" in str(row) or "secret" in str(row) for row in rows)
 
-    def test_an_older_history_is_counted(
-        self, engine: Engine, history: PredictionStore, traffic: Traffic, prediction: Callable[..., PredictionRecord]
-    ) -> None:
-        """A database from before traffic was counted has its history counted when it is brought up to date."""
-        history.record(
-            [
-                prediction(START, latency_us=0, confidence=1.0),
-                prediction(START, latency_us=1234, confidence=0.42, uncertain=True),
-                prediction(START + 61 * MINUTE_MS, version=2, confidence=None, latency_us=10**9),
-                prediction(START, error="model_failed"),
-                prediction(START, arm=Arm.SHADOW),
-            ]
-        )
-        before = everything(engine)
-        with write_transaction(engine) as connection:
-            connection.execute(text("DROP TABLE traffic"))
-            with Operations.context(MigrationContext.configure(connection)):
-                m0007_pre_traffic.upgrade()
-        assert everything(engine) == before
-        assert len(before) == 4
-        assert told(traffic, 60) == [(0, 1, 3), (61, 2, 1)]
-
     def test_old_minutes_are_forgotten_and_hours_stay(
         self,
         history: PredictionStore,
@@ -146,9 +121,3 @@ class TestTraffic:
         assert traffic.shortest(since - timedelta(seconds=1), now) == 3600
         slots = traffic.window("digits", since=since, until=since + timedelta(minutes=1), bucket_s=900)
         assert slots[0].tally.requests == 15
-
-
-def everything(engine: Engine) -> list[tuple[object, ...]]:
-    with read_transaction(engine) as connection:
-        rows = connection.execute(text("SELECT * FROM traffic ORDER BY step_s, start_s, version")).all()
-    return [tuple(bytes(value) if isinstance(value, bytes | memoryview) else value for value in row) for row in rows]
