@@ -97,7 +97,7 @@ class TestTraffic:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """Of what was asked a month ago and before only the hours are left, whatever the model; nothing later is touched."""
-        monkeypatch.setattr("relevo.store.traffic._FORGOTTEN_AT_ONCE", 3)
+        monkeypatch.setattr("relevo.store.traffic._DELETE_BATCH_ROWS", 3)
         minutes = range(0, 180, 7)
         history.record([prediction(START + at * MINUTE_MS, model=model) for at in minutes for model in ("churn", "digits")])
         hours = told(traffic, 3600)

@@ -37,7 +37,7 @@ MINUTE_S, HOUR_S = 60, 3600
 #: How long minute rows are kept; hour rows are kept for ever.
 MINUTES_KEPT = timedelta(days=30)
 #: Rows deleted in one transaction; the background process ships journals in between.
-_FORGOTTEN_AT_ONCE = 2000
+_DELETE_BATCH_ROWS = 2000
 
 _KEY = ("model", "step_s", "start_s", "version")
 _COUNTS = ("requests", "errors", "uncertain", "latency_us", "confidence", "latencies", "confidences")
@@ -118,7 +118,7 @@ class Traffic:
 
     def _delete_batch(self, model: str, end: int) -> int:
         minutes = (traffic.c.model == model, traffic.c.step_s == MINUTE_S)
-        batch_end = select(traffic.c.start_s).where(*minutes).order_by(traffic.c.start_s).offset(_FORGOTTEN_AT_ONCE).limit(1)
+        batch_end = select(traffic.c.start_s).where(*minutes).order_by(traffic.c.start_s).offset(_DELETE_BATCH_ROWS).limit(1)
         with read_transaction(self._engine) as connection:
             bound = connection.scalar(batch_end)
         until = end if bound is None else min(end, bound)
