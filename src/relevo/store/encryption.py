@@ -199,9 +199,9 @@ class InputEncryption:
 
     def closed_keys(self) -> int:
         """Returns the number of active keys wrapped by another master key. Raises DatabaseUnavailableError."""
-        others = subject_keys.c.wrapped.is_not(None) & (subject_keys.c.master != self.master_id)
+        foreign_keys = subject_keys.c.wrapped.is_not(None) & (subject_keys.c.master != self.master_id)
         with read_transaction(self._engine) as connection:
-            return connection.scalar(select(func.count()).select_from(subject_keys).where(others)) or 0
+            return connection.scalar(select(func.count()).select_from(subject_keys).where(foreign_keys)) or 0
 
     def _load_cipher(self, connection: Connection, key: str) -> AESGCM:
         row = connection.execute(select(subject_keys).where(subject_keys.c.id == key)).first()

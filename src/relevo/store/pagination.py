@@ -24,12 +24,12 @@ def encode_cursor(values: object) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(values)).decode().rstrip("=")
 
 
-def decode_cursor(text: str, kind: type[Values]) -> Values:
+def decode_cursor(text: str, expected_type: type[Values]) -> Values:
     """Decodes a cursor and checks that its values are of this type. Raises FieldTypeError."""
     try:
         padded = text[:_MAX_CHARS] + "=" * (-len(text[:_MAX_CHARS]) % 4)
         data = base64.b64decode(padded, altchars=b"-_", validate=True)
-        return msgspec.json.decode(data, type=kind)
+        return msgspec.json.decode(data, type=expected_type)
     except (binascii.Error, ValueError, msgspec.MsgspecError) as cause:
         raise FieldTypeError(field="cursor", expected="the next_cursor of an earlier page", got="something else") from cause
 

@@ -108,10 +108,10 @@ class Checkpoints:
         return checkpoint
 
     def _is_due(self, entry: AuditEntry, now_us: int) -> bool:
-        last = self._last_kept
-        if last is None or last.seal == entry.seal:
+        previous = self._last_kept
+        if previous is None or previous.seal == entry.seal:
             return False
-        return abs(entry.sequence - last.sequence) >= _INTERVAL_ENTRIES or abs(now_us - last.at_us) >= _INTERVAL_US
+        return abs(entry.sequence - previous.sequence) >= _INTERVAL_ENTRIES or abs(now_us - previous.at_us) >= _INTERVAL_US
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:

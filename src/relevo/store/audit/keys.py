@@ -46,9 +46,9 @@ class AuditKey:
         """Returns the MAC of an entry."""
         return hmac.new(self.secret, msgspec.json.encode(row, order="sorted"), hashlib.sha256).hexdigest()
 
-    def mark(self, thing: object) -> str:
+    def mark(self, value: object) -> str:
         """Returns the keyed digest of a value; equal values have equal digests."""
-        data = b"mark " + msgspec.json.encode(thing, order="sorted")
+        data = b"mark " + msgspec.json.encode(value, order="sorted")
         return hmac.new(self.secret, data, hashlib.sha256).hexdigest()[:_DIGEST_CHARS]
 
 

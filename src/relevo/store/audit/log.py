@@ -73,17 +73,17 @@ class AuditLog:
         """Returns every key that may have signed an entry, by its id. Raises ConfigError."""
         return {key.id: key for key in (*map(AuditKey, self._ring.all() if self._ring else ()), self._key)}
 
-    def append(self, connection: Connection, act: AuditEvent, *, at: datetime) -> None:
+    def append(self, connection: Connection, event: AuditEvent, *, at: datetime) -> None:
         """Adds an entry, in the transaction of the change it records."""
-        self.append_all(connection, [(act, at)])
+        self.append_all(connection, [(event, at)])
 
-    def append_all(self, connection: Connection, acts: Sequence[tuple[AuditEvent, datetime]]) -> None:
+    def append_all(self, connection: Connection, events: Sequence[tuple[AuditEvent, datetime]]) -> None:
         """Adds an entry for each event with its time, in the transaction of the changes they record."""
         if connection.dialect.name == "postgresql":
             connection.execute(_LOCK, {"lock": _CHAIN_LOCK})
         last_entry = _last_entry(connection)
         key = self._next_key(connection, last_entry)
-        _insert(connection, _chain(last_entry, [(event, at, key) for event, at in acts]))
+        _insert(connection, _chain(last_entry, [(event, at, key) for event, at in events]))
         if self._witness is not None:
             after_commit(connection, self._witness)
 
@@ -97,9 +97,9 @@ class AuditLog:
         _insert(connection, rows)
         return KeyRotation(before=old_key.id, after=new_key.id, entry=rows[-1]["sequence"])
 
-    def mark(self, thing: object) -> str:
+    def mark(self, value: object) -> str:
         """Returns the keyed digest of a value: equal values have equal digests, and guessing values requires the key."""
-        return self._digest_key.mark(thing)
+        return self._digest_key.mark(value)
 
     def _next_key(self, connection: Connection, last_entry: Row[Any] | None) -> AuditKey:
         """Returns the key for the next entry; another process may have rotated it."""

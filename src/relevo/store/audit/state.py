@@ -147,12 +147,12 @@ class Replay:
             (after, object_name) if entry.action == "key.rotate" else (object_name,), marks_of(entry.after), strict=False
         )
 
-    def differences(self, mark: Callable[[object], str]) -> Iterator[str]:
-        """Yields a message for each object that differs. mark: computes the signatures of the entries."""
+    def differences(self, sign: Callable[[object], str]) -> Iterator[str]:
+        """Yields a message for each object that differs. sign: computes a signature as the entries contain it."""
         yield from self._differing_descriptions()
         for object_name, signature in sorted(self._signatures.items()):
             facts = self._state.facts.get(object_name)
-            if facts is not None and not hmac.compare_digest(mark(facts), signature):
+            if facts is not None and not hmac.compare_digest(sign(facts), signature):
                 yield _signature_message(object_name)
 
     def _differing_descriptions(self) -> Iterator[str]:

@@ -86,10 +86,10 @@ class ApiKeys:
         made, key = api_keys.c.made_us, api_keys.c.id
         query = _with_owner().order_by(made.desc(), key).limit(checked_limit(limit) + 1)
         if cursor is not None:
-            made_us, last = decode_cursor(cursor, tuple[int, str])
+            made_us, last_key = decode_cursor(cursor, tuple[int, str])
             # A value outside a 64-bit integer is clamped: it sorts after or before every key.
             made_us = max(-_MAX_BIGINT, min(made_us, _MAX_BIGINT))
-            query = query.where(or_(made < made_us, (made == made_us) & (key > strip_unstorable(last))))
+            query = query.where(or_(made < made_us, (made == made_us) & (key > strip_unstorable(last_key))))
         if user is not None:
             query = query.where(api_keys.c.user_id == strip_unstorable(user))
         with read_transaction(self._engine) as connection:

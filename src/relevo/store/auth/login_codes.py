@@ -43,10 +43,15 @@ class LoginCodes:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def issue(self, wanted: LoginCode, *, at: datetime) -> str:
+    def issue(self, login_code: LoginCode, *, at: datetime) -> str:
         """Issues a code; the table stores only its hash."""
         code = secrets.token_urlsafe(32)
-        row = {"code_hash": _code_hash(code), "user_id": wanted.user, "console": wanted.console, "challenge": wanted.challenge}
+        row = {
+            "code_hash": _code_hash(code),
+            "user_id": login_code.user,
+            "console": login_code.console,
+            "challenge": login_code.challenge,
+        }
         with write_transaction(self._engine) as connection:
             connection.execute(delete(hand_overs).where(hand_overs.c.issued_us <= to_us(at - LONGEST)))
             connection.execute(hand_overs.insert().values(**row, issued_us=to_us(at)))

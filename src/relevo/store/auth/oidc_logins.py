@@ -72,14 +72,14 @@ class OidcLogins:
         self._audit = audit
         self._next_epoch = next_epoch
 
-    def begin(self, journey: LoginAttempt, *, at: datetime) -> None:
+    def begin(self, attempt: LoginAttempt, *, at: datetime) -> None:
         """Stores a login attempt; the table contains only hashes of state and browser secret."""
-        address = strip_unstorable(network_of(journey.address))[:_MAX_ADDRESS_CHARS]
+        address = strip_unstorable(network_of(attempt.address))[:_MAX_ADDRESS_CHARS]
         row = {
-            "state_hash": _secret_hash(journey.state),
-            "tie_hash": _secret_hash(journey.tie),
+            "state_hash": _secret_hash(attempt.state),
+            "tie_hash": _secret_hash(attempt.tie),
             "address": address,
-            "back": journey.back,
+            "back": attempt.back,
         }
         columns = sign_in_journeys.c
         with write_transaction(self._engine) as connection:

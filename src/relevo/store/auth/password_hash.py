@@ -26,20 +26,20 @@ def hash_password(password: str) -> str:
     return _hasher().hash(_normalized(password))
 
 
-def verify_password(kept: str | None, password: str) -> bool:
-    """Whether this is the password. kept: the stored hash; None for an unknown user or one without a password: false after equal work."""
+def verify_password(stored_hash: str | None, password: str) -> bool:
+    """Whether this is the password. stored_hash: None for an unknown user or one without a password: false, after equal work."""
     from argon2.exceptions import InvalidHashError, VerifyMismatchError
 
     try:
-        matches = _hasher().verify(kept or _dummy_hash(), _normalized(password))
+        matches = _hasher().verify(stored_hash or _dummy_hash(), _normalized(password))
     except (VerifyMismatchError, InvalidHashError):
         return False
-    return matches and kept is not None
+    return matches and stored_hash is not None
 
 
-def needs_rehash(kept: str) -> bool:
+def needs_rehash(stored_hash: str) -> bool:
     """Whether the hash was made with other parameters, so that the next login should replace it."""
-    return _hasher().check_needs_rehash(kept)
+    return _hasher().check_needs_rehash(stored_hash)
 
 
 def _normalized(password: str) -> bytes:

@@ -106,12 +106,12 @@ class Sessions:
         nonce = secrets.token_urlsafe(12)
         return f"{nonce}.{self._audit.mark(['browser', user, nonce])}"
 
-    def desk(self, user: str | None, kept: str | None, address: str) -> Desk:
+    def desk(self, user: str | None, device_token: str | None, address: str) -> Desk:
         """Returns the source of an attempt to log in as this user: the browser, if it sent a valid device token, else the network.
 
-        kept: the token of `recognised` that the browser sent.
+        device_token: as issued by `recognised`.
         """
-        nonce, _, signature = (kept or "").partition(".")
+        nonce, _, signature = (device_token or "").partition(".")
         if user is not None and hmac.compare_digest(self._audit.mark(["browser", user, nonce]).encode(), signature.encode()):
             return Desk(name=f"browser {nonce}", known=True)
         network = strip_unstorable(network_of(address))[:_MAX_SOURCE_CHARS]
@@ -144,9 +144,11 @@ class Sessions:
             failures = connection.scalars(select(sign_in_failures.c.at_us).where(_matches_pair(pair))).all()
             wait = login_delay_s(failures, now)
             if not wait and not desk.known:
-                of_name = select(func.count(), func.max(sign_in_failures.c.at_us)).where(sign_in_failures.c.name_hash == pair[0])
-                count, last = connection.execute(of_name).one()
-                wait = name_wait_s(count, last, now)
+                name_failures = select(func.count(), func.max(sign_in_failures.c.at_us)).where(
+                    sign_in_failures.c.name_hash == pair[0]
+                )
+                count, last_us = connection.execute(name_failures).one()
+                wait = name_wait_s(count, last_us, now)
             if wait:
                 raise LoginThrottledError(retry_after=wait)
             connection.execute(sign_in_failures.insert().values(name_hash=pair[0], address=pair[1], at_us=now))
@@ -177,9 +179,9 @@ def _expired(at: datetime) -> ColumnElement[bool]:
     return or_(sessions.c.ends_us <= to_us(at), sessions.c.seen_us <= to_us(at - IDLE))
 
 
-def _throttle_pair(name: str, desk: str) -> tuple[str, str]:
+def _throttle_pair(name: str, source: str) -> tuple[str, str]:
     # The name is stored as a hash: users type passwords into the name field by mistake.
-    return hashlib.sha256(name_key(name).encode()).hexdigest(), strip_unstorable(desk)[:_MAX_SOURCE_CHARS]
+    return hashlib.sha256(name_key(name).encode()).hexdigest(), strip_unstorable(source)[:_MAX_SOURCE_CHARS]
 
 
 def _matches_pair(pair: tuple[str, str]) -> ColumnElement[bool]:

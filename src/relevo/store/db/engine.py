@@ -129,19 +129,19 @@ def write_transaction(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def _identity_of(engine: Engine | Connection) -> DatabaseIdentity | None:
+def _get_identity(engine: Engine | Connection) -> DatabaseIdentity | None:
     identity: DatabaseIdentity | None = engine.get_execution_options().get(IDENTITY)
     return identity
 
 
 def _check_identity(connection: Connection) -> None:
-    identity = _identity_of(connection)
+    identity = _get_identity(connection)
     if identity is not None:
         identity.check(connection)
 
 
 def _refuse_if_untrusted(connection: Connection) -> None:
-    identity, file = _identity_of(connection), connection.get_execution_options().get(sqlite.FILE)
+    identity, file = _get_identity(connection), connection.get_execution_options().get(sqlite.FILE)
     if identity is None or file is None or not (identity.home / STATE_FILE).exists():
         return
     error = identity.trouble(fingerprint(file))
@@ -183,18 +183,18 @@ def translate_db_errors(engine: Engine) -> Iterator[None]:
 def _to_store_error(cause: exc.DBAPIError, engine: Engine) -> DatabaseUnavailableError:
     """Returns the specific error where the database reports one, else DatabaseUnavailableError."""
     # The low byte is the primary result code; the higher bits are the extended code.
-    kind = getattr(cause.orig, "sqlite_errorcode", 0) & 0xFF
-    if kind == sqlite3.SQLITE_NOTADB:
+    code = getattr(cause.orig, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_NOTADB:
         return DatabaseNotRecognizedError(reason="it is no SQLite database, or its beginning is damaged")
-    if kind == sqlite3.SQLITE_CORRUPT:
+    if code == sqlite3.SQLITE_CORRUPT:
         return DatabaseCorruptError()
-    if kind == sqlite3.SQLITE_FULL or getattr(cause.orig, "sqlstate", None) == _POSTGRES_DISK_FULL:
+    if code == sqlite3.SQLITE_FULL or getattr(cause.orig, "sqlstate", None) == _POSTGRES_DISK_FULL:
         return DatabaseFullError()
     file: Path | None = engine.get_execution_options().get(sqlite.FILE)
-    if kind == sqlite3.SQLITE_CANTOPEN and file is not None and not file.exists():
+    if code == sqlite3.SQLITE_CANTOPEN and file is not None and not file.exists():
         return DatabaseMissingError()
     # No space for the log's index: SQLite reports it like a disk error, or a file it cannot open.
-    if kind in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN} and file is not None and sqlite.has_no_room(file):
+    if code in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN} and file is not None and sqlite.has_no_room(file):
         return DatabaseFullError()
     return DatabaseUnavailableError()
 
@@ -274,7 +274,7 @@ def migrate(engine: Engine) -> None:
     An empty database is adopted only if the home has none recorded. A schema of a later release is refused: rows that this release
     writes may lack what that one needs. Alembic is imported only when there is something to migrate.
     """
-    identity = _identity_of(engine)
+    identity = _get_identity(engine)
     with _read(engine) as connection:
         revision = _current_revision(connection)
         _check_ownership(connection, revision)

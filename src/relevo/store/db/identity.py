@@ -151,8 +151,8 @@ def read_state(home: Path) -> State | None:
 
 def error_of(state: State) -> DatabaseUnavailableError:
     """Returns the error that the state describes."""
-    kind = by_code(state.code)
-    error = (kind if issubclass(kind, DatabaseUnavailableError) else DatabaseUnavailableError)(reason=state.reason)
+    error_class = by_code(state.code)
+    error = (error_class if issubclass(error_class, DatabaseUnavailableError) else DatabaseUnavailableError)(reason=state.reason)
     assert isinstance(error, DatabaseUnavailableError)  # noqa: S101 - narrows
     return error
 

@@ -218,6 +218,6 @@ def _validate(file: Path, identity: DatabaseIdentity) -> tuple[sqlite3.Connectio
     except DatabaseNotRecognizedError as fault:
         return connection, fault
     except sqlite3.Error as cause:
-        kind = getattr(cause, "sqlite_errorcode", 0) & 0xFF
-        return connection, DatabaseCorruptError() if kind in _CORRUPT_CODES else DatabaseUnavailableError()
+        code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+        return connection, DatabaseCorruptError() if code in _CORRUPT_CODES else DatabaseUnavailableError()
     return connection, None if problems == [("ok",)] else DatabaseCorruptError()

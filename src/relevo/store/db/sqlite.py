@@ -225,10 +225,10 @@ class LogOwner:
     other's locks. So no process opens the new file before the background process has removed the old log.
     """
 
-    def __init__(self, path: Path, kept: Path) -> None:
+    def __init__(self, path: Path, state_file: Path) -> None:
         self._path = path
         self._index = path.with_name(path.name + "-shm")
-        self._state_file = kept
+        self._state_file = state_file
 
     def keep(self) -> None:
         """Records the current file and index."""
@@ -282,8 +282,8 @@ def _fault(path: Path, identity: DatabaseIdentity) -> DatabaseUnavailableError |
         return DatabaseNotRecognizedError(reason=f"{path.name} is no file")
     if not os.access(path, os.R_OK, effective_ids=True):
         return DatabaseUnavailableError.told("This user may not read the database: change the rights of relevo.db.")
-    known, size = identity.known(), current[2]
-    if known is None:
+    expected_id, size = identity.known(), current[2]
+    if expected_id is None:
         return None if size or identity.begins else DatabaseMissingError()
     header = _read_header(path, current[:2])
     page = int.from_bytes(header[16:18], "big")

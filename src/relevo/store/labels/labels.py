@@ -140,16 +140,16 @@ class Labels:
 
     def labelled(self, model: str) -> Iterator[dict[bytes, list[Label]]]:
         """Yields every labelled prediction of a model, by id, in batches, each with all its labels."""
-        last = b""
+        last_id = b""
         while True:
             with read_transaction(self._engine) as connection:
-                ids = resolved.labelled_ids(connection, model, last, _BATCH_SIZE)
+                ids = resolved.labelled_ids(connection, model, last_id, _BATCH_SIZE)
                 labels_by_id = resolved.labels_of(connection, ids, self._notes)
             if not ids:
                 return
             # An id without labels was erased meanwhile.
             yield {prediction: labels_by_id[prediction] for prediction in ids if prediction in labels_by_id}
-            last = ids[-1]
+            last_id = ids[-1]
 
     def state(self) -> str:
         """Returns a fingerprint of all labels; it changes whenever a label, review, erasure or the rule changes."""
@@ -180,9 +180,9 @@ class Labels:
                     after=resolved.encode_rule(rule),
                 )
                 self._audit.append(connection, event, at=at)
-        count, last = 0, b""
-        while batch := self._recompute_batch(last):
-            count, last = count + len(batch), batch[-1]
+        count, last_id = 0, b""
+        while batch := self._recompute_batch(last_id):
+            count, last_id = count + len(batch), batch[-1]
         with write_transaction(self._engine) as connection:
             resolved.finish_recompute(connection)
         return count
