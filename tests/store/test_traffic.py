@@ -1,4 +1,4 @@
-"""Traffic counted as predictions come in: each once, by version and time, the same on both databases."""
+"""Traffic counts on both databases: each prediction once, by version and time."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def traffic(engine: Engine) -> Traffic:
     return Traffic(engine)
 
 
-def told(traffic: Traffic, bucket_s: int, hours: float = 3.0) -> list[tuple[int, int, int]]:
-    """Minute, version and requests of each slot."""
+def buckets(traffic: Traffic, bucket_s: int, hours: float = 3.0) -> list[tuple[int, int, int]]:
+    """Returns minute, version and requests of each bucket."""
     slots = traffic.window("digits", since=SINCE, until=SINCE + timedelta(hours=hours), bucket_s=bucket_s)
     return [((slot.at - SINCE) // timedelta(minutes=1), slot.version, slot.tally.requests) for slot in slots]
 
@@ -41,16 +41,16 @@ class TestTraffic:
     def test_by_minute_quarter_and_hour(
         self, history: PredictionStore, traffic: Traffic, prediction: Callable[..., PredictionRecord]
     ) -> None:
-        """The same requests are told in stretches of any length, by version, oldest first."""
+        """The same requests are counted in buckets of any length, by version, oldest first."""
         minutes = [0, 0, 1, 16, 59, 60, 61, 121]
         history.record([prediction(START + at * MINUTE_MS, version=1 + at % 2) for at in minutes])
-        assert told(traffic, 60) == [(0, 1, 2), (1, 2, 1), (16, 1, 1), (59, 2, 1), (60, 1, 1), (61, 2, 1), (121, 2, 1)]
-        assert told(traffic, 900) == [(0, 1, 2), (0, 2, 1), (15, 1, 1), (45, 2, 1), (60, 1, 1), (60, 2, 1), (120, 2, 1)]
-        assert told(traffic, 3600) == [(0, 1, 3), (0, 2, 2), (60, 1, 1), (60, 2, 1), (120, 2, 1)]
-        assert told(traffic, 3600, hours=1) == [(0, 1, 3), (0, 2, 2)]
+        assert buckets(traffic, 60) == [(0, 1, 2), (1, 2, 1), (16, 1, 1), (59, 2, 1), (60, 1, 1), (61, 2, 1), (121, 2, 1)]
+        assert buckets(traffic, 900) == [(0, 1, 2), (0, 2, 1), (15, 1, 1), (45, 2, 1), (60, 1, 1), (60, 2, 1), (120, 2, 1)]
+        assert buckets(traffic, 3600) == [(0, 1, 3), (0, 2, 2), (60, 1, 1), (60, 2, 1), (120, 2, 1)]
+        assert buckets(traffic, 3600, hours=1) == [(0, 1, 3), (0, 2, 2)]
 
     def test_what_is_counted(self, history: PredictionStore, traffic: Traffic, prediction: Callable[..., PredictionRecord]) -> None:
-        """Failures have neither latency nor confidence; a shadow's answers were asked for by nobody."""
+        """Failures have neither latency nor confidence; shadow predictions are not counted."""
         history.record(
             [
                 prediction(START, latency_us=1000, confidence=0.5),
@@ -67,24 +67,24 @@ class TestTraffic:
         assert tally.mean_confidence() == pytest.approx(0.5)
 
     def test_each_once(self, history: PredictionStore, traffic: Traffic, prediction: Callable[..., PredictionRecord]) -> None:
-        """A prediction that comes again, alone or among new ones or twice at once, is counted once."""
+        """A prediction that arrives again, alone, in a batch or twice in one, is counted once."""
         made = [prediction(START + number) for number in range(5)]
         history.record(made[:3])
         history.ship("journal", 1, made)
         history.ship("journal", 1, made)
         twice = prediction(START)
         history.record([made[0], twice, twice])
-        assert told(traffic, 60) == [(0, 1, 6)]
+        assert buckets(traffic, 60) == [(0, 1, 6)]
         assert history.count() == 6
 
     def test_counts_outlive_what_they_count(
         self, engine: Engine, history: PredictionStore, traffic: Traffic, prediction: Callable[..., PredictionRecord]
     ) -> None:
-        """Predictions that were erased stay counted, and the counts hold nothing of them but how many they were."""
+        """Erased predictions stay counted, and the counts contain no personal data."""
         history.record([prediction(START, subject="ana", label="a-secret")])
         with write_transaction(engine) as connection:
             connection.execute(text("DELETE FROM predictions"))
-        assert told(traffic, 60) == [(0, 1, 1)]
+        assert buckets(traffic, 60) == [(0, 1, 1)]
         with read_transaction(engine) as connection:
             rows = connection.execute(text("SELECT * FROM traffic")).all()
         assert not any("ana" in str(row) or "secret" in str(row) for row in rows)
@@ -96,23 +96,23 @@ class TestTraffic:
         prediction: Callable[..., PredictionRecord],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """Of what was asked a month ago and before only the hours are left, whatever the model; nothing later is touched."""
+        """Minute rows older than a month are deleted, for every model; hour rows and later ones stay."""
         monkeypatch.setattr("relevo.store.traffic._DELETE_BATCH_ROWS", 3)
         minutes = range(0, 180, 7)
         history.record([prediction(START + at * MINUTE_MS, model=model) for at in minutes for model in ("churn", "digits")])
-        hours = told(traffic, 3600)
+        hours = buckets(traffic, 3600)
         now = SINCE + MINUTES_KEPT + timedelta(hours=2)
         assert traffic.forget_minutes(now) == 2 * len([at for at in minutes if at < 60])
-        assert told(traffic, 60) == [(at, 1, 1) for at in minutes if at >= 60]
-        assert told(traffic, 3600) == hours
+        assert buckets(traffic, 60) == [(at, 1, 1) for at in minutes if at >= 60]
+        assert buckets(traffic, 3600) == hours
         assert traffic.forget_minutes(now) == 0
         assert traffic.forget_minutes(now + timedelta(days=1)) == 2 * len([at for at in minutes if at >= 60])
-        assert told(traffic, 3600) == hours
+        assert buckets(traffic, 3600) == hours
 
     def test_what_is_told_by_the_minute_was_never_half_forgotten(
         self, history: PredictionStore, traffic: Traffic, prediction: Callable[..., PredictionRecord]
     ) -> None:
-        """The oldest stretch that is still told by minutes is whole, also where it begins before what was asked for."""
+        """The oldest bucket still offered by minutes is complete, even if it begins before the requested time."""
         history.record([prediction(START + at * MINUTE_MS) for at in range(120)])
         now = SINCE + MINUTES_KEPT + timedelta(minutes=74)
         traffic.forget_minutes(now)
