@@ -16,7 +16,7 @@ from relevo.store.db.identity import DatabaseIdentity
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: Fills a database without its log, then copies the log into a file that may not grow: like a checkpoint ended by a full disk or a kill.
+#: Writes to a database's log, then copies it into a file that may not grow, as when a full disk or a kill ends a checkpoint.
 _ENDED_CHECKPOINT = """
 import os, resource, signal, sqlite3, sys
 file = sqlite3.connect(sys.argv[1], isolation_level=None)
