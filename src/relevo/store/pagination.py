@@ -34,7 +34,7 @@ def decode_cursor(text: str, expected_type: type[Values]) -> Values:
         raise FieldTypeError(field="cursor", expected="the next_cursor of an earlier page", got="something else") from cause
 
 
-def checked_limit(limit: int) -> int:
+def validate_limit(limit: int) -> int:
     """Returns the limit if it is a valid page size. Raises FieldRangeError."""
     if not 1 <= limit <= MOST_ITEMS:
         raise FieldRangeError(field="limit", minimum=1, maximum=MOST_ITEMS)

@@ -155,7 +155,7 @@ class Registry:
                 "at_us": at_us,
             }
             connection.execute(versions.insert().values(row))
-            after = words_of_version(digest, summary_json)
+            after = describe_version(digest, summary_json)
             object_name = f"model:{model}/version:{last + 1}"
             self._audit.append(connection, AuditEvent(by=by, action="version.add", object=object_name, after=after), at=at)
         return self.version(model, last + 1)
@@ -170,7 +170,7 @@ class Registry:
         summary_json = msgspec.json.encode(summary).decode()
         same_version = and_(versions.c.model == version.model, versions.c.number == version.number)
         connection.execute(versions.update().where(same_version).values(summary=summary_json))
-        before, after = (words_of_version(version.digest, summary_text) for summary_text in (row.summary, summary_json))
+        before, after = (describe_version(version.digest, summary_text) for summary_text in (row.summary, summary_json))
         object_name = f"model:{version.model}/version:{version.number}"
         self._audit.append(
             connection, AuditEvent(by=by, action="version.add", object=object_name, before=before, after=after), at=at
@@ -287,7 +287,7 @@ class Registry:
             )
             new_move = _last_move(connection, model, alias)
             assert new_move is not None  # noqa: S101 - it was inserted above, in the same transaction
-            signature = self._audit.mark(facts_of_move(new_move))
+            signature = self._audit.mark(signed_move_fields(new_move))
             self._audit.append(connection, _move_event(by, new_move, with_marks(str(version), signature)), at=at)
         return AliasMove.from_row(new_move)
 
@@ -305,7 +305,7 @@ class Registry:
         return [_route(row.serial, Version.from_row(row)) for row in rows]
 
 
-def facts_of_move(row: Row[Any]) -> list[object]:
+def signed_move_fields(row: Row[Any]) -> list[object]:
     """Returns what the audit signs of a move: every column, because the author can be a person's name."""
     return ["move", row.model, row.alias, row.serial, row.version, row.previous, row.who, row.why, row.at_us]
 
@@ -315,7 +315,7 @@ def _move_event(by: Actor, move: Row[Any], after: str) -> AuditEvent:
     return AuditEvent(by=by, action="alias.move", object=object_name, before=str(move.previous or ""), after=after, reason=move.why)
 
 
-def words_of_version(digest: str, summary: str) -> str:
+def describe_version(digest: str, summary: str) -> str:
     """Returns how the audit describes a version: its digest, and the synonyms of the summary. summary: JSON."""
     try:
         synonyms = msgspec.json.decode(summary, type=_SummarySynonyms).synonyms

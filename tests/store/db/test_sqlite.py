@@ -65,7 +65,7 @@ def test_a_checkpoint_that_ended_early_is_no_damage(ended_early: Path, identity:
     """Pages missing in the file are read from the log and copied at the next checkpoint."""
     head = ended_early.read_bytes()[:100]
     assert ended_early.stat().st_size < 4096 * int.from_bytes(head[28:32], "big")
-    sqlite.refuse_unfit(ended_early, identity)
+    sqlite.validate_file(ended_early, identity)
     with sqlite3.connect(ended_early) as connection:
         assert connection.execute("SELECT length(x) FROM t").fetchall() == [(400000,)]
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -78,4 +78,4 @@ def test_a_file_whose_end_is_nowhere_is_damaged(ended_early: Path, identity: Dat
     with ended_early.with_name("relevo.db-wal").open("r+b") as log:
         log.truncate(left)
     with pytest.raises(DatabaseCorruptError):
-        sqlite.refuse_unfit(ended_early, identity)
+        sqlite.validate_file(ended_early, identity)

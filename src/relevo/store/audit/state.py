@@ -21,13 +21,13 @@ from sqlalchemy import func, select, text
 
 from relevo.domain.access import Role
 from relevo.domain.audit import marks_of, without_marks
-from relevo.store.auth.api_keys import facts_of_key, words_of_key
+from relevo.store.auth.api_keys import describe_key, signed_key_fields
 from relevo.store.auth.grants import grants_by_user
-from relevo.store.auth.user_names import facts_of_user
-from relevo.store.auth.users import words_of_user
+from relevo.store.auth.user_names import signed_user_fields
+from relevo.store.auth.users import describe_user
 from relevo.store.db.engine import read_transaction
 from relevo.store.db.tables import alias_moves, api_keys, audit, users, versions
-from relevo.store.registry import facts_of_move, words_of_version
+from relevo.store.registry import describe_version, signed_move_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -60,18 +60,18 @@ def read_state(engine: Engine) -> State:
                 read(connection) for read in (_user_descriptions, _key_descriptions, _version_descriptions, _alias_descriptions)
             )
         )
-        signed_facts = dict(_signed_facts(connection))
-    return State(last=last, things=descriptions, facts=signed_facts)
+        signed_fields = dict(_signed_fields(connection))
+    return State(last=last, things=descriptions, facts=signed_fields)
 
 
-def _signed_facts(connection: Connection) -> Iterator[tuple[str, list[object]]]:
-    yield from ((f"user:{row.id}", facts_of_user(row)) for row in connection.execute(select(users)))
-    yield from ((f"key:{row.id}", facts_of_key(row)) for row in connection.execute(select(api_keys)))
+def _signed_fields(connection: Connection) -> Iterator[tuple[str, list[object]]]:
+    yield from ((f"user:{row.id}", signed_user_fields(row)) for row in connection.execute(select(users)))
+    yield from ((f"key:{row.id}", signed_key_fields(row)) for row in connection.execute(select(api_keys)))
     counts: dict[str, int] = {}
     for row in connection.execute(select(alias_moves).order_by(alias_moves.c.move)):
         alias = f"model:{row.model}/alias:{row.alias}"
         counts[alias] = counts.get(alias, 0) + 1
-        yield _move_name(alias, counts[alias]), facts_of_move(row)
+        yield _move_name(alias, counts[alias]), signed_move_fields(row)
 
 
 def _move_name(alias: str, count: int) -> str:
@@ -81,19 +81,19 @@ def _move_name(alias: str, count: int) -> str:
 def _user_descriptions(connection: Connection) -> Iterator[tuple[str, str]]:
     grants = grants_by_user(connection)
     for row in connection.execute(select(users.c.id, users.c.role, users.c.disabled_us)):
-        description = words_of_user(Role(row.role) if row.role in set(Role) else None, grants.get(row.id, {}))
+        description = describe_user(Role(row.role) if row.role in set(Role) else None, grants.get(row.id, {}))
         yield f"user:{row.id}", description + (_DISABLED if row.disabled_us is not None else "")
 
 
 def _key_descriptions(connection: Connection) -> Iterator[tuple[str, str]]:
     for row in connection.execute(select(api_keys)):
-        description = words_of_key(row.user_id, row.scopes.split(), row.model)
+        description = describe_key(row.user_id, row.scopes.split(), row.model)
         yield f"key:{row.id}", description + (_REVOKED if row.revoked_us is not None else "")
 
 
 def _version_descriptions(connection: Connection) -> Iterator[tuple[str, str]]:
     for row in connection.execute(select(versions)):
-        yield f"model:{row.model}/version:{row.number}", words_of_version(row.digest, row.summary)
+        yield f"model:{row.model}/version:{row.number}", describe_version(row.digest, row.summary)
 
 
 def _alias_descriptions(connection: Connection) -> Iterator[tuple[str, str]]:
@@ -151,8 +151,8 @@ class Replay:
         """Yields a message for each object that differs. sign: computes a signature as the entries contain it."""
         yield from self._differing_descriptions()
         for object_name, signature in sorted(self._signatures.items()):
-            facts = self._state.facts.get(object_name)
-            if facts is not None and not hmac.compare_digest(sign(facts), signature):
+            fields = self._state.facts.get(object_name)
+            if fields is not None and not hmac.compare_digest(sign(fields), signature):
                 yield _signature_message(object_name)
 
     def _differing_descriptions(self) -> Iterator[str]:

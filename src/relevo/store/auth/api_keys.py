@@ -1,6 +1,6 @@
 """API keys for programs: created, listed, rotated, revoked.
 
-    add ─► "rlv_1f0c2a9b_…", shown once ─ SHA-256 ─► api_keys ─ known_keys ─► AccessSnapshot, held by every worker
+    add ─► "rlv_1f0c2a9b_…", shown once ─ SHA-256 ─► api_keys ─ active_keys ─► AccessSnapshot, held by every worker
 
 A key is 256 random bits, so no slow hash is needed. Its public prefix is its id, so that users can tell keys apart.
 """
@@ -22,7 +22,7 @@ from relevo.store.auth.grants import grants_by_user
 from relevo.store.db.engine import read_transaction, write_transaction
 from relevo.store.db.tables import api_keys, users
 from relevo.store.db.text import strip_unstorable, validate_name
-from relevo.store.pagination import MOST_ITEMS, checked_limit, decode_cursor
+from relevo.store.pagination import MOST_ITEMS, decode_cursor, validate_limit
 from relevo.store.pagination import encode_cursor as cursor_after
 from relevo.util.timestamps import from_us, to_us
 
@@ -84,7 +84,7 @@ class ApiKeys:
         Raises FieldTypeError, FieldRangeError for cursor and limit.
         """
         made, key = api_keys.c.made_us, api_keys.c.id
-        query = _with_owner().order_by(made.desc(), key).limit(checked_limit(limit) + 1)
+        query = _with_owner().order_by(made.desc(), key).limit(validate_limit(limit) + 1)
         if cursor is not None:
             made_us, last_key = decode_cursor(cursor, tuple[int, str])
             # A value outside a 64-bit integer is clamped: it sorts after or before every key.
@@ -130,7 +130,7 @@ class ApiKeys:
             self._next_epoch(connection)
             if connection.execute(select(users.c.id).where(users.c.id == strip_unstorable(user))).first() is None:
                 raise UserNotFoundError
-            _refuse_taken(connection, user, name, at)
+            _check_name_free(connection, user, name, at)
             new = _insert(connection, user, name, tuple(sorted(set(scopes))), model, at, ends)
             description = with_marks(_description(new.key), _signature(connection, self._audit, new.key.id))
             self._audit_event(connection, "key.add", new.key, by, at, description)
@@ -201,7 +201,7 @@ def _insert(
     return NewKey(key=_require_key(connection, prefix), secret=secret)
 
 
-def _refuse_taken(connection: Connection, user: str, name: str, at: datetime) -> None:
+def _check_name_free(connection: Connection, user: str, name: str, at: datetime) -> None:
     not_ended = or_(api_keys.c.ends_us.is_(None), api_keys.c.ends_us > to_us(at))
     active_names = select(api_keys.c.name).where(api_keys.c.user_id == user, api_keys.c.revoked_us.is_(None), not_ended)
     if name_key(checked_name(name)) in {name_key(row.name) for row in connection.execute(active_names)}:
@@ -209,24 +209,24 @@ def _refuse_taken(connection: Connection, user: str, name: str, at: datetime) ->
 
 
 def _description(key: ApiKey) -> str:
-    return words_of_key(key.user, key.scopes, key.model)
+    return describe_key(key.user, key.scopes, key.model)
 
 
-def facts_of_key(row: Row[Any]) -> list[object]:
+def signed_key_fields(row: Row[Any]) -> list[object]:
     """Returns what the audit signs of a key: the columns that its description omits and SQL could change."""
     return ["key", row.id, row.name, row.secret_hash, row.made_us, row.ends_us]
 
 
 def _signature(connection: Connection, audit: AuditLog, key: str) -> str:
-    return audit.mark(facts_of_key(connection.execute(select(api_keys).where(api_keys.c.id == key)).one()))
+    return audit.mark(signed_key_fields(connection.execute(select(api_keys).where(api_keys.c.id == key)).one()))
 
 
-def words_of_key(user: str, scopes: Iterable[str], model: str | None) -> str:
+def describe_key(user: str, scopes: Iterable[str], model: str | None) -> str:
     """Returns how the audit describes a key: owner, scopes, model."""
     return f"user:{user} {' '.join(scopes)} {model or '*'}"
 
 
-def known_keys(connection: Connection) -> dict[str, ApiKeyEntry]:
+def active_keys(connection: Connection) -> dict[str, ApiKeyEntry]:
     """Returns every key not revoked, of enabled users, by its SHA-256; the end of a key is checked per request."""
     user_grants = grants_by_user(connection)
     active = _with_owner().where(api_keys.c.revoked_us.is_(None), users.c.disabled_us.is_(None))

@@ -18,7 +18,7 @@ from relevo.domain.names import name_key
 from relevo.store.db.engine import read_transaction, write_transaction
 from relevo.store.db.tables import sign_in_attempts, users
 from relevo.store.db.text import strip_unstorable
-from relevo.store.pagination import checked_limit, decode_cursor
+from relevo.store.pagination import decode_cursor, validate_limit
 from relevo.store.pagination import encode_cursor as cursor_after
 from relevo.util.timestamps import from_us, to_us
 
@@ -95,7 +95,7 @@ class Attempts:
         """Returns a page of failed logins, those that began last first. limit: 1 to 1000. Raises FieldTypeError, FieldRangeError."""
         table = sign_in_attempts.c
         query = select(sign_in_attempts, users.c.name).outerjoin(users, users.c.id == table.user_id)
-        query = query.order_by(table.serial.desc()).limit(checked_limit(limit) + 1)
+        query = query.order_by(table.serial.desc()).limit(validate_limit(limit) + 1)
         if cursor is not None:
             query = query.where(table.serial < max(0, min(decode_cursor(cursor, int), 2**62)))
         with read_transaction(self._engine) as connection:

@@ -22,7 +22,7 @@ from sqlalchemy import delete, func, select, update
 from relevo.domain.audit import LOCAL_ACTOR, Actor, AuditEvent, with_marks
 from relevo.domain.names import name_key
 from relevo.errors import IdentityTakenError, LastAdminError, NameTakenError, UserNotFoundError
-from relevo.store.auth.user_names import mark_of_user, refuse_taken
+from relevo.store.auth.user_names import check_name_free, user_signature
 from relevo.store.db.engine import write_transaction
 from relevo.store.db.tables import sessions, sign_in_journeys, users
 from relevo.store.db.text import strip_unstorable
@@ -128,7 +128,7 @@ class OidcLogins:
                 "subject": account.subject,
             }
             connection.execute(users.insert().values(**row, made_us=to_us(at)))
-            after = with_marks(role.value, mark_of_user(connection, self._audit, user))
+            after = with_marks(role.value, user_signature(connection, self._audit, user))
             event = AuditEvent(by=by, action="user.add", object=f"user:{user}", after=after, reason="signed in elsewhere")
             self._audit.append(connection, event, at=at)
         return user
@@ -143,7 +143,7 @@ class OidcLogins:
             if not connection.execute(update(users).where(users.c.id == user).values(values)).rowcount:
                 raise UserNotFoundError
             connection.execute(delete(sessions).where(sessions.c.user_id == user))
-            after = with_marks("", mark_of_user(connection, self._audit, user))
+            after = with_marks("", user_signature(connection, self._audit, user))
             self._audit.append(connection, AuditEvent(by=by, action="user.link", object=f"user:{user}", after=after), at=at)
 
 
@@ -154,7 +154,7 @@ def _has_identity(account: ExternalIdentity) -> ColumnElement[bool]:
 def _free_name(connection: Connection, names: Iterable[str]) -> str:
     for name in names:
         with suppress(NameTakenError):
-            refuse_taken(connection, name)
+            check_name_free(connection, name)
             return name
     raise NameTakenError
 

@@ -20,17 +20,17 @@ from relevo.domain.access import AccessSnapshot, Role
 from relevo.domain.audit import LOCAL_ACTOR, Actor, AuditEvent, with_marks
 from relevo.domain.names import checked_user_name, name_key
 from relevo.errors import LastAdminError, UserNotFoundError
-from relevo.store.auth.api_keys import ApiKeys, known_keys
+from relevo.store.auth.api_keys import ApiKeys, active_keys
 from relevo.store.auth.grants import grants_by_user
 from relevo.store.auth.login_attempts import Attempts
 from relevo.store.auth.login_codes import LoginCodes
 from relevo.store.auth.oidc_logins import OidcLogins
 from relevo.store.auth.sessions import Sessions
-from relevo.store.auth.user_names import called, mark_of_user, plain, refuse_taken
+from relevo.store.auth.user_names import check_name_free, normalize_text, select_by_name, user_signature
 from relevo.store.db.engine import after_commit, read_transaction, write_transaction
 from relevo.store.db.tables import api_keys, grants, people_epoch, sessions, users
 from relevo.store.db.text import validate_name
-from relevo.store.pagination import MOST_ITEMS, checked_limit, decode_cursor
+from relevo.store.pagination import MOST_ITEMS, decode_cursor, validate_limit
 from relevo.store.pagination import encode_cursor as cursor_after
 from relevo.util.timestamps import from_us, to_us
 
@@ -109,7 +109,7 @@ class Users:
             count = connection.scalar(select(func.count()).select_from(users)) or 0
             # The epoch increased with the first user, so an emptied table differs from one that was always empty.
             return AccessSnapshot(
-                epoch=epoch, open=count == 0 and epoch == 0, lost=count == 0 and epoch > 0, keys=known_keys(connection)
+                epoch=epoch, open=count == 0 and epoch == 0, lost=count == 0 and epoch > 0, keys=active_keys(connection)
             )
 
     def page(self, *, cursor: str | None = None, limit: int = 50, name: str = "") -> UserPage:
@@ -117,11 +117,11 @@ class Users:
 
         Raises FieldTypeError, FieldRangeError for cursor and limit.
         """
-        query = select(users).order_by(users.c.name).limit(checked_limit(limit) + 1)
+        query = select(users).order_by(users.c.name).limit(validate_limit(limit) + 1)
         if cursor is not None:
-            query = query.where(users.c.name > plain(decode_cursor(cursor, str)))
+            query = query.where(users.c.name > normalize_text(decode_cursor(cursor, str)))
         if name:
-            query = query.where(users.c.name.icontains(plain(name), autoescape=True))
+            query = query.where(users.c.name.icontains(normalize_text(name), autoescape=True))
         with read_transaction(self._engine) as connection:
             rows = connection.execute(query).all()
             user_grants = grants_by_user(connection, [row.id for row in rows])
@@ -144,14 +144,18 @@ class Users:
     def named(self, name: str) -> User:
         """Returns the user with this name. Raises UserNotFoundError."""
         with read_transaction(self._engine) as connection:
-            row = connection.execute(called(name)).first()
+            row = connection.execute(select_by_name(name)).first()
             if row is None:
                 raise UserNotFoundError
             return _require_user(connection, row.id)
 
     def identified(self, issuer: str, subject: str) -> User:
         """Returns the enabled user with this external identity. Raises UserNotFoundError."""
-        conditions = (users.c.issuer == plain(issuer), users.c.subject == plain(subject), users.c.disabled_us.is_(None))
+        conditions = (
+            users.c.issuer == normalize_text(issuer),
+            users.c.subject == normalize_text(subject),
+            users.c.disabled_us.is_(None),
+        )
         with read_transaction(self._engine) as connection:
             row = connection.execute(select(users.c.id).where(*conditions)).first()
             if row is None:
@@ -174,7 +178,7 @@ class Users:
     def sign_in(self, name: str) -> tuple[User | None, str | None]:
         """Returns the enabled user of this name and their password hash. None for an unknown or disabled user; None without a password."""
         with read_transaction(self._engine) as connection:
-            row = connection.execute(called(name)).first()
+            row = connection.execute(select_by_name(name)).first()
             if row is None or row.disabled_us is not None:
                 return None, None
             return _user(row, grants_by_user(connection, [row.id]).get(row.id, {})), row.password_hash
@@ -206,10 +210,10 @@ class Users:
         row["issuer"], row["subject"] = identity or (None, None)
         with write_transaction(self._engine) as connection:
             self._next_epoch(connection)
-            refuse_taken(connection, checked)
+            check_name_free(connection, checked)
             connection.execute(users.insert().values(row))
             _set_grants(connection, user, grants or {})
-            after = with_marks(words_of_user(role, grants or {}), mark_of_user(connection, self._audit, user))
+            after = with_marks(describe_user(role, grants or {}), user_signature(connection, self._audit, user))
             self._audit.append(connection, AuditEvent(by=by, action="user.add", object=f"user:{user}", after=after), at=at)
             if self._noted is not None:
                 after_commit(connection, self._noted)
@@ -228,7 +232,7 @@ class Users:
             if (before.role, before.grants, before.disabled) != (after.role, after.grants, after.disabled):
                 connection.execute(delete(sessions).where(sessions.c.user_id == user))
             _require_admin(connection, before)
-            for event in _change_events(before, after, by, mark_of_user(connection, self._audit, user)):
+            for event in _change_events(before, after, by, user_signature(connection, self._audit, user)):
                 self._audit.append(connection, event, at=at)
         return after
 
@@ -255,7 +259,7 @@ class Users:
         return self.keys.add(user, name, scopes, at=at, ends=ends, by=by).secret
 
     def _audit_password(self, connection: Connection, action: str, user: str, by: Actor, at: datetime) -> None:
-        after = with_marks("", mark_of_user(connection, self._audit, user))
+        after = with_marks("", user_signature(connection, self._audit, user))
         self._audit.append(connection, AuditEvent(by=by, action=action, object=f"user:{user}", after=after), at=at)
 
     def _next_epoch(self, connection: Connection) -> None:
@@ -274,7 +278,7 @@ def _apply(connection: Connection, user: User, change: UserChange, at: datetime)
     if change.name is not None and checked_user_name(change.name) != user.name:
         values["name"] = checked_user_name(change.name)
         values["name_key"] = name_key(values["name"])
-        refuse_taken(connection, values["name"], but=user.id)
+        check_name_free(connection, values["name"], but=user.id)
     if change.role is not None or change.no_role:
         values["role"] = None if change.no_role else change.role
     if change.disabled is not None and change.disabled != (user.disabled is not None):
@@ -305,7 +309,7 @@ def _require_admin(connection: Connection, before: User) -> None:
 
 def _change_events(before: User, after: User, by: Actor, mark: str) -> list[AuditEvent]:
     """Returns one audit event for each changed field; of names, only their keyed digest enters the audit."""
-    old, new = words_of_user(before.role, before.grants), words_of_user(after.role, after.grants)
+    old, new = describe_user(before.role, before.grants), describe_user(after.role, after.grants)
     events = []
     if before.name != after.name:
         events.append(AuditEvent(by=by, action="user.rename", object=f"user:{after.id}", after=with_marks("", mark)))
@@ -316,7 +320,7 @@ def _change_events(before: User, after: User, by: Actor, mark: str) -> list[Audi
     return events
 
 
-def words_of_user(role: Role | None, roles: Mapping[str, Role]) -> str:
+def describe_user(role: Role | None, roles: Mapping[str, Role]) -> str:
     """Returns how the audit describes a user's permissions."""
     return ", ".join(
         [*([role.value] if role else []), *(f"{model}: {model_role.value}" for model, model_role in sorted(roles.items()))]
@@ -324,7 +328,7 @@ def words_of_user(role: Role | None, roles: Mapping[str, Role]) -> str:
 
 
 def _require_user(connection: Connection, user: str) -> User:
-    row = connection.execute(select(users).where(users.c.id == plain(user))).first()
+    row = connection.execute(select(users).where(users.c.id == normalize_text(user))).first()
     if row is None:
         raise UserNotFoundError
     return _user(row, grants_by_user(connection, [row.id]).get(row.id, {}))

@@ -194,7 +194,7 @@ def _to_store_error(cause: exc.DBAPIError, engine: Engine) -> DatabaseUnavailabl
     if code == sqlite3.SQLITE_CANTOPEN and file is not None and not file.exists():
         return DatabaseMissingError()
     # No space for the log's index: SQLite reports it like a disk error, or a file it cannot open.
-    if code in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN} and file is not None and sqlite.has_no_room(file):
+    if code in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN} and file is not None and sqlite.is_disk_full(file):
         return DatabaseFullError()
     return DatabaseUnavailableError()
 

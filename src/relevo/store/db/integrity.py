@@ -116,7 +116,7 @@ class DatabaseTrust:
             yield
         finally:
             if self._file is not None and self._identity is not None:
-                sqlite.refuse_unfit(self._file, self._identity)
+                sqlite.validate_file(self._file, self._identity)
                 self._trusted = fingerprint(self._file)
 
     def is_log_left(self) -> bool:
@@ -140,7 +140,7 @@ class DatabaseTrust:
             self.note(DatabaseUnavailableError())
         if self._log_owner is not None and self._log_owner.is_stale():
             self._log_owner.set_aside()
-        sqlite.refuse_unfit(file, identity)
+        sqlite.validate_file(file, identity)
         connection, fault = _validate(file, identity)
         # Race: the last connection to close would checkpoint the log into the current file; so the former one is closed afterwards.
         replaced, self._unverified = self._unverified, connection

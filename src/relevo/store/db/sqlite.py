@@ -103,13 +103,13 @@ def open_engine(url: URL, busy_s: float, *, make: bool, identity: DatabaseIdenti
 
     def connect() -> sqlite3.Connection:
         if identity is not None:
-            refuse_unfit(path, identity)
+            validate_file(path, identity)
             if log is not None and log.is_stale():
                 raise DatabaseUnavailableError
         try:
             return _open(path, busy_s, identity)
         except sqlite3.OperationalError:
-            if identity is None or identity.begins or not has_no_room(path):
+            if identity is None or identity.begins or not is_disk_full(path):
                 raise
             # Reading needs no free space: the log's index is then in memory, and the file is locked exclusively meanwhile.
             return _open(path, busy_s, identity, shared=False)
@@ -135,7 +135,7 @@ def _open(path: Path, busy_s: float, identity: DatabaseIdentity | None, *, share
     return connection
 
 
-def has_no_room(path: Path) -> bool:
+def is_disk_full(path: Path) -> bool:
     """Whether the file's disk lacks the space for SQLite's smallest file."""
     try:
         return shutil.disk_usage(path.parent).free < _MIN_FREE_BYTES
@@ -264,7 +264,7 @@ class LogOwner:
 # --- validation of a file before SQLite opens it ----------------------------------------------------------------------------
 
 
-def refuse_unfit(path: Path, identity: DatabaseIdentity) -> None:
+def validate_file(path: Path, identity: DatabaseIdentity) -> None:
     """Refuses a file that cannot be the home's database, before SQLite opens and modifies it. Raises DatabaseUnavailableError."""
     deadline = time.monotonic() + _MAX_WAIT_S
     while (fault := _fault(path, identity)) is not None:
