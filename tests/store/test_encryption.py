@@ -48,7 +48,7 @@ def encryption(engine: Engine) -> InputEncryption:
     return one
 
 
-def test_what_is_sealed_opens_and_tells_nothing(encryption: InputEncryption, prediction: Callable[..., PredictionRecord]) -> None:
+def test_encryption_round_trip(encryption: InputEncryption, prediction: Callable[..., PredictionRecord]) -> None:
     """The ciphertext contains nothing of the input, differs each time, and decrypts to the same bytes."""
     one = prediction(input=SECRET, subject="ana")
     first, again = encryption.seal(one), encryption.seal(one)
@@ -60,9 +60,7 @@ def test_what_is_sealed_opens_and_tells_nothing(encryption: InputEncryption, pre
     assert encryption.seal(prediction(input=None)).key is None
 
 
-def test_each_subject_and_each_day_has_a_key_of_its_own(
-    encryption: InputEncryption, prediction: Callable[..., PredictionRecord]
-) -> None:
+def test_each_subject_and_day_has_its_own_key(encryption: InputEncryption, prediction: Callable[..., PredictionRecord]) -> None:
     """Two subjects never share a key; records without a subject share that of their day."""
     encryption.prepare("eva", at=AT)
     keys = [encryption.seal(prediction(subject=subject)).key for subject in ("ana", "eva", None, None)]
@@ -71,9 +69,7 @@ def test_each_subject_and_each_day_has_a_key_of_its_own(
     assert encryption.seal(prediction()).key not in keys
 
 
-def test_a_ciphertext_moved_to_another_row_does_not_open(
-    encryption: InputEncryption, prediction: Callable[..., PredictionRecord]
-) -> None:
+def test_a_moved_ciphertext_does_not_decrypt(encryption: InputEncryption, prediction: Callable[..., PredictionRecord]) -> None:
     """A ciphertext that was moved, truncated or changed does not decrypt."""
     one, other = prediction(input=SECRET, subject="ana"), prediction(input=SECRET, subject="ana")
     sealed = encryption.seal(one)
@@ -93,7 +89,7 @@ def test_a_ciphertext_moved_to_another_row_does_not_open(
             encryption.open(row, key, data)
 
 
-def test_another_master_key_opens_nothing(
+def test_another_master_key_decrypts_nothing(
     engine: Engine, encryption: InputEncryption, prediction: Callable[..., PredictionRecord]
 ) -> None:
     """With another master key decryption fails, and new inputs get new keys."""
@@ -107,7 +103,7 @@ def test_another_master_key_opens_nothing(
     assert other.seal(prediction(subject="ana")).key != one.key
 
 
-def test_no_key_of_data_lies_in_the_database(engine: Engine, encryption: InputEncryption) -> None:
+def test_the_database_contains_wrapped_keys_only(engine: Engine, encryption: InputEncryption) -> None:
     """The table contains wrapped keys only."""
     assert encryption.is_ready("ana")
     with read_transaction(engine) as connection:
@@ -116,7 +112,7 @@ def test_no_key_of_data_lies_in_the_database(engine: Engine, encryption: InputEn
     assert all(len(row.wrapped) == 12 + 32 + 16 for row in rows)
 
 
-def test_a_key_is_looked_up_again_after_a_minute(engine: Engine) -> None:
+def test_a_cached_key_expires(engine: Engine) -> None:
     """A cached key needs no query for a minute; afterwards an erased subject gets a new key."""
     now = 0.0
     encryption = InputEncryption(engine, MASTER, monotonic=lambda: now)
@@ -126,7 +122,7 @@ def test_a_key_is_looked_up_again_after_a_minute(engine: Engine) -> None:
     assert not encryption.is_ready("ana")
 
 
-def test_without_a_key_nothing_is_kept_in_the_open(engine: Engine, prediction: Callable[..., PredictionRecord]) -> None:
+def test_without_a_key_nothing_is_stored(engine: Engine, prediction: Callable[..., PredictionRecord]) -> None:
     """Without a loaded key recording is refused; nothing is stored unencrypted."""
     with pytest.raises(JournalUnavailableError):
         InputEncryption(engine, MASTER).seal(prediction())
@@ -134,7 +130,7 @@ def test_without_a_key_nothing_is_kept_in_the_open(engine: Engine, prediction: C
         InputEncryption(engine, MASTER).seal(prediction(subject="nobody prepared"))
 
 
-def test_a_start_without_the_store_takes_the_key_used_last(
+def test_the_day_key_is_restored_without_the_database(
     engine: Engine, tmp_path: Path, prediction: Callable[..., PredictionRecord]
 ) -> None:
     """The wrapped day key is also in a file, useless without the master key."""
@@ -155,7 +151,7 @@ def test_a_start_without_the_store_takes_the_key_used_last(
 
 
 @pytest.mark.parametrize("size", [100, 40_000])
-def test_the_history_opens_what_the_journal_sealed(
+def test_the_prediction_log_decrypts_inputs(
     engine: Engine, encryption: InputEncryption, tmp_path: Path, prediction: Callable[..., PredictionRecord], size: int
 ) -> None:
     """Inputs are stored encrypted, in the row or in Blobs, and returned decrypted; without keys they are undecryptable."""
@@ -170,7 +166,7 @@ def test_the_history_opens_what_the_journal_sealed(
     assert not any(SECRET in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
 
-def test_a_destroyed_key_opens_nothing(
+def test_a_destroyed_key_decrypts_nothing(
     engine: Engine, encryption: InputEncryption, audit_log: AuditLog, tmp_path: Path, prediction: Callable[..., PredictionRecord]
 ) -> None:
     """After an erasure, a row restored from a backup stays undecryptable."""

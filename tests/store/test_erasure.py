@@ -55,7 +55,7 @@ def erasure(engine: Engine, blobs: Blobs, audit_log: AuditLog) -> Erasure:
     return Erasure(engine, blobs, audit_log)
 
 
-def test_everything_of_a_subject_goes_and_nothing_else(
+def test_only_data_of_the_subject_is_erased(
     engine: Engine,
     history: PredictionStore,
     erasure: Erasure,
@@ -80,7 +80,7 @@ def test_everything_of_a_subject_goes_and_nothing_else(
         history.get(own.id)
 
 
-def test_the_audit_tells_it_by_a_pseudonym(engine: Engine, erasure: Erasure) -> None:
+def test_the_audit_contains_the_pseudonym_only(engine: Engine, erasure: Erasure) -> None:
     """The audit entry has actor, time and reason, and only the subject's pseudonym."""
     pseudonym = erasure.pseudonym("patient 4711")
     erasure.erase(pseudonym, at=AT, by=BY, reason="asked by letter")
@@ -95,7 +95,7 @@ def test_the_audit_tells_it_by_a_pseudonym(engine: Engine, erasure: Erasure) -> 
     assert "4711" not in str(head)
 
 
-def test_of_an_erased_prediction_the_audit_keeps_its_id_alone(
+def test_the_audit_keeps_only_the_id_of_an_erased_prediction(
     engine: Engine, history: PredictionStore, erasure: Erasure, audit_log: AuditLog, prediction: Callable[..., PredictionRecord]
 ) -> None:
     """The audit contains only the id of a labelled prediction: no input, name, value, source, note or reason."""
@@ -111,7 +111,7 @@ def test_of_an_erased_prediction_the_audit_keeps_its_id_alone(
     assert not [word for word in (*told, "dr. leo", "biopsy", "patient 17", "lung") if word in kept]
 
 
-def test_what_was_still_in_a_journal_is_dropped(
+def test_journal_records_of_an_erased_subject_are_dropped(
     history: PredictionStore, erasure: Erasure, tmp_path: Path, prediction: Callable[..., PredictionRecord]
 ) -> None:
     """A journal shipped after the erasure restores nothing of the subject; later predictions are stored."""
@@ -123,7 +123,7 @@ def test_what_was_still_in_a_journal_is_dropped(
         history.get(before.id)
 
 
-def test_versions_made_since_are_told(
+def test_versions_registered_since_are_reported(
     engine: Engine, history: PredictionStore, erasure: Erasure, audit_log: AuditLog, prediction: Callable[..., PredictionRecord]
 ) -> None:
     """The report lists versions registered after the subject's first prediction; no earlier ones and no other models."""
@@ -137,7 +137,7 @@ def test_versions_made_since_are_told(
     assert [(one.model, one.version) for one in erased.versions] == [("digits", 2), ("digits", 3)]
 
 
-def test_erasing_somebody_unknown_leaves_a_tombstone(
+def test_an_unknown_subject_gets_a_tombstone(
     history: PredictionStore, erasure: Erasure, prediction: Callable[..., PredictionRecord]
 ) -> None:
     """An unknown subject gets a tombstone, so that earlier records are dropped; erasing twice is harmless."""
@@ -163,7 +163,7 @@ class TestFilesOfTheDatabase:
         """PostgreSQL only."""
         return "postgresql"
 
-    def test_tables_written_anew_hold_nothing_erased(
+    def test_rewritten_tables_hold_no_erased_data(
         self,
         engine: Engine,
         history: PredictionStore,
@@ -192,7 +192,7 @@ class TestFilesOfTheDatabase:
         assert holding([other])
         assert history.input(kept.id)[1] == other
 
-    def test_the_command_says_what_is_left_and_mends_it(
+    def test_the_command_warns_and_vacuums(
         self, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prediction: Callable[..., PredictionRecord]
     ) -> None:
         """On PostgreSQL the command warns without --vacuum; with it nothing erased is left in the tables' files."""

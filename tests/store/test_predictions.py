@@ -74,7 +74,7 @@ GRID: list[Filters] = [
 class TestPredictionStore:
     """The contract of the prediction log."""
 
-    def test_a_prediction_comes_back_whole(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
+    def test_a_prediction_is_read_back(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
         """Every recorded field is read back unchanged, the input by its own call."""
         sent = prediction(
             arm=Arm.PINNED, propensity=0.25, epoch=3, value=-1.5, error="model_failed", subject="patient 4", uncertain=True
@@ -86,7 +86,7 @@ class TestPredictionStore:
         assert stored.input_kept
         assert history.input(sent.id) == (InputKind.IMAGE, b"\x89PNG")
 
-    def test_an_empty_prediction_comes_back(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
+    def test_an_empty_prediction_is_read_back(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
         """A failed prediction without label, scores or input is stored like any other."""
         sent = prediction(label=None, confidence=None, scores=b"", input=None, error="model_failed")
         history.record([sent])
@@ -103,7 +103,7 @@ class TestPredictionStore:
         assert history.count() == 3
         assert history.get(some[0].id).prediction.label == "7"
 
-    def test_nothing_is_recorded_quickly(self, history: PredictionStore) -> None:
+    def test_an_empty_batch_is_no_error(self, history: PredictionStore) -> None:
         """An empty batch is no error."""
         assert history.record([]) == 0
 
@@ -114,7 +114,7 @@ class TestPredictionStore:
         back = history.get(sent.id).prediction
         assert (back.at_us, back.latency_us, back.input_bytes) == (sent.at_us, 2**40, 2**33)
 
-    def test_every_filter_finds_its_own(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
+    def test_filters_match_exactly(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
         """Any combination of filters returns exactly the matching predictions, newest first, with any page size."""
         some = mixed(prediction, 400)
         history.record(some)
@@ -124,7 +124,7 @@ class TestPredictionStore:
             assert pages(history, 97, **filters) == wanted, filters
             assert history.count(**filters) == len(wanted), filters
 
-    def test_truths_narrow_like_any_filter(
+    def test_resolved_labels_are_filters(
         self, history: PredictionStore, labels: Labels, prediction: Callable[..., PredictionRecord]
     ) -> None:
         """Filters by resolved label combine with all others, for one model, some, and all."""
@@ -168,7 +168,7 @@ class TestPredictionStore:
         times = [item.prediction.at_us // 1000 - START for item in (*first.items, *second.items)]
         assert times == [3, 2, 1, 0]
 
-    def test_touching_windows_share_nothing(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
+    def test_adjacent_windows_do_not_overlap(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
         """A prediction on the border of two time windows belongs to the later one only."""
         history.record([prediction(START + number) for number in range(10)])
         border = at(START + 4) + timedelta(microseconds=700)
@@ -226,9 +226,7 @@ class TestPredictionStore:
         with pytest.raises(InputNotStoredError):
             history.input(sent.id)
 
-    def test_large_inputs_lie_among_the_blobs(
-        self, engine: Engine, tmp_path: Path, prediction: Callable[..., PredictionRecord]
-    ) -> None:
+    def test_large_inputs_are_blobs(self, engine: Engine, tmp_path: Path, prediction: Callable[..., PredictionRecord]) -> None:
         """Inputs above 16 KiB are files, smaller ones are in the table; both are read back equal."""
         folder = tmp_path / "blobs"
         history = PredictionStore(engine, Blobs(folder))
@@ -242,7 +240,7 @@ class TestPredictionStore:
             assert history.input(sent.id) == (InputKind.RECORD, sent.input)
             assert history.get(sent.id).input_kept
 
-    def test_a_lost_blob_is_an_input_not_kept(
+    def test_a_missing_blob_is_an_input_not_stored(
         self, engine: Engine, tmp_path: Path, prediction: Callable[..., PredictionRecord]
     ) -> None:
         """If the file of a large input is missing, the prediction stays and its input is reported as not stored."""
@@ -253,7 +251,9 @@ class TestPredictionStore:
         with pytest.raises(InputNotStoredError):
             elsewhere.input(sent.id)
 
-    def test_odd_texts_hold_nothing_up(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
+    def test_unstorable_characters_are_replaced(
+        self, history: PredictionStore, prediction: Callable[..., PredictionRecord]
+    ) -> None:
         """Characters that no database stores are replaced in a subject, and the following rows are inserted."""
         odd = prediction(subject="a\x00b\ud800c\nñ")
         assert history.record([odd, prediction()]) == 2
@@ -290,7 +290,7 @@ class TestShipping:
         assert history.count() == 0
         assert history.positions() == {}
 
-    def test_a_file_is_forgotten(self, history: PredictionStore) -> None:
+    def test_a_position_is_deleted(self, history: PredictionStore) -> None:
         """The position of a deleted file can be removed, also twice."""
         history.ship("w1.spool", 120, [])
         history.forget("w1.spool")
@@ -323,7 +323,7 @@ def matches(it: PredictionRecord, filters: Filters) -> bool:
     ],
     ids=str,
 )
-def test_a_page_is_read_off_an_index(
+def test_a_page_is_read_from_an_index(
     history: PredictionStore, engine: Engine, prediction: Callable[..., PredictionRecord], filters: Filters, indexes: list[str]
 ) -> None:
     """No filter makes the database read rows outside the page, or sort within a model."""

@@ -38,7 +38,7 @@ def move(registry: Registry, version: int, *, alias: str = "champion", model: st
 class TestRegistry:
     """The contract of the registry."""
 
-    def test_versions_count_up(self, registry: Registry) -> None:
+    def test_versions_are_numbered(self, registry: Registry) -> None:
         """Each new package is the next version of its model and keeps its metadata."""
         assert [add(registry, 1).number, add(registry, 2).number, add(registry, 3, "churn").number] == [1, 2, 1]
         assert registry.version("digits", 2) == Version(
@@ -53,7 +53,7 @@ class TestRegistry:
         assert again == first
         assert len(registry.versions("digits")) == 1
 
-    def test_a_version_goes_by_every_file_it_came_in(self, registry: Registry) -> None:
+    def test_synonyms_belong_to_the_version(self, registry: Registry) -> None:
         """Synonyms belong to the version, can be added, and are part of the champion's route."""
         plain = add(registry, 2)
         for names in (["clf.pickle"], [], ["model.pkl"], ["clf.pickle"]):
@@ -79,7 +79,7 @@ class TestRegistry:
         listed = [(model.name, model.versions, model.aliases, model.at) for model in registry.models()]
         assert listed == [("churn", 1, {}, AT), ("digits", 2, {"champion": 2, "challenger": 1}, AT)]
 
-    def test_a_move_tells_who_and_why(self, registry: Registry) -> None:
+    def test_moves_are_recorded(self, registry: Registry) -> None:
         """Every move is recorded with versions, author, reason and time, newest first."""
         add(registry, 1)
         add(registry, 2)
@@ -89,14 +89,14 @@ class TestRegistry:
         assert (made.previous, made.version, made.serial, made.who, made.why, made.at) == (1, 2, 2, "eva", "fewer errors", AT)
         assert [(step.previous, step.version) for step in registry.alias_history("digits")] == [(1, 2), (None, 1)]
 
-    def test_moving_to_where_it_stands_changes_nothing(self, registry: Registry) -> None:
+    def test_a_repeated_move_changes_nothing(self, registry: Registry) -> None:
         """A repeated move adds no second one."""
         add(registry)
         assert [move(registry, 1), move(registry, 1)] == [1, 1]
         assert len(registry.alias_history("digits")) == 1
 
     @pytest.mark.parametrize("expected", [0, 2])
-    def test_a_stale_belief_is_refused(self, registry: Registry, expected: int) -> None:
+    def test_an_outdated_expectation_is_rejected(self, registry: Registry, expected: int) -> None:
         """A move with an outdated expected version is rejected, and nothing moves."""
         add(registry, 1)
         add(registry, 2)
@@ -105,7 +105,7 @@ class TestRegistry:
             move(registry, 2, expected=expected)
         assert registry.aliases("digits") == {"champion": 1}
 
-    def test_of_many_movers_one_wins(self, registry: Registry) -> None:
+    def test_one_of_many_concurrent_moves_succeeds(self, registry: Registry) -> None:
         """Of eight concurrent moves with the same expected version one succeeds and seven are rejected."""
         for number in range(1, 10):
             add(registry, number)
@@ -122,7 +122,7 @@ class TestRegistry:
             assert sum(pool.map(attempt, range(1, 9))) == 1
         assert len(registry.alias_history("digits")) == 2
 
-    def test_of_many_packages_each_gets_a_number(self, registry: Registry, url: str) -> None:
+    def test_concurrent_packages_get_different_numbers(self, registry: Registry, url: str) -> None:
         """Packages registered concurrently from two engines get the numbers 1 to 8, each once."""
         other = connect(url)
         with ThreadPoolExecutor(4) as pool:
@@ -141,7 +141,7 @@ class TestRegistry:
         leg = RouteTarget(version=1, digest=digest(1), arm=Arm.CHAMPION, weight=1.0)
         assert registry.routes() == [TrafficSplit(model="digits", epoch=3, legs=(leg,), salt="digits")]
 
-    def test_routes_begin_with_the_model_registered_first(self, registry: Registry) -> None:
+    def test_routes_are_in_registration_order(self, registry: Registry) -> None:
         """Routes are in the order of registration, whatever the models' names."""
         for minutes, model in enumerate(("zebra", "ant", "moth")):
             at = AT + timedelta(minutes=minutes)
@@ -157,7 +157,7 @@ class TestRegistry:
         with pytest.raises(AliasNotFoundError, match="challenger"):
             registry.resolve("digits", "challenger")
 
-    def test_what_is_not_there_is_named(self, registry: Registry) -> None:
+    def test_unknown_models_and_versions_are_different_errors(self, registry: Registry) -> None:
         """An unknown model and an unknown version are different errors, for reads and moves."""
         add(registry)
         for read in (registry.versions, registry.aliases, registry.alias_history):
@@ -171,7 +171,7 @@ class TestRegistry:
         assert registry.aliases("digits") == {}
 
     @pytest.mark.parametrize("name", ["", "Digits", "-digits", "a" * 65, "di gits", "dígitos", "digits\n", "../x"])
-    def test_odd_names_are_refused(self, registry: Registry, name: str) -> None:
+    def test_invalid_names_are_rejected(self, registry: Registry, name: str) -> None:
         """Names unsuitable for a path or URL are rejected for models and aliases, and not repeated in the error."""
         with pytest.raises(FieldTypeError) as refused:
             add(registry, model=name)
@@ -203,7 +203,7 @@ class TestRegistry:
             registry.resolve("digits", name)
 
     @pytest.mark.parametrize("act", ["UPDATE alias_moves SET version = 1", "DELETE FROM alias_moves"])
-    def test_the_database_guards_the_moves(self, registry: Registry, engine: Engine, act: str) -> None:
+    def test_moves_cannot_be_changed_by_sql(self, registry: Registry, engine: Engine, act: str) -> None:
         """Alias moves cannot be updated or deleted, not even by SQL."""
         add(registry)
         move(registry, 1)
@@ -211,7 +211,7 @@ class TestRegistry:
             connection.execute(text(act))
         assert len(registry.alias_history("digits")) == 1
 
-    def test_odd_texts_are_kept(self, registry: Registry) -> None:
+    def test_unstorable_characters_are_replaced(self, registry: Registry) -> None:
         """Reasons may be in any script; characters that no database stores are replaced."""
         add(registry)
         made = registry.move_alias("digits", "champion", 1, who="Begoña 🦉", why="a\x00b\ud800", at=AT)

@@ -48,7 +48,7 @@ def keep(engine: Engine, blobs: Blobs, audit_log: AuditLog) -> Callable[..., Ret
     return lambda days=0, megabytes=0: Retention(engine, blobs, audit_log, days=days, megabytes=megabytes)
 
 
-def test_what_is_too_old_goes(
+def test_old_predictions_are_deleted(
     engine: Engine,
     history: PredictionStore,
     audit_log: AuditLog,
@@ -71,7 +71,7 @@ def test_what_is_too_old_goes(
     assert AuditReader(engine).head() == head
 
 
-def test_without_a_bound_everything_stays(
+def test_zero_means_unlimited(
     history: PredictionStore, keep: Callable[..., Retention], prediction: Callable[..., PredictionRecord]
 ) -> None:
     """Zero means unlimited."""
@@ -81,7 +81,7 @@ def test_without_a_bound_everything_stays(
     assert history.count() == 1
 
 
-def test_what_is_too_much_loses_its_oldest_inputs(
+def test_surplus_inputs_are_deleted(
     history: PredictionStore, tmp_path: Path, keep: Callable[..., Retention], prediction: Callable[..., PredictionRecord]
 ) -> None:
     """Above one MiB the oldest inputs are deleted, in rows and in Blobs, and no more than needed."""
@@ -97,7 +97,7 @@ def test_what_is_too_much_loses_its_oldest_inputs(
     assert not keep(megabytes=1).apply_size(NOW).anything
 
 
-def test_the_keys_of_old_days_are_destroyed(engine: Engine, keep: Callable[..., Retention]) -> None:
+def test_keys_of_old_days_are_destroyed(engine: Engine, keep: Callable[..., Retention]) -> None:
     """The key of a day without predictions is destroyed; those of later days and of subjects stay."""
     pytest.importorskip("cryptography", reason="sealing is an extra")
     encryption = InputEncryption(engine, bytes(32))

@@ -38,7 +38,7 @@ def buckets(traffic: Traffic, bucket_s: int, hours: float = 3.0) -> list[tuple[i
 class TestTraffic:
     """The contract of traffic."""
 
-    def test_by_minute_quarter_and_hour(
+    def test_buckets_of_any_length(
         self, history: PredictionStore, traffic: Traffic, prediction: Callable[..., PredictionRecord]
     ) -> None:
         """The same requests are counted in buckets of any length, by version, oldest first."""
@@ -66,7 +66,9 @@ class TestTraffic:
         assert tally.mean_latency_ms() == pytest.approx(2.0)
         assert tally.mean_confidence() == pytest.approx(0.5)
 
-    def test_each_once(self, history: PredictionStore, traffic: Traffic, prediction: Callable[..., PredictionRecord]) -> None:
+    def test_each_prediction_is_counted_once(
+        self, history: PredictionStore, traffic: Traffic, prediction: Callable[..., PredictionRecord]
+    ) -> None:
         """A prediction that arrives again, alone, in a batch or twice in one, is counted once."""
         made = [prediction(START + number) for number in range(5)]
         history.record(made[:3])
@@ -77,7 +79,7 @@ class TestTraffic:
         assert buckets(traffic, 60) == [(0, 1, 6)]
         assert history.count() == 6
 
-    def test_counts_outlive_what_they_count(
+    def test_counts_survive_erasure(
         self, engine: Engine, history: PredictionStore, traffic: Traffic, prediction: Callable[..., PredictionRecord]
     ) -> None:
         """Erased predictions stay counted, and the counts contain no personal data."""
@@ -89,7 +91,7 @@ class TestTraffic:
             rows = connection.execute(text("SELECT * FROM traffic")).all()
         assert not any("ana" in str(row) or "secret" in str(row) for row in rows)
 
-    def test_old_minutes_are_forgotten_and_hours_stay(
+    def test_old_minutes_are_deleted_and_hours_stay(
         self,
         history: PredictionStore,
         traffic: Traffic,
@@ -109,7 +111,7 @@ class TestTraffic:
         assert traffic.forget_minutes(now + timedelta(days=1)) == 2 * len([at for at in minutes if at >= 60])
         assert buckets(traffic, 3600) == hours
 
-    def test_what_is_told_by_the_minute_was_never_half_forgotten(
+    def test_minute_buckets_are_never_incomplete(
         self, history: PredictionStore, traffic: Traffic, prediction: Callable[..., PredictionRecord]
     ) -> None:
         """The oldest bucket still offered by minutes is complete, even if it begins before the requested time."""

@@ -69,7 +69,7 @@ def test_old_entries_stay_verifiable(engine: Engine, ring: AuditKeyRing) -> None
     assert checked(engine, ring).whole
 
 
-def test_marks_outlive_the_key(engine: Engine, ring: AuditKeyRing) -> None:
+def test_digests_survive_rotation(engine: Engine, ring: AuditKeyRing) -> None:
     """Pseudonyms are stored in rows: a process started after a rotation computes the same ones."""
     before = opened(ring).mark(["subject", "patient 17"])
     for _ in range(2):
@@ -77,7 +77,7 @@ def test_marks_outlive_the_key(engine: Engine, ring: AuditKeyRing) -> None:
         assert opened(ring).mark(["subject", "patient 17"]) == before
 
 
-def test_the_old_key_seals_nothing_any_more(engine: Engine, ring: AuditKeyRing) -> None:
+def test_entries_by_the_old_key_are_detected(engine: Engine, ring: AuditKeyRing) -> None:
     """Entries written to the database with a stolen old key are detected, and no process returns to the old key."""
     stolen = ring.current()
     rotate(engine, ring)
@@ -86,7 +86,7 @@ def test_the_old_key_seals_nothing_any_more(engine: Engine, ring: AuditKeyRing) 
     assert kinds(checked(engine, ring)) == [(3, "replaced_key")]
 
 
-def test_a_past_put_back_to_the_old_key_is_seen(engine: Engine, ring: AuditKeyRing) -> None:
+def test_a_rollback_to_the_old_key_is_detected(engine: Engine, ring: AuditKeyRing) -> None:
     """A chain cut back to before the rotation and extended with the stolen key lacks entries of the current key."""
     stolen = ring.current()
     grow(engine, opened(ring))
@@ -100,7 +100,7 @@ def test_a_past_put_back_to_the_old_key_is_seen(engine: Engine, ring: AuditKeyRi
     assert kinds(checked(engine, ring)) == [(3, "cut")]
 
 
-def test_killed_before_the_commit_nothing_has_happened(engine: Engine, ring: AuditKeyRing) -> None:
+def test_kill_before_the_commit_changes_nothing(engine: Engine, ring: AuditKeyRing) -> None:
     """A generated key that was never used is no fault, and the next rotation works."""
     grow(engine, opened(ring))
     ring.draw()
@@ -109,7 +109,7 @@ def test_killed_before_the_commit_nothing_has_happened(engine: Engine, ring: Aud
     assert checked(engine, ring).whole
 
 
-def test_killed_after_the_commit_it_is_finished_by_the_next(engine: Engine, ring: AuditKeyRing) -> None:
+def test_kill_after_the_commit_is_finished_by_the_next_process(engine: Engine, ring: AuditKeyRing) -> None:
     """The chain verifies at once, and the next process that appends, even one already running, renames the key file."""
     running = opened(ring)
     grow(engine, running)
@@ -122,7 +122,7 @@ def test_killed_after_the_commit_it_is_finished_by_the_next(engine: Engine, ring
     assert (verdict.links, verdict.faults) == (5, [])
 
 
-def test_heads_of_either_key_count(engine: Engine, ring: AuditKeyRing, tmp_path: Path) -> None:
+def test_checkpoints_of_both_keys_are_valid(engine: Engine, ring: AuditKeyRing, tmp_path: Path) -> None:
     """A checkpoint signed with the old key stays valid after the rotation."""
     grow(engine, opened(ring))
     Checkpoints(tmp_path / "audit", AuditReader(engine), opened(ring)).keep(AT)

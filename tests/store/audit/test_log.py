@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 
-def test_each_link_holds_the_seal_of_the_one_before(engine: Engine) -> None:
+def test_each_entry_contains_the_previous_mac(engine: Engine) -> None:
     """Three changes add three consecutive entries, each with its own MAC."""
     audit_log = AuditLog(b"key")
     for name in ("a", "b", "c"):
@@ -42,7 +42,7 @@ def test_each_link_holds_the_seal_of_the_one_before(engine: Engine) -> None:
     assert all(row.pop("seal") == audit_log.key.seal(row) for row in rows)
 
 
-def test_two_writers_never_fork(url: str) -> None:
+def test_concurrent_writers_never_fork(url: str) -> None:
     """Processes that append at the same time wait for each other, and the chain does not fork."""
     engines = [connect(url) for _ in range(4)]
 
@@ -59,7 +59,7 @@ def test_two_writers_never_fork(url: str) -> None:
         engine.dispose()
 
 
-def test_a_change_that_fails_leaves_no_link(engine: Engine) -> None:
+def test_a_failed_change_leaves_no_entry(engine: Engine) -> None:
     """An entry is rolled back with the transaction of its change."""
 
     def fail() -> None:
@@ -74,7 +74,7 @@ def test_a_change_that_fails_leaves_no_link(engine: Engine) -> None:
     assert AuditReader(engine).head() is None
 
 
-def test_a_mark_tells_nothing_without_the_key() -> None:
+def test_digests_depend_on_the_key() -> None:
     """Equal values have equal digests under one key, and different digests under another."""
     audit = AuditLog(b"key")
     assert audit.mark({"a": 1, "b": 2}) == audit.mark({"b": 2, "a": 1})
@@ -82,7 +82,7 @@ def test_a_mark_tells_nothing_without_the_key() -> None:
     assert audit.mark("7") != audit.mark("9")
 
 
-def test_what_people_change_is_on_record(engine: Engine, audit_log: AuditLog) -> None:
+def test_every_change_is_recorded(engine: Engine, audit_log: AuditLog) -> None:
     """Each change of models, aliases, labels, users and keys adds an entry with its author; a call that changes nothing adds none."""
     registry, labels, user_store = Registry(engine, audit_log), Labels(engine, audit_log), Users(engine, audit_log)
     at, by = datetime.now(UTC), Actor(actor="user:1", address="10.0.0.1")

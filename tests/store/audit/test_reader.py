@@ -30,7 +30,7 @@ def read(engine: Engine, audit_log: AuditLog) -> AuditReader:
     return AuditReader(engine)
 
 
-def test_pages_follow_each_other_newest_first(read: AuditReader) -> None:
+def test_pages_are_newest_first(read: AuditReader) -> None:
     """Each entry appears once, and the last page has no cursor."""
     first = read.page(limit=3)
     rest = read.page(limit=3, cursor=first.next_cursor)
@@ -39,7 +39,7 @@ def test_pages_follow_each_other_newest_first(read: AuditReader) -> None:
     assert (first.items[0].at, first.items[0].address) == (AT, "::1")
 
 
-def test_a_thing_is_found_with_what_lies_within_it(read: AuditReader) -> None:
+def test_an_object_filter_includes_nested_objects(read: AuditReader) -> None:
     """A model's name finds its aliases and no model with the same prefix; LIKE wildcards are literal."""
     assert [link.sequence for link in read.page(object="model:digits").items] == [2, 1]
     assert [link.sequence for link in read.page(object="model:x%").items] == [5]
@@ -56,7 +56,7 @@ def test_the_head_is_the_last_entry(read: AuditReader) -> None:
     assert head == read.page(limit=1).items[0]
 
 
-def test_nonsense_is_refused(read: AuditReader) -> None:
+def test_invalid_parameters_are_rejected(read: AuditReader) -> None:
     """An invalid cursor or limit is rejected with an error that names the field."""
     for cursor in ("x", "", "١", "9" * 19):
         with pytest.raises(FieldTypeError):

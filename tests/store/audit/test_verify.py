@@ -68,7 +68,7 @@ def kinds(verdict: VerificationReport) -> list[tuple[int, str]]:
     return [(fault.sequence, fault.kind) for fault in verdict.faults]
 
 
-def test_an_untouched_chain_is_whole(engine: Engine, reader: AuditLog, check: Callable[..., VerificationReport]) -> None:
+def test_an_unchanged_chain_has_no_fault(engine: Engine, reader: AuditLog, check: Callable[..., VerificationReport]) -> None:
     """An unchanged chain has no fault, and the report contains its end."""
     assert check().whole
     grow(engine, reader, 5)
@@ -76,7 +76,7 @@ def test_an_untouched_chain_is_whole(engine: Engine, reader: AuditLog, check: Ca
     assert (verdict.whole, verdict.links, verdict.head) == (True, 5, 5)
 
 
-def test_an_edited_entry_is_seen(engine: Engine, reader: AuditLog, check: Callable[..., VerificationReport]) -> None:
+def test_an_edited_entry_is_detected(engine: Engine, reader: AuditLog, check: Callable[..., VerificationReport]) -> None:
     """A changed text, time or MAC makes the entry invalid, wherever it is."""
     edits = {"actor": "user:9", "reason": "", "after": "x", "at_us": 0, "address": "10.0.0.1", "object": "user:77", "seal": "00"}
     grow(engine, reader, len(edits))
@@ -90,7 +90,7 @@ def test_an_edited_entry_is_seen(engine: Engine, reader: AuditLog, check: Callab
     assert kinds(check()) == [(number, "altered") for number in range(1, len(edits) + 1)]
 
 
-def test_a_removed_entry_is_seen(engine: Engine, reader: AuditLog, check: Callable[..., VerificationReport]) -> None:
+def test_a_deleted_entry_is_detected(engine: Engine, reader: AuditLog, check: Callable[..., VerificationReport]) -> None:
     """A deleted entry leaves a gap; if the rest was renumbered, every entry after it is invalid."""
     grow(engine, reader, 4)
     tamper(engine, "DELETE FROM audit WHERE sequence = 2")
@@ -100,7 +100,7 @@ def test_a_removed_entry_is_seen(engine: Engine, reader: AuditLog, check: Callab
     assert (2, "altered") in kinds(check())
 
 
-def test_exchanged_entries_are_seen(engine: Engine, reader: AuditLog, check: Callable[..., VerificationReport]) -> None:
+def test_swapped_entries_are_detected(engine: Engine, reader: AuditLog, check: Callable[..., VerificationReport]) -> None:
     """Two swapped entries do not follow their predecessors."""
     grow(engine, reader, 4)
     tamper(
@@ -112,7 +112,7 @@ def test_exchanged_entries_are_seen(engine: Engine, reader: AuditLog, check: Cal
     assert {(2, "altered"), (2, "unlinked"), (3, "altered")} <= set(kinds(check()))
 
 
-def test_a_cut_end_is_seen_by_the_heads(
+def test_a_cut_end_is_detected_by_checkpoints(
     engine: Engine, reader: AuditLog, check: Callable[..., VerificationReport], tmp_path: Path
 ) -> None:
     """A chain without its end verifies by itself; a checkpoint reveals the cut."""
@@ -126,7 +126,7 @@ def test_a_cut_end_is_seen_by_the_heads(
     assert kinds(check(heads)) == [(1, "cut")]
 
 
-def test_a_replayed_past_is_seen_by_the_heads(
+def test_a_rollback_is_detected_by_checkpoints(
     engine: Engine, reader: AuditLog, check: Callable[..., VerificationReport], tmp_path: Path
 ) -> None:
     """An older state, restored and extended by the program itself, has other MACs than the checkpoints."""
@@ -140,7 +140,7 @@ def test_a_replayed_past_is_seen_by_the_heads(
     assert kinds(check(read_heads(tmp_path / FILE))) == [(5, "other_past")]
 
 
-def test_a_copied_entry_is_seen(engine: Engine, reader: AuditLog, check: Callable[..., VerificationReport]) -> None:
+def test_a_copied_entry_is_detected(engine: Engine, reader: AuditLog, check: Callable[..., VerificationReport]) -> None:
     """An entry copied to a new number has the MAC of the old one."""
     grow(engine, reader, 3)
     columns = 'at_us, actor, action, object, "before", "after", reason, address, "key"'
@@ -152,14 +152,14 @@ def test_a_copied_entry_is_seen(engine: Engine, reader: AuditLog, check: Callabl
     assert kinds(check()) == [(4, "altered")]
 
 
-def test_a_fork_is_seen(engine: Engine, reader: AuditLog) -> None:
+def test_a_fork_is_detected(engine: Engine, reader: AuditLog) -> None:
     """A second entry after the same one is reported if the database was made to accept it."""
     grow(engine, reader, 2)
     links = list(AuditReader(engine).links())
     assert kinds(verify([*links, links[-1]], reader)) == [(2, "forked")]
 
 
-def test_another_key_forges_nothing(engine: Engine, reader: AuditLog, check: Callable[..., VerificationReport]) -> None:
+def test_an_entry_by_another_key_is_detected(engine: Engine, reader: AuditLog, check: Callable[..., VerificationReport]) -> None:
     """Write access without the key does not suffice to write a valid entry."""
     grow(engine, reader, 2)
     grow(engine, AuditLog(b"another"), 1)
@@ -168,14 +168,14 @@ def test_another_key_forges_nothing(engine: Engine, reader: AuditLog, check: Cal
     assert kinds(check()) == [(3, "altered")]
 
 
-def test_a_forged_head_is_seen(engine: Engine, reader: AuditLog, check: Callable[..., VerificationReport]) -> None:
+def test_a_forged_checkpoint_is_detected(engine: Engine, reader: AuditLog, check: Callable[..., VerificationReport]) -> None:
     """A checkpoint written without the key is reported as forged, not as a cut end."""
     grow(engine, reader, 2)
     assert kinds(check([Checkpoint(sequence=2, seal=check().seal, at_us=1, mark="00")])) == [(2, "head_forged")]
     assert check([Checkpoint(sequence=2, seal=check().seal)]).whole
 
 
-def test_heads_are_written_every_hundred_entries_and_every_hour(engine: Engine, reader: AuditLog, tmp_path: Path) -> None:
+def test_checkpoints_are_due_every_hundred_entries_and_every_hour(engine: Engine, reader: AuditLog, tmp_path: Path) -> None:
     """A permanent checkpoint needs a hundred new entries, or one new entry within an hour; otherwise nothing is written."""
     heads = Checkpoints(tmp_path, AuditReader(engine), reader)
     assert heads.keep(AT) is None
@@ -192,7 +192,7 @@ def test_heads_are_written_every_hundred_entries_and_every_hour(engine: Engine, 
     assert [head.sequence for head in read_heads(tmp_path / FILE)] == [1, 2, 102]
 
 
-def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
+def test_a_file_with_other_content_is_rejected(tmp_path: Path) -> None:
     """A file with other content is an error, not an empty list of checkpoints."""
     (tmp_path / FILE).write_text("hello\n")
     with pytest.raises(ConfigError):
@@ -200,7 +200,7 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     assert read_heads(tmp_path / "absent") == []
 
 
-def test_the_last_head_is_always_the_end(
+def test_the_last_checkpoint_follows_the_chain(
     engine: Engine, reader: AuditLog, check: Callable[..., VerificationReport], tmp_path: Path
 ) -> None:
     """Each update replaces the last checkpoint; entries appended later, even by a process that dies, are no fault."""
@@ -217,7 +217,7 @@ def test_the_last_head_is_always_the_end(
 
 
 @pytest.mark.parametrize("regrown", [0, 1, 7])
-def test_a_cut_is_never_looked_over(
+def test_a_cut_end_is_kept_as_evidence(
     engine: Engine,
     reader: AuditLog,
     check: Callable[..., VerificationReport],
@@ -238,7 +238,7 @@ def test_a_cut_is_never_looked_over(
     assert caplog.text.count("cut off or exchanged at entry 5") == 1
 
 
-def test_two_that_look_at_once_never_go_back(url: str, engine: Engine, reader: AuditLog, tmp_path: Path) -> None:
+def test_concurrent_updates_never_go_back(url: str, engine: Engine, reader: AuditLog, tmp_path: Path) -> None:
     """Concurrent processes that append and update leave the checkpoint of the very last entry, and no fault."""
     engines = [connect(url) for _ in range(3)]
 
@@ -256,7 +256,7 @@ def test_two_that_look_at_once_never_go_back(url: str, engine: Engine, reader: A
         one.dispose()
 
 
-def test_what_a_power_cut_left_of_a_line_is_no_head(engine: Engine, reader: AuditLog, tmp_path: Path) -> None:
+def test_a_partial_last_line_is_ignored(engine: Engine, reader: AuditLog, tmp_path: Path) -> None:
     """A partial last line is ignored and dropped at the next write; one in the middle is an error."""
     heads = Checkpoints(tmp_path, AuditReader(engine), reader)
     grow(engine, reader, 1)
@@ -323,12 +323,12 @@ def changed_by_sql(engine: Engine, audit: AuditLog, statement: str) -> list[str]
 
 
 @pytest.mark.parametrize("statement", BEHIND_ITS_BACK)
-def test_what_was_changed_by_sql_is_seen(engine: Engine, reader: AuditLog, statement: str) -> None:
+def test_changes_by_sql_are_detected(engine: Engine, reader: AuditLog, statement: str) -> None:
     """An admin, role, grant, key, version or alias without an entry, or different from its entries, is reported."""
     assert set(changed_by_sql(engine, reader, statement)) == {"state"}
 
 
-def test_a_change_after_the_state_was_read_is_none_behind_the_audits_back(engine: Engine, reader: AuditLog) -> None:
+def test_changes_during_the_verification_are_no_fault(engine: Engine, reader: AuditLog) -> None:
     """A running server appends entries during the verification, which is no fault."""
     user_store = Users(engine, reader)
     user_store.add_user("ana", Role.ADMIN, password_hash="", at=AT)
@@ -337,7 +337,7 @@ def test_a_change_after_the_state_was_read_is_none_behind_the_audits_back(engine
     assert verify(AuditReader(engine).links(), reader, state=state).whole
 
 
-def test_a_record_that_is_gone_as_a_whole_is_told(engine: Engine, reader: AuditLog) -> None:
+def test_a_deleted_log_is_detected(engine: Engine, reader: AuditLog) -> None:
     """With all entries and checkpoints deleted, the users in the database or the home reveal that a log existed."""
     assert verify([], reader, state=read_state(engine), kept=False).whole
     assert kinds(verify([], reader, state=read_state(engine), kept=False, past=True)) == [(0, "heads_missing")]
@@ -349,7 +349,7 @@ def test_a_record_that_is_gone_as_a_whole_is_told(engine: Engine, reader: AuditL
     ]
 
 
-def test_missing_heads_are_told(engine: Engine, reader: AuditLog, tmp_path: Path) -> None:
+def test_missing_checkpoints_are_reported(engine: Engine, reader: AuditLog, tmp_path: Path) -> None:
     """Missing checkpoints of a non-empty chain are reported; a process that has seen one reports a cut although the file was deleted."""
     assert verify([], reader, kept=False).whole
     grow(engine, reader, 3)

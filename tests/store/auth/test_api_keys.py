@@ -43,7 +43,7 @@ def ana(user_store: Users) -> str:
     return user_store.named("ana").id
 
 
-def test_a_key_is_in_no_table(user_store: Users, ana: str, emptied: Engine) -> None:
+def test_no_table_contains_the_secret(user_store: Users, ana: str, emptied: Engine) -> None:
     """After its creation the secret is in no row of any table, including the audit."""
     secret = user_store.keys.add(ana, "shop", [Scope.PREDICT], at=NOW).secret.rpartition("_")[2]
     with read_transaction(emptied) as connection:
@@ -51,7 +51,7 @@ def test_a_key_is_in_no_table(user_store: Users, ana: str, emptied: Engine) -> N
             assert secret not in repr(connection.execute(select(table)).all()), table.name
 
 
-def test_two_keys_are_never_alike(user_store: Users, ana: str) -> None:
+def test_keys_are_unique(user_store: Users, ana: str) -> None:
     """Each key is 256 random bits after a readable prefix."""
     keys = [user_store.keys.add(ana, f"shop {number}", [Scope.PREDICT], at=NOW) for number in range(3)]
     assert len({one.secret for one in keys}) == len({one.key.id for one in keys}) == 3
@@ -59,7 +59,7 @@ def test_two_keys_are_never_alike(user_store: Users, ana: str) -> None:
 
 
 @pytest.mark.parametrize("other", ["k", "K", "\u043a", "\uff4b"])
-def test_keys_of_one_owner_are_told_apart_by_name(user_store: Users, ana: str, other: str) -> None:
+def test_key_names_of_one_owner_are_unique(user_store: Users, ana: str, other: str) -> None:
     """Active keys of a user have different names, by the rule for user names; a rotated key keeps its name."""
     first = user_store.keys.add(ana, "k", [Scope.READ], at=NOW, ends=NOW + timedelta(days=9)).key
     with pytest.raises(FieldTypeError):
@@ -72,7 +72,7 @@ def test_keys_of_one_owner_are_told_apart_by_name(user_store: Users, ana: str, o
     user_store.keys.add(ana, other, [Scope.READ], at=NOW + timedelta(days=2))
 
 
-def test_a_key_counts_until_its_end(user_store: Users, ana: str) -> None:
+def test_a_key_is_valid_until_its_end(user_store: Users, ana: str) -> None:
     """A key is invalid from the microsecond of its end."""
     key = user_store.keys.add(ana, "shop", [Scope.PREDICT], at=NOW, ends=NOW + timedelta(days=1)).secret.encode()
     roll = user_store.roll()
@@ -80,7 +80,7 @@ def test_a_key_counts_until_its_end(user_store: Users, ana: str) -> None:
     assert roll.by_key(key, us(NOW + timedelta(days=1))) is None
 
 
-def test_a_revoked_key_is_dead_for_good(user_store: Users, ana: str) -> None:
+def test_a_revoked_key_stays_revoked(user_store: Users, ana: str) -> None:
     """Revoking again changes nothing, and a revoked key cannot be rotated."""
     made = user_store.keys.add(ana, "shop", [Scope.PREDICT], at=NOW)
     assert user_store.keys.revoke(made.key.id, at=NOW).revoked == NOW
@@ -90,7 +90,7 @@ def test_a_revoked_key_is_dead_for_good(user_store: Users, ana: str) -> None:
         user_store.keys.rotate(made.key.id, at=NOW, old_ends=NOW + timedelta(days=1))
 
 
-def test_while_a_key_is_changed_for_a_new_one_both_count(user_store: Users, ana: str) -> None:
+def test_both_keys_are_valid_during_a_rotation(user_store: Users, ana: str) -> None:
     """The new key has the same properties; the old one ends as requested, and never later than its own end."""
     old = user_store.keys.add(ana, "shop", [Scope.PREDICT, Scope.READ], model="digits", at=NOW)
     new = user_store.keys.rotate(old.key.id, at=NOW, old_ends=NOW + timedelta(hours=24))
@@ -108,7 +108,7 @@ def test_while_a_key_is_changed_for_a_new_one_both_count(user_store: Users, ana:
 
 
 @pytest.mark.parametrize("days", [90, None])
-def test_a_new_key_lasts_as_long_as_the_one_it_follows(user_store: Users, ana: str, days: int | None) -> None:
+def test_a_rotated_key_keeps_its_lifetime(user_store: Users, ana: str, days: int | None) -> None:
     """By default the new key has the old one's lifetime from now; an explicit end takes precedence."""
     ends, then = None if days is None else NOW + timedelta(days=days), NOW + timedelta(days=80)
     old = user_store.keys.add(ana, "shop", [Scope.PREDICT], at=NOW, ends=ends).key
@@ -118,14 +118,14 @@ def test_a_new_key_lasts_as_long_as_the_one_it_follows(user_store: Users, ana: s
     assert week.ends == then + timedelta(days=7)
 
 
-def test_a_key_that_is_over_is_not_changed_for_a_new_one(user_store: Users, ana: str) -> None:
+def test_an_ended_key_cannot_be_rotated(user_store: Users, ana: str) -> None:
     """An ended key cannot be rotated, so an old id cannot be revived."""
     made = user_store.keys.add(ana, "shop", [Scope.PREDICT], at=NOW, ends=NOW + timedelta(days=1))
     with pytest.raises(ApiKeyNotFoundError):
         user_store.keys.rotate(made.key.id, at=NOW + timedelta(days=1), old_ends=NOW + timedelta(days=9))
 
 
-def test_keys_of_a_user_who_is_switched_off_are_told_apart(user_store: Users) -> None:
+def test_keys_of_a_disabled_user_are_rejected(user_store: Users) -> None:
     """Keys of a disabled user are rejected with a reason and cannot be rotated; they work again once the user is enabled."""
     bob = user_store.add_user("bob", Role.VIEWER, at=NOW)
     made = user_store.keys.add(bob, "shop", [Scope.PREDICT], at=NOW)
@@ -139,7 +139,7 @@ def test_keys_of_a_user_who_is_switched_off_are_told_apart(user_store: Users) ->
     assert user_store.keys.rotate(made.key.id, at=NOW, old_ends=NOW).key.owner_disabled is None
 
 
-def test_a_key_for_one_model_knows_no_other(user_store: Users, ana: str) -> None:
+def test_a_key_for_one_model_is_limited_to_it(user_store: Users, ana: str) -> None:
     """A key for one model is limited to it, whatever its owner's permissions."""
     key = user_store.keys.add(ana, "shop", [Scope.PREDICT], model="digits", at=NOW).secret.encode()
     known = user_store.roll().by_key(key, us(NOW))
@@ -150,7 +150,7 @@ def test_a_key_for_one_model_knows_no_other(user_store: Users, ana: str) -> None
 
 
 @pytest.mark.parametrize("scopes", [[], list(Scope)])
-def test_no_key_administers(user_store: Users, ana: str, scopes: list[Scope]) -> None:
+def test_no_key_manages_users(user_store: Users, ana: str, scopes: list[Scope]) -> None:
     """An admin's key with every scope cannot manage users; a key without a scope cannot be created."""
     if not scopes:
         with pytest.raises(MissingFieldError):
@@ -163,7 +163,7 @@ def test_no_key_administers(user_store: Users, ana: str, scopes: list[Scope]) ->
     assert not known.may(Action.TRUST)
 
 
-def test_what_is_not_there_is_told(user_store: Users, ana: str) -> None:
+def test_unknown_names_are_different_errors(user_store: Users, ana: str) -> None:
     """An unknown owner, an unknown key and an invalid model name are different errors."""
     with pytest.raises(UserNotFoundError):
         user_store.keys.add("nobody", "shop", [Scope.PREDICT], at=NOW)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def test_alike_ones_of_an_hour_are_one_row(emptied: Engine) -> None:
+def test_equal_attempts_of_an_hour_are_one_row(emptied: Engine) -> None:
     """Another address, reason, name or hour adds a row; pages follow each other."""
     user_store = Users(emptied, AuditLog(b"key"))
     ana = user_store.add_user("ana", Role.ADMIN, password_hash="", at=NOW)
@@ -38,7 +38,7 @@ def test_alike_ones_of_an_hour_are_one_row(emptied: Engine) -> None:
     assert first.items[0].mark != first.items[1].mark != ""
 
 
-def test_a_flood_keeps_the_newest(emptied: Engine) -> None:
+def test_only_the_newest_rows_are_kept(emptied: Engine) -> None:
     """Above the maximum number of rows the oldest are deleted, whatever was typed."""
     attempts = Attempts(emptied, AuditLog(b"key"), most=5)
     for number in range(12):

@@ -36,7 +36,7 @@ def login_code(user_store: Users) -> LoginCode:
     return LoginCode(user=user_store.named("ana").id, console="https://console.example", challenge="c" * 43)
 
 
-def test_a_code_is_taken_once_and_in_time(user_store: Users, login_code: LoginCode) -> None:
+def test_a_code_is_redeemed_once_and_in_time(user_store: Users, login_code: LoginCode) -> None:
     """An expired, used or invalid code is rejected."""
     codes = user_store.hand_overs
     first, late, punctual = (codes.issue(login_code, at=NOW) for _ in range(3))
@@ -48,7 +48,7 @@ def test_a_code_is_taken_once_and_in_time(user_store: Users, login_code: LoginCo
     assert codes.take(punctual, at=NOW + LONGEST - timedelta(seconds=1)) == login_code
 
 
-def test_two_at_once_take_it_once(user_store: Users, login_code: LoginCode) -> None:
+def test_concurrent_redemptions_succeed_once(user_store: Users, login_code: LoginCode) -> None:
     """Of two concurrent redemptions of one code, one succeeds."""
     code = user_store.hand_overs.issue(login_code, at=NOW)
     told: list[bool] = []
@@ -66,7 +66,7 @@ def test_two_at_once_take_it_once(user_store: Users, login_code: LoginCode) -> N
     assert sorted(told) == [False, False, False, True]
 
 
-def test_old_ones_go_and_no_code_is_kept(user_store: Users, login_code: LoginCode, emptied: Engine) -> None:
+def test_expired_rows_are_deleted_and_codes_are_hashed(user_store: Users, login_code: LoginCode, emptied: Engine) -> None:
     """The table contains no usable code, and expired rows are deleted when the next code is issued."""
     user_store.hand_overs.issue(login_code, at=NOW)
     code = user_store.hand_overs.issue(login_code, at=NOW + LONGEST)

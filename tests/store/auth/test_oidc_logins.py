@@ -36,7 +36,7 @@ def went(user_store: Users, number: int, *, address: str = "203.0.113.9", at: da
     user_store.elsewhere.begin(LoginAttempt(state=f"s{number}", tie=f"t{number}", back=f"/{number}", address=address), at=at)
 
 
-def test_a_journey_ends_once_in_its_own_browser_in_time(user_store: Users) -> None:
+def test_an_attempt_is_accepted_once_from_its_browser_in_time(user_store: Users) -> None:
     """State and browser secret must belong to one attempt, in time, and are accepted once."""
     for number in (1, 2, 3):
         went(user_store, number)
@@ -49,7 +49,7 @@ def test_a_journey_ends_once_in_its_own_browser_in_time(user_store: Users) -> No
     assert take("s3", "t3", at=NOW + LOGIN_TTL - timedelta(seconds=1)) == "/3"
 
 
-def test_two_at_once_take_a_journey_once(user_store: Users) -> None:
+def test_concurrent_callbacks_succeed_once(user_store: Users) -> None:
     """Of two concurrent callbacks with the same state and cookie, one succeeds."""
     went(user_store, 1)
     told: list[str | None] = []
@@ -67,7 +67,7 @@ def test_two_at_once_take_a_journey_once(user_store: Users) -> None:
     assert sorted(map(str, told)) == ["/1", "None"]
 
 
-def test_journeys_are_bounded_and_no_word_of_them_is_kept(user_store: Users, emptied: Engine) -> None:
+def test_attempts_are_limited_and_hashed(user_store: Users, emptied: Engine) -> None:
     """Each address has at most twenty open attempts, the newest; expired ones are deleted; the table contains only hashes."""
     went(user_store, 100, address="198.51.100.1")
     for number in range(30):
@@ -85,7 +85,7 @@ def test_journeys_are_bounded_and_no_word_of_them_is_kept(user_store: Users, emp
         assert len(connection.execute(select(sign_in_journeys)).all()) == 1
 
 
-def test_an_account_becomes_one_user(user_store: Users, emptied: Engine) -> None:
+def test_an_identity_becomes_one_user(user_store: Users, emptied: Engine) -> None:
     """The first login adds a user under the first free name, the second finds it; the audit has one entry, without the name."""
     user_store.add_user("ana", Role.ADMIN, at=NOW)
     epoch = user_store.epoch()
@@ -101,14 +101,14 @@ def test_an_account_becomes_one_user(user_store: Users, emptied: Engine) -> None
         user_store.elsewhere.add(ExternalIdentity(issuer=THERE.issuer, subject="8"), ["ana"], Role.VIEWER, at=NOW, by=BY)
 
 
-def test_the_first_user_is_nobody_from_elsewhere(user_store: Users) -> None:
+def test_the_first_user_cannot_come_from_oidc(user_store: Users) -> None:
     """The first user cannot come from OIDC: otherwise the server would require authentication without an admin."""
     with pytest.raises(LastAdminError):
         user_store.elsewhere.add(THERE, ["ana"], Role.VIEWER, at=NOW, by=BY)
     assert user_store.roll().open
 
 
-def test_an_account_is_linked_to_one_user(user_store: Users) -> None:
+def test_an_identity_is_linked_to_one_user(user_store: Users) -> None:
     """Linking ends the user's sessions, rejects an identity of another user, and replaces a former one."""
     ana, ben = (user_store.add_user(name, Role.VIEWER, at=NOW) for name in ("ana", "ben"))
     token = user_store.sessions.open(ana, at=NOW, by=BY)

@@ -52,7 +52,7 @@ def unknown_source(name: str) -> Desk:
     return Desk(name=name, known=False)
 
 
-def test_a_session_is_whoever_it_was_opened_for(session_store: Sessions, ana: str) -> None:
+def test_a_session_returns_its_user(session_store: Sessions, ana: str) -> None:
     """A session returns its user with role, grants and authentication method."""
     found = session_store.find(session_store.open(ana, at=NOW, by=LOCAL_ACTOR), at=NOW)
     assert (found.id, found.name, found.role, found.grants) == (ana, "ana", Role.ADMIN, {"digits": Role.VIEWER})
@@ -61,7 +61,7 @@ def test_a_session_is_whoever_it_was_opened_for(session_store: Sessions, ana: st
         session_store.find("made up", at=NOW)
 
 
-def test_a_token_is_in_no_table(session_store: Sessions, ana: str, emptied: Engine) -> None:
+def test_no_table_contains_the_token(session_store: Sessions, ana: str, emptied: Engine) -> None:
     """The database contains no usable token."""
     token = session_store.open(ana, at=NOW, by=LOCAL_ACTOR)
     assert len(token) == 43
@@ -80,7 +80,7 @@ def test_an_idle_session_ends(session_store: Sessions, ana: str) -> None:
             session_store.find(token, at=NOW + later)
 
 
-def test_a_session_ends_however_busy_it_is(session_store: Sessions, ana: str) -> None:
+def test_a_session_ends_after_its_maximum_time(session_store: Sessions, ana: str) -> None:
     """A session ends twelve hours after it was opened."""
     token, at = session_store.open(ana, at=NOW, by=LOCAL_ACTOR), NOW
     while at + IDLE / 2 < NOW + LONGEST:
@@ -90,7 +90,7 @@ def test_a_session_ends_however_busy_it_is(session_store: Sessions, ana: str) ->
         session_store.find(token, at=NOW + LONGEST)
 
 
-def test_a_closed_session_is_over(session_store: Sessions, ana: str) -> None:
+def test_a_closed_session_is_rejected(session_store: Sessions, ana: str) -> None:
     """A closed session's token is rejected; the user's other sessions continue."""
     token, other = session_store.open(ana, at=NOW, by=LOCAL_ACTOR), session_store.open(ana, at=NOW, by=LOCAL_ACTOR)
     assert session_store.count(ana, at=NOW) == 2
@@ -101,7 +101,7 @@ def test_a_closed_session_is_over(session_store: Sessions, ana: str) -> None:
     assert session_store.find(other, at=NOW)
 
 
-def test_a_new_session_ends_the_one_it_stands_for(session_store: Sessions, ana: str) -> None:
+def test_a_new_session_replaces_the_old_one(session_store: Sessions, ana: str) -> None:
     """A login in an already logged-in browser leaves one session."""
     old = session_store.open(ana, at=NOW, by=LOCAL_ACTOR)
     new = session_store.open(ana, at=NOW, by=LOCAL_ACTOR, instead_of=old)
@@ -111,7 +111,7 @@ def test_a_new_session_ends_the_one_it_stands_for(session_store: Sessions, ana: 
     assert session_store.count(ana, at=NOW) == 1
 
 
-def test_what_is_over_is_swept_away(session_store: Sessions, ana: str, emptied: Engine) -> None:
+def test_ended_sessions_are_deleted(session_store: Sessions, ana: str, emptied: Engine) -> None:
     """Ended sessions are deleted from the table."""
     for _ in range(3):
         session_store.open(ana, at=NOW, by=LOCAL_ACTOR)
@@ -120,7 +120,7 @@ def test_what_is_over_is_swept_away(session_store: Sessions, ana: str, emptied: 
         assert connection.scalar(select(func.count()).select_from(sessions)) == 1
 
 
-def test_looking_writes_once_a_minute(session_store: Sessions, ana: str, emptied: Engine) -> None:
+def test_the_last_use_is_written_once_a_minute(session_store: Sessions, ana: str, emptied: Engine) -> None:
     """The last use is written at most once a minute."""
     token = session_store.open(ana, at=NOW, by=LOCAL_ACTOR)
 
@@ -135,7 +135,7 @@ def test_looking_writes_once_a_minute(session_store: Sessions, ana: str, emptied
     assert seen() == first + 61_000_000
 
 
-def test_whoever_mistypes_waits_longer_each_time(session_store: Sessions) -> None:
+def test_failures_increase_the_delay(session_store: Sessions) -> None:
     """The first failures are free, then the delay doubles up to a minute; a throttled attempt is not counted."""
     at = NOW
     waits: list[int] = []
@@ -150,7 +150,7 @@ def test_whoever_mistypes_waits_longer_each_time(session_store: Sessions) -> Non
     assert waits == [1, 2, 4, 8, 16, 32, LONGEST_WAIT_S, LONGEST_WAIT_S]
 
 
-def test_nobody_is_kept_out_by_anothers_tries(session_store: Sessions) -> None:
+def test_failures_throttle_no_other_user_or_source(session_store: Sessions) -> None:
     """Failures throttle neither the same user from another source nor another user from the same source."""
     for _ in range(FREE_TRIES):
         session_store.try_password("ana", unknown_source("10.0.0.1"), at=NOW)
@@ -160,7 +160,7 @@ def test_nobody_is_kept_out_by_anothers_tries(session_store: Sessions) -> None:
     session_store.try_password("bob", unknown_source("10.0.0.1"), at=NOW)
 
 
-def test_a_network_is_known_for_whoever_signed_in_there(session_store: Sessions, ana: str) -> None:
+def test_a_network_is_known_for_its_user(session_store: Sessions, ana: str) -> None:
     """A network (64 bits of IPv6) is known for its user only; the most recent ones are kept."""
     session_store.was_at(ana, "2001:db8:1:2::7", at=NOW)
     assert session_store.desk(ana, None, "2001:db8:1:2:ffff::1") == Desk(name="2001:db8:1:2::/64", known=True)
@@ -175,7 +175,7 @@ def test_a_network_is_known_for_whoever_signed_in_there(session_store: Sessions,
     ]
 
 
-def test_a_name_is_not_guessed_from_a_thousand_addresses(session_store: Sessions, ana: str) -> None:
+def test_distributed_guessing_is_throttled_by_name(session_store: Sessions, ana: str) -> None:
     """After a hundred failures of one name, in any spelling, one attempt in ten seconds is allowed; known sources never wait."""
     session_store.was_at(ana, "192.0.2.1", at=NOW)
     spelled = ("ana", "ANA", "ａｎａ", "аna")
@@ -190,7 +190,7 @@ def test_a_name_is_not_guessed_from_a_thousand_addresses(session_store: Sessions
     session_store.try_password("bob", unknown_source("10.1.1.1"), at=NOW)
 
 
-def test_a_browser_is_recognised_for_its_user_alone(session_store: Sessions, ana: str) -> None:
+def test_a_device_token_is_valid_for_its_user(session_store: Sessions, ana: str) -> None:
     """A device token is valid for its user only and identifies one browser; any other value falls back to the address."""
     mine, other = session_store.recognised(ana), session_store.recognised(ana)
     assert session_store.desk(ana, mine, "10.0.0.1") != unknown_source("10.0.0.1")
@@ -211,7 +211,7 @@ def test_a_browser_is_recognised_for_its_user_alone(session_store: Sessions, ana
         assert session_store.desk(user, kept, "10.0.0.1") == unknown_source("10.0.0.1")
 
 
-def test_the_right_password_clears_the_slate(session_store: Sessions, emptied: Engine) -> None:
+def test_a_login_deletes_the_failures(session_store: Sessions, emptied: Engine) -> None:
     """A successful login deletes the failures, and old ones expire."""
     for _ in range(FREE_TRIES):
         session_store.try_password("ana", unknown_source("10.0.0.1"), at=NOW)
@@ -222,7 +222,7 @@ def test_the_right_password_clears_the_slate(session_store: Sessions, emptied: E
         assert connection.scalar(select(func.count()).select_from(sign_in_failures)) == 1
 
 
-def test_what_was_typed_as_a_name_is_not_kept(session_store: Sessions, emptied: Engine) -> None:
+def test_the_typed_name_is_not_stored(session_store: Sessions, emptied: Engine) -> None:
     """The typed name is not stored: users type passwords there by mistake."""
     session_store.try_password("my secret password\x00", unknown_source("10.0.0.1"), at=NOW)
     with read_transaction(emptied) as connection:

@@ -61,7 +61,7 @@ def test_a_user_is_found_by_name_and_by_id(user_store: Users) -> None:
 
 
 @pytest.mark.parametrize("other", ["USER-A", "User-a", "\uff55ser-a", "us\u0435r-a"])
-def test_no_user_can_pass_for_another(user_store: Users, other: str) -> None:
+def test_look_alike_names_are_taken(user_store: Users, other: str) -> None:
     """Case, width and look-alike letters do not make a new name, also in a rename; a user can change the spelling of their own."""
     user = user_store.add_user("user-a", Role.VIEWER, at=NOW)
     bob = user_store.add_user("bob", Role.VIEWER, at=NOW)
@@ -72,7 +72,7 @@ def test_no_user_can_pass_for_another(user_store: Users, other: str) -> None:
     assert user_store.change_user(user, UserChange(name="User-A"), at=NOW).name == "User-A"
 
 
-def test_one_name_in_two_spellings_is_one_name(user_store: Users) -> None:
+def test_names_are_normalized(user_store: Users) -> None:
     """An accent as one code point or as two is the same user name."""
     user_store.add_user("Jos\u00e9", Role.VIEWER, at=NOW)
     assert user_store.named("Jose\u0301").name == "Jos\u00e9"
@@ -81,13 +81,13 @@ def test_one_name_in_two_spellings_is_one_name(user_store: Users) -> None:
 
 
 @pytest.mark.parametrize("name", ["", " ", " ana", "ana ", "a" * 65, "a\nb", "a\x00b", "a\u202eb"])
-def test_a_name_that_cannot_be_read_is_refused(user_store: Users, name: str) -> None:
+def test_unreadable_names_are_rejected(user_store: Users, name: str) -> None:
     """Leading or trailing spaces, control characters and direction marks are rejected."""
     with pytest.raises(FieldTypeError):
         user_store.add_user(name, Role.VIEWER, at=NOW)
 
 
-def test_every_change_moves_the_epoch_and_is_told_in_the_audit(user_store: Users, emptied: Engine, begun: int) -> None:
+def test_every_change_increases_the_epoch_and_is_audited(user_store: Users, emptied: Engine, begun: int) -> None:
     """Each change increases the epoch and adds an audit entry with actor, before and after, without names."""
     by = Actor(actor="user:boss", address="10.0.0.9")
     seen = [user_store.epoch()]
@@ -112,7 +112,7 @@ def test_every_change_moves_the_epoch_and_is_told_in_the_audit(user_store: Users
     ]
 
 
-def test_a_change_that_changes_nothing_ends_no_session(user_store: Users) -> None:
+def test_a_change_without_effect_ends_no_session(user_store: Users) -> None:
     """A change without effect ends no session."""
     user = user_store.add_user("ana", Role.ADMIN, password_hash=KEPT, at=NOW)
     token = user_store.sessions.open(user, at=NOW, by=LOCAL_ACTOR)
@@ -125,7 +125,7 @@ def test_a_change_that_changes_nothing_ends_no_session(user_store: Users) -> Non
     [UserChange(role=Role.VIEWER), UserChange(no_role=True), UserChange(disabled=True), UserChange(grants={"digits": Role.VIEWER})],
     ids=["role", "no role", "disabled", "grant"],
 )
-def test_whoever_may_do_other_things_signs_in_anew(user_store: Users, change: UserChange) -> None:
+def test_a_change_of_permissions_ends_the_sessions(user_store: Users, change: UserChange) -> None:
     """A change of permissions ends all sessions of that user only."""
     user_store.add_user("boss", Role.ADMIN, password_hash=KEPT, at=NOW)
     user = user_store.add_user("ana", Role.ADMIN, password_hash=KEPT, at=NOW)
@@ -160,7 +160,7 @@ def test_the_last_admin_stays(user_store: Users, change: UserChange, emptied: En
     user_store.change_user(user, change, at=NOW)
 
 
-def test_an_admin_who_cannot_sign_in_does_not_count_as_one(user_store: Users) -> None:
+def test_an_admin_who_cannot_log_in_does_not_count(user_store: Users) -> None:
     """The last admin who can log in stays, even if others have the role."""
     user = user_store.add_user("ana", Role.ADMIN, password_hash=KEPT, at=NOW)
     user_store.add_user("robot", Role.ADMIN, at=NOW)
@@ -168,7 +168,7 @@ def test_an_admin_who_cannot_sign_in_does_not_count_as_one(user_store: Users) ->
         user_store.change_user(user, UserChange(disabled=True), at=NOW)
 
 
-def test_of_two_admins_who_dismiss_each_other_one_stays(user_store: Users) -> None:
+def test_concurrent_demotions_leave_one_admin(user_store: Users) -> None:
     """Of two admins who demote each other at the same moment one stays, on PostgreSQL too."""
     ids = [user_store.add_user(name, Role.ADMIN, password_hash=KEPT, at=NOW) for name in ("ana", "bob")]
     start, refused = threading.Barrier(2), []
@@ -189,7 +189,7 @@ def test_of_two_admins_who_dismiss_each_other_one_stays(user_store: Users) -> No
     assert [one.role for one in user_store.each()].count(Role.ADMIN) == 1
 
 
-def test_two_cannot_have_one_name(user_store: Users) -> None:
+def test_names_are_unique(user_store: Users) -> None:
     """A name is unique, for new users and renames."""
     user = user_store.add_user("ana", Role.ADMIN, at=NOW)
     user_store.add_user("bob", Role.VIEWER, at=NOW)
@@ -199,13 +199,13 @@ def test_two_cannot_have_one_name(user_store: Users) -> None:
         user_store.change_user(user, UserChange(name="bob"), at=NOW)
 
 
-def test_a_grant_is_for_what_may_be_a_model(user_store: Users) -> None:
+def test_a_grant_requires_a_valid_model_name(user_store: Users) -> None:
     """A grant with an invalid model name is rejected."""
     with pytest.raises(FieldTypeError):
         user_store.add_user("ana", None, grants={"../digits": Role.VIEWER}, at=NOW)
 
 
-def test_whose_password_is_checked_is_nobody_switched_off(user_store: Users) -> None:
+def test_a_disabled_user_has_no_password_hash_to_verify(user_store: Users) -> None:
     """For a disabled user there is no password hash to verify."""
     user_store.add_user("ana", Role.ADMIN, password_hash=KEPT, at=NOW)
     user = user_store.add_user("bob", Role.VIEWER, password_hash=KEPT, at=NOW)
@@ -215,7 +215,7 @@ def test_whose_password_is_checked_is_nobody_switched_off(user_store: Users) -> 
     assert user_store.sign_in("nobody") == (None, None)
 
 
-def test_an_identity_given_elsewhere_finds_its_user(user_store: Users) -> None:
+def test_a_user_is_found_by_external_identity(user_store: Users) -> None:
     """An external identity is issuer and subject together, of enabled users only."""
     user_store.add_user("boss", Role.ADMIN, password_hash=KEPT, at=NOW)
     user = user_store.add_user("ana", Role.VIEWER, identity=("https://id.example", "42"), at=NOW)
@@ -227,7 +227,7 @@ def test_an_identity_given_elsewhere_finds_its_user(user_store: Users) -> None:
         user_store.identified("https://id.example", "42")
 
 
-def test_the_roll_holds_what_a_user_may_do_now(user_store: Users) -> None:
+def test_the_access_snapshot_has_current_permissions(user_store: Users) -> None:
     """Role, grants and the disabled state apply to a key from the next access snapshot on."""
     user_store.add_user("boss", Role.ADMIN, password_hash=KEPT, at=NOW)
     user = user_store.add_user("ana", Role.VIEWER, at=NOW)
@@ -264,7 +264,7 @@ def test_users_come_in_pages(user_store: Users, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("name", ["nobody", "System", "n\u043ebody", ".", "..", "user:ana", "a/b"])
-def test_no_user_is_called_as_something_else_is(user_store: Users, name: str) -> None:
+def test_reserved_names_are_rejected(user_store: Users, name: str) -> None:
     """Reserved words and names that look like an id or a path are rejected, for new users and renames."""
     ana = user_store.add_user("ana", Role.ADMIN, at=NOW)
     with pytest.raises(FieldTypeError):

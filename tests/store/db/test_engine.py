@@ -107,7 +107,9 @@ class TestPostgresOutage:
         """PostgreSQL only."""
         return "postgresql"
 
-    def test_a_restart_mends_itself(self, engine: Engine, postgres: Any, prediction: Callable[..., PredictionRecord]) -> None:
+    def test_a_restarted_server_is_used_again(
+        self, engine: Engine, postgres: Any, prediction: Callable[..., PredictionRecord]
+    ) -> None:
         """A stopped server is reported as unavailable at once; after its restart the same objects work, without duplicates."""
         history = PredictionStore(engine)
         some = [prediction(), prediction()]
@@ -397,7 +399,7 @@ def numbered_by_others(path: Path) -> None:
     ],
     ids=["damaged", "no database", "a folder", "another program's", "numbered by another program"],
 )
-def test_what_lies_in_the_place_is_named(make: Callable[[Path], object], code: str, tmp_path: Path) -> None:
+def test_a_wrong_file_is_named(make: Callable[[Path], object], code: str, tmp_path: Path) -> None:
     """A damaged file, a folder and another program's file are reported as such, not as an outage, and not modified."""
     path = tmp_path / "relevo.db"
     make(path)
@@ -414,7 +416,7 @@ def test_what_lies_in_the_place_is_named(make: Callable[[Path], object], code: s
     assert path.is_dir() or path.read_bytes()[4096:] == before[4096:]
 
 
-def test_a_full_disk_is_told(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported(tmp_path: Path) -> None:
     """A write without disk space raises DatabaseFullError and changes nothing."""
     engine = connect(f"sqlite:///{tmp_path / 'relevo.db'}")
     migrate(engine)

@@ -67,7 +67,7 @@ class TestMigrations:
         assert len(schema(fresh)["triggers"]) == 6
         fresh.dispose()
 
-    def test_the_database_knows_where_it_stands(self, engine: Engine) -> None:
+    def test_a_migrated_database_is_at_head(self, engine: Engine) -> None:
         """After a migration the database is at this release's newest revision."""
         with read_transaction(engine) as connection:
             assert connection.scalar(text("SELECT version_num FROM alembic_version")) == HEAD
@@ -124,7 +124,7 @@ class TestMigrations:
         assert state() == before
 
 
-def test_steps_are_named_by_their_turn() -> None:
+def test_migrations_are_numbered() -> None:
     """Every migration's name says whether it runs before or after the new code starts, and the last one is HEAD."""
     names = sorted(path.stem for path in VERSIONS.glob("*.py") if path.stem != "__init__")
     assert all(re.fullmatch(r"m\d{4}_(pre|post)_[a-z_]+", name) for name in names)
@@ -132,7 +132,7 @@ def test_steps_are_named_by_their_turn() -> None:
     assert names[-1][1:5] == HEAD
 
 
-def test_steps_import_nothing_of_ours() -> None:
+def test_migrations_import_nothing_of_relevo() -> None:
     """Migrations import nothing of Relevo, so that they stay valid when the tables change."""
     for path in VERSIONS.glob("m*.py"):
         assert "relevo" not in re.findall(r"^(?:from|import) (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)

@@ -32,7 +32,7 @@ except sqlite3.OperationalError:
 """
 
 
-def test_a_file_that_cannot_have_a_log_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_write_ahead_mode_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that silently stays in rollback mode is an error: there a reader blocks every writer."""
     monkeypatch.setattr(sqlite, "BUSY_S", 0.05)
     # Locks by dot files provide no shared memory, so there is no log either.
@@ -73,7 +73,7 @@ def test_a_checkpoint_that_ended_early_is_no_damage(ended_early: Path, identity:
 
 
 @pytest.mark.parametrize("left", [0, 32, 32 + 20 * (24 + 4096)])
-def test_a_file_whose_end_is_nowhere_is_damaged(ended_early: Path, identity: DatabaseIdentity, left: int) -> None:
+def test_a_short_file_without_its_log_is_damaged(ended_early: Path, identity: DatabaseIdentity, left: int) -> None:
     """A short file is damaged if the log is missing or has only a part of the missing pages."""
     with ended_early.with_name("relevo.db-wal").open("r+b") as log:
         log.truncate(left)

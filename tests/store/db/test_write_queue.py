@@ -51,7 +51,7 @@ def _writing_without_rest(engine: Engine) -> Iterator[None]:
         thread.join()
 
 
-def test_a_busy_writer_does_not_keep_others_out(file: Path) -> None:
+def test_a_busy_writer_does_not_starve_others(file: Path) -> None:
     """Each of many short writes waits for a few transactions of the backlog at most."""
     busy, other = (connect(f"sqlite:///{file}") for _ in range(2))
     waits = []
@@ -65,7 +65,7 @@ def test_a_busy_writer_does_not_keep_others_out(file: Path) -> None:
     assert sorted(waits)[-2] < 8 * _LASTS_S, f"waited {waits}"
 
 
-def test_a_turn_that_never_ends_stops_nobody_for_good(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_held_lock_delays_only_until_the_timeout(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process stopped while it holds the lock delays others only until the timeout; SQLite's own lock is decisive."""
     monkeypatch.setattr("relevo.store.db.sqlite.BUSY_S", 0.2)
     with file.with_name("relevo.db-turn").open("w") as held:
@@ -74,7 +74,7 @@ def test_a_turn_that_never_ends_stops_nobody_for_good(file: Path, monkeypatch: p
             connection.execute(_TOUCH, {"file": "mine"})
 
 
-def test_where_files_have_no_locks_nobody_waits_for_a_turn(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_file_locks_a_write_begins_at_once(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a file system without locks a write begins at once, with SQLite's own lock only."""
 
     def refuse(_handle: int, _how: int) -> None:

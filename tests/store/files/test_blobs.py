@@ -20,14 +20,14 @@ def files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def test_bytes_come_back(tmp_path: Path) -> None:
+def test_stored_bytes_are_returned(tmp_path: Path) -> None:
     """Stored bytes are returned by their SHA-256, also by a new object."""
     sha256 = Blobs(tmp_path / "blobs").put(b"a photo")
     assert sha256 == hashlib.sha256(b"a photo").hexdigest()
     assert Blobs(tmp_path / "blobs").get(sha256) == b"a photo"
 
 
-def test_the_same_bytes_are_kept_once(tmp_path: Path) -> None:
+def test_equal_bytes_are_stored_once(tmp_path: Path) -> None:
     """Concurrent writes of the same bytes create one file and leave no temporary files."""
     blobs = Blobs(tmp_path)
     with ThreadPoolExecutor(8) as pool:
@@ -35,7 +35,7 @@ def test_the_same_bytes_are_kept_once(tmp_path: Path) -> None:
     assert len(files(tmp_path)) == 1
 
 
-def test_many_are_kept_at_once(tmp_path: Path) -> None:
+def test_many_inputs_are_stored_at_once(tmp_path: Path) -> None:
     """Each of many inputs is returned by its name; equal ones are stored once, and no other files exist."""
     blobs = Blobs(tmp_path)
     inputs = [b"one", b"two", b"one", b"three"]
@@ -45,7 +45,7 @@ def test_many_are_kept_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"", b"another", b"a phot\x00"])
-def test_changed_bytes_are_never_given(tmp_path: Path, damage: bytes, caplog: pytest.LogCaptureFixture) -> None:
+def test_changed_bytes_are_never_returned(tmp_path: Path, damage: bytes, caplog: pytest.LogCaptureFixture) -> None:
     """A changed file is not returned, and the log entry does not contain its content."""
     blobs = Blobs(tmp_path)
     sha256 = blobs.put(b"a photo")
@@ -55,7 +55,7 @@ def test_changed_bytes_are_never_given(tmp_path: Path, damage: bytes, caplog: py
     assert [record.levelname for record in caplog.records] == ["ERROR"]
 
 
-def test_a_cut_file_is_mended(tmp_path: Path) -> None:
+def test_a_truncated_file_is_replaced(tmp_path: Path) -> None:
     """Storing the bytes again replaces a truncated file."""
     blobs = Blobs(tmp_path)
     sha256 = blobs.put(b"a photo")
@@ -71,7 +71,7 @@ def test_unknown_names_are_told(tmp_path: Path, name: str) -> None:
         Blobs(tmp_path).get(name)
 
 
-def test_a_failed_sync_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_sync_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a disk error the caller gets an error and no file remains; afterwards writing works again."""
     blobs = Blobs(tmp_path)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_only_what_was_left_is_removed(tmp_path: Path) -> None:
+def test_only_abandoned_drafts_are_removed(tmp_path: Path) -> None:
     """Files and folders of an ended process are removed; drafts of a running one and similar names stay."""
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()

@@ -37,7 +37,7 @@ def test_a_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "abc", "g" * 64, "0" * 63, "\x00\xff"])
-def test_something_else_is_no_key(tmp_path: Path, content: str) -> None:
+def test_a_file_with_other_content_is_no_key(tmp_path: Path, content: str) -> None:
     """A truncated or other file is rejected and not replaced by a new key."""
     path = tmp_path / "audit.key"
     path.write_text(content, encoding="latin-1")
@@ -47,7 +47,7 @@ def test_something_else_is_no_key(tmp_path: Path, content: str) -> None:
     assert path.read_text(encoding="latin-1") == content
 
 
-def test_a_link_to_nothing_is_no_key(tmp_path: Path) -> None:
+def test_a_dangling_link_is_no_key(tmp_path: Path) -> None:
     """No key is created at the target of a dangling link, and the error names the file."""
     path = tmp_path / "master.key"
     path.symlink_to("nowhere")
@@ -56,7 +56,7 @@ def test_a_link_to_nothing_is_no_key(tmp_path: Path) -> None:
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_a_key_that_must_be_there_is_not_made(tmp_path: Path) -> None:
+def test_a_required_key_is_not_created(tmp_path: Path) -> None:
     """With make=False a missing key is an error."""
     with pytest.raises(ConfigError, match="not there"):
         load_or_create_key(tmp_path / "master.key", make=False)

@@ -78,7 +78,7 @@ def test_only_digests_are_names(tmp_path: Path, package: Path, digest: str) -> N
         shelf.path(digest)
 
 
-def test_an_absent_package_is_told(tmp_path: Path) -> None:
+def test_a_missing_package_is_an_error(tmp_path: Path) -> None:
     """A missing package is an error that names its digest."""
     with pytest.raises(PackageError, match="abababababab"):
         PackageStore(tmp_path).path(DIGEST)

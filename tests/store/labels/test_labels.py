@@ -35,7 +35,7 @@ def label(prediction: bytes, value: str, minutes: int = 0) -> Label:
 class TestLabels:
     """The contract of the labels."""
 
-    def test_a_label_comes_back_whole(self, labels: Labels) -> None:
+    def test_a_label_is_read_back(self, labels: Labels) -> None:
         """A label is read back with all its fields."""
         given = label(new_id(1), "7")
         labels.put(given)
@@ -50,7 +50,7 @@ class TestLabels:
         assert labels.of(one) == [first, second]
         assert labels.current(one) == second
 
-    def test_the_same_said_again_is_kept_once(self, labels: Labels) -> None:
+    def test_a_repeated_label_is_stored_once(self, labels: Labels) -> None:
         """An author's repeated label is not stored again and the existing one is returned; other authors may give the same label."""
         one = new_id(1)
         first = labels.put(label(one, "7"))
@@ -62,13 +62,13 @@ class TestLabels:
         again = labels.put(label(one, "7"))
         assert [it.serial for it in labels.of(one)] == [it.serial for it in (first, other, corrected, again)]
 
-    def test_no_label_is_none(self, labels: Labels) -> None:
+    def test_an_unlabelled_prediction_has_no_label(self, labels: Labels) -> None:
         """An unlabelled prediction has no resolved label."""
         assert labels.current(new_id(1)) is None
         assert labels.of(new_id(1)) == []
 
     @pytest.mark.parametrize("count", [0, 3, 1201])
-    def test_many_are_asked_at_once(self, labels: Labels, count: int) -> None:
+    def test_many_labels_are_read_at_once(self, labels: Labels, count: int) -> None:
         """One call returns the resolved labels of a page or more; unlabelled predictions are left out."""
         ids = [new_id(number) for number in range(count)]
         for prediction in ids[::400]:
@@ -77,13 +77,13 @@ class TestLabels:
         found = labels.current_many(iter(ids))
         assert {prediction: it.value for prediction, it in found.items()} == dict.fromkeys(ids[::400], "9")
 
-    def test_the_database_guards_the_labels(self, labels: Labels, engine: Engine) -> None:
+    def test_labels_cannot_be_changed_by_sql(self, labels: Labels, engine: Engine) -> None:
         """A label cannot be updated, not even by SQL."""
         labels.put(label(new_id(1), "7"))
         with pytest.raises(DBAPIError, match="append-only"), engine.begin() as connection:
             connection.execute(text("UPDATE labels SET value = '9'"))
 
-    def test_odd_texts_are_kept(self, labels: Labels) -> None:
+    def test_unstorable_characters_are_replaced(self, labels: Labels) -> None:
         """Characters that no database stores are replaced in a note."""
         one = new_id(1)
         labels.put(Label(prediction=one, value="7", author="ana", source="api", at=AT, note="a\x00b"))
@@ -108,7 +108,7 @@ def known(history: PredictionStore, prediction: Callable[..., PredictionRecord])
 class TestResolvedLabels:
     """The resolved label is stored with its prediction and follows every change."""
 
-    def test_the_history_follows_the_labels(self, labels: Labels, history: PredictionStore, known: list[bytes]) -> None:
+    def test_filters_follow_the_labels(self, labels: Labels, history: PredictionStore, known: list[bytes]) -> None:
         """A label, a correction and a review each affect the next query of the prediction log."""
         one = known[0]
         for value in ("7", "9"):
@@ -122,7 +122,7 @@ class TestResolvedLabels:
         assert labels.current(one) == last
         assert history.count(labelled=False) == 4
 
-    def test_another_rule_finds_every_truth_anew(self, labels: Labels, history: PredictionStore, known: list[bytes]) -> None:
+    def test_a_new_rule_recomputes_every_label(self, labels: Labels, history: PredictionStore, known: list[bytes]) -> None:
         """A new rule applies to all labels, old and new, in every process; setting the same rule again does nothing."""
         labels.put_many([said(one, who, value) for one in known for who, value in (("ana", "7"), ("eva", "7"), ("bob", "9"))])
         assert history.count(truth="9") == 5
@@ -132,7 +132,7 @@ class TestResolvedLabels:
         labels.put(said(known[0], "eva", "9"))
         assert history.count(truth="9") == 1
 
-    def test_a_rule_half_applied_is_finished(
+    def test_an_interrupted_recomputation_is_finished(
         self, labels: Labels, engine: Engine, history: PredictionStore, known: list[bytes]
     ) -> None:
         """After a crash during the recomputation the next start finishes it."""
@@ -144,14 +144,14 @@ class TestResolvedLabels:
         assert labels.settle(MAJORITY, at=AT) == 5
         assert history.count(labelled=True) == 0
 
-    def test_a_judgement_needs_its_label(self, labels: Labels, known: list[bytes]) -> None:
+    def test_a_review_requires_its_label(self, labels: Labels, known: list[bytes]) -> None:
         """A review of another prediction's label is rejected."""
         labels.put(said(known[0], "ana", "7"))
         (label,) = labels.of(known[0])
         with pytest.raises(LabelNotFoundError):
             labels.judge(known[1], label.serial, ReviewStatus.REJECTED, judge="olga", at=AT)
 
-    def test_all_that_was_labelled_is_walked_through(self, labels: Labels, known: list[bytes]) -> None:
+    def test_every_labelled_prediction_is_yielded(self, labels: Labels, known: list[bytes]) -> None:
         """Every labelled prediction of the model is yielded once, disputed ones too, with all its labels."""
         labels.settle(MAJORITY, at=AT)
         labels.put_many([said(known[0], "ana", "7"), said(known[2], "ana", "7"), said(known[2], "eva", "9")])

@@ -55,7 +55,7 @@ def said(prediction: bytes, note: str, author: str = "eva") -> Label:
 
 
 @pytest.mark.parametrize("seals", [True, False])
-def test_no_note_lies_in_the_open(
+def test_no_note_is_stored_in_plain_text(
     engine: Engine, audit_log: AuditLog, disk: Path, prediction: Callable[..., PredictionRecord], backend: str, *, seals: bool
 ) -> None:
     """With encryption no file of the database contains a note or reason, and both are read back unchanged."""
@@ -82,7 +82,7 @@ def test_no_note_lies_in_the_open(
     assert keys == ({"ana", "day:2023-11-14"} if seals else set())
 
 
-def test_a_note_goes_with_the_subjects_key(
+def test_a_note_is_unreadable_without_the_subject_key(
     engine: Engine, audit_log: AuditLog, tmp_path: Path, prediction: Callable[..., PredictionRecord]
 ) -> None:
     """A note uses the key of its input; once that is destroyed, a copy of the label's row shows only its value."""
@@ -100,7 +100,7 @@ def test_a_note_goes_with_the_subjects_key(
         assert Notes(engine, encryption, seals=True).of(connection, row) == SEALED
 
 
-def test_without_its_key_a_label_still_tells_its_value(
+def test_a_label_applies_without_its_note_key(
     engine: Engine, audit_log: AuditLog, prediction: Callable[..., PredictionRecord]
 ) -> None:
     """With another master key or none the note is shown as sealed; the label still applies, and one without a note needs no key."""
@@ -113,9 +113,7 @@ def test_without_its_key_a_label_still_tells_its_value(
     assert [label.note for label in sealed_labels(engine, audit_log).of(one.id)] == [NOTE, plain.note]
 
 
-def test_a_note_moved_to_another_label_does_not_open(
-    engine: Engine, audit_log: AuditLog, prediction: Callable[..., PredictionRecord]
-) -> None:
+def test_a_moved_note_does_not_decrypt(engine: Engine, audit_log: AuditLog, prediction: Callable[..., PredictionRecord]) -> None:
     """A ciphertext decrypts only with its own row and key."""
     some = [prediction(subject="ana"), prediction(subject="ana")]
     PredictionStore(engine).record(some)

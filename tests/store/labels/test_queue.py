@@ -48,7 +48,7 @@ def kinds(asks: list[QueueItem]) -> list[tuple[bytes, str, float]]:
 class TestLabelQueue:
     """The contract of the queue."""
 
-    def test_uncertain_then_disputed_then_drawn(
+    def test_items_are_ordered_by_reason(
         self, queue: LabelQueue, history: PredictionStore, labels: Labels, with_sampling_key: Callable[..., PredictionRecord]
     ) -> None:
         """Items are ordered by reason, then by sampling key; certain predictions beyond the share are left out; each has its propensity."""
@@ -74,7 +74,7 @@ class TestLabelQueue:
             (some["drawn"].id, "random", 0.5),
         ]
 
-    def test_what_is_asked_stays_until_it_is_done(
+    def test_an_item_stays_until_it_is_completed(
         self, queue: LabelQueue, history: PredictionStore, labels: Labels, with_sampling_key: Callable[..., PredictionRecord]
     ) -> None:
         """An item stays assigned until it is labelled or skipped; then the next ones follow."""
@@ -88,7 +88,7 @@ class TestLabelQueue:
         with pytest.raises(PredictionNotFoundError):
             queue.skip(some[2].id, "eva", now=NOW)
 
-    def test_two_people_are_asked_about_different_things(
+    def test_people_get_different_items(
         self, queue: LabelQueue, history: PredictionStore, with_sampling_key: Callable[..., PredictionRecord]
     ) -> None:
         """A prediction assigned to one person is not assigned to another within an hour, unless it was skipped."""
@@ -105,7 +105,7 @@ class TestLabelQueue:
         assert queue.asked(some[0].id, "ana", now=NOW)
         assert not queue.asked(some[0].id, "ana", now=later)
 
-    def test_a_disputed_one_waits_for_the_person_asked(
+    def test_a_disputed_item_waits_for_its_person(
         self, queue: LabelQueue, history: PredictionStore, labels: Labels, with_sampling_key: Callable[..., PredictionRecord]
     ) -> None:
         """The labels that make a dispute do not complete its item; a label by the assigned person does."""
@@ -121,7 +121,7 @@ class TestLabelQueue:
         assert queue.slate("digits", "bob", 5, now=NOW) == []
 
 
-def test_versions_that_differ_on_one_input_are_asked_about(
+def test_disagreeing_versions_are_assigned(
     queue: LabelQueue, history: PredictionStore, with_sampling_key: Callable[..., PredictionRecord]
 ) -> None:
     """An input that two versions label differently is assigned; with equal labels, or one version, it is not."""
@@ -139,14 +139,14 @@ def test_versions_that_differ_on_one_input_are_asked_about(
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.25, 1.0])
-def test_the_lot_draws_its_share(share: float) -> None:
+def test_the_sampling_rate_is_met(share: float) -> None:
     """About the configured share of many ids is sampled; none at 0, all at 1."""
     edge, count = sampling_threshold(share), 20_000
     drawn = sum(sampling_key(new_id(START)) < edge for _ in range(count))
     assert abs(drawn - share * count) <= 5 * (count * share * (1 - share)) ** 0.5
 
 
-def test_wherever_people_stop_it_is_a_fair_sample(
+def test_any_prefix_of_the_queue_is_a_fair_sample(
     queue: LabelQueue, history: PredictionStore, prediction: Callable[..., PredictionRecord]
 ) -> None:
     """The items labelled first are spread over the whole period: the order is random, independent of time."""
@@ -156,7 +156,7 @@ def test_wherever_people_stop_it_is_a_fair_sample(
     assert abs(sum(moments) / 100 - 500) < 5 * 289 / 10
 
 
-def test_only_the_newest_are_asked_about(
+def test_only_the_newest_predictions_are_assigned(
     queue: LabelQueue, history: PredictionStore, with_sampling_key: Callable[..., PredictionRecord], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Predictions outside the newest ones are not assigned; items assigned earlier stay."""
