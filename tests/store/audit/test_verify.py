@@ -60,26 +60,26 @@ def _without_refusals(connection: Connection) -> None:
 
 
 @pytest.fixture
-def check(engine: Engine, reader: AuditLog) -> Callable[..., VerificationReport]:
-    return lambda heads=(): verify(AuditReader(engine).links(), reader, heads)
+def check(engine: Engine, audit_log: AuditLog) -> Callable[..., VerificationReport]:
+    return lambda heads=(): verify(AuditReader(engine).links(), audit_log, heads)
 
 
 def kinds(verdict: VerificationReport) -> list[tuple[int, str]]:
     return [(fault.sequence, fault.kind) for fault in verdict.faults]
 
 
-def test_an_unchanged_chain_has_no_fault(engine: Engine, reader: AuditLog, check: Callable[..., VerificationReport]) -> None:
+def test_an_unchanged_chain_has_no_fault(engine: Engine, audit_log: AuditLog, check: Callable[..., VerificationReport]) -> None:
     """An unchanged chain has no fault, and the report contains its end."""
     assert check().whole
-    grow(engine, reader, 5)
+    grow(engine, audit_log, 5)
     verdict = check()
     assert (verdict.whole, verdict.links, verdict.head) == (True, 5, 5)
 
 
-def test_an_edited_entry_is_detected(engine: Engine, reader: AuditLog, check: Callable[..., VerificationReport]) -> None:
+def test_an_edited_entry_is_detected(engine: Engine, audit_log: AuditLog, check: Callable[..., VerificationReport]) -> None:
     """A changed text, time or MAC makes the entry invalid, wherever it is."""
     edits = {"actor": "user:9", "reason": "", "after": "x", "at_us": 0, "address": "10.0.0.1", "object": "user:77", "seal": "00"}
-    grow(engine, reader, len(edits))
+    grow(engine, audit_log, len(edits))
     tamper(
         engine,
         *(
@@ -90,9 +90,9 @@ def test_an_edited_entry_is_detected(engine: Engine, reader: AuditLog, check: Ca
     assert kinds(check()) == [(number, "altered") for number in range(1, len(edits) + 1)]
 
 
-def test_a_deleted_entry_is_detected(engine: Engine, reader: AuditLog, check: Callable[..., VerificationReport]) -> None:
+def test_a_deleted_entry_is_detected(engine: Engine, audit_log: AuditLog, check: Callable[..., VerificationReport]) -> None:
     """A deleted entry leaves a gap; if the rest was renumbered, every entry after it is invalid."""
-    grow(engine, reader, 4)
+    grow(engine, audit_log, 4)
     tamper(engine, "DELETE FROM audit WHERE sequence = 2")
     assert kinds(check()) == [(2, "removed")]
     tamper(engine, "UPDATE audit SET sequence = sequence - 1 WHERE sequence = 3")
@@ -100,9 +100,9 @@ def test_a_deleted_entry_is_detected(engine: Engine, reader: AuditLog, check: Ca
     assert (2, "altered") in kinds(check())
 
 
-def test_swapped_entries_are_detected(engine: Engine, reader: AuditLog, check: Callable[..., VerificationReport]) -> None:
+def test_swapped_entries_are_detected(engine: Engine, audit_log: AuditLog, check: Callable[..., VerificationReport]) -> None:
     """Two swapped entries do not follow their predecessors."""
-    grow(engine, reader, 4)
+    grow(engine, audit_log, 4)
     tamper(
         engine,
         "UPDATE audit SET sequence = -3 WHERE sequence = 2",
@@ -113,11 +113,11 @@ def test_swapped_entries_are_detected(engine: Engine, reader: AuditLog, check: C
 
 
 def test_a_cut_end_is_detected_by_checkpoints(
-    engine: Engine, reader: AuditLog, check: Callable[..., VerificationReport], tmp_path: Path
+    engine: Engine, audit_log: AuditLog, check: Callable[..., VerificationReport], tmp_path: Path
 ) -> None:
     """A chain without its end verifies by itself; a checkpoint reveals the cut."""
-    grow(engine, reader, 5)
-    Checkpoints(tmp_path, AuditReader(engine), reader).keep(AT, at_once=True)
+    grow(engine, audit_log, 5)
+    Checkpoints(tmp_path, AuditReader(engine), audit_log).keep(AT, at_once=True)
     heads = read_heads(tmp_path / FILE)
     tamper(engine, "DELETE FROM audit WHERE sequence > 3")
     assert check().whole
@@ -127,22 +127,22 @@ def test_a_cut_end_is_detected_by_checkpoints(
 
 
 def test_a_rollback_is_detected_by_checkpoints(
-    engine: Engine, reader: AuditLog, check: Callable[..., VerificationReport], tmp_path: Path
+    engine: Engine, audit_log: AuditLog, check: Callable[..., VerificationReport], tmp_path: Path
 ) -> None:
     """An older state, restored and extended by the program itself, has other MACs than the checkpoints."""
-    grow(engine, reader, 5)
-    Checkpoints(tmp_path, AuditReader(engine), reader).keep(AT, at_once=True)
+    grow(engine, audit_log, 5)
+    Checkpoints(tmp_path, AuditReader(engine), audit_log).keep(AT, at_once=True)
     tamper(engine, "DELETE FROM audit WHERE sequence > 3")
     with write_transaction(engine) as connection:
-        reader.append(connection, AuditEvent(by=Actor(actor="cli"), action="user.role", object="user:1"), at=AT)
-        reader.append(connection, AuditEvent(by=Actor(actor="cli"), action="user.role", object="user:2"), at=AT)
+        audit_log.append(connection, AuditEvent(by=Actor(actor="cli"), action="user.role", object="user:1"), at=AT)
+        audit_log.append(connection, AuditEvent(by=Actor(actor="cli"), action="user.role", object="user:2"), at=AT)
     assert check().whole
     assert kinds(check(read_heads(tmp_path / FILE))) == [(5, "other_past")]
 
 
-def test_a_copied_entry_is_detected(engine: Engine, reader: AuditLog, check: Callable[..., VerificationReport]) -> None:
+def test_a_copied_entry_is_detected(engine: Engine, audit_log: AuditLog, check: Callable[..., VerificationReport]) -> None:
     """An entry copied to a new number has the MAC of the old one."""
-    grow(engine, reader, 3)
+    grow(engine, audit_log, 3)
     columns = 'at_us, actor, action, object, "before", "after", reason, address, "key"'
     tamper(
         engine,
@@ -152,42 +152,42 @@ def test_a_copied_entry_is_detected(engine: Engine, reader: AuditLog, check: Cal
     assert kinds(check()) == [(4, "altered")]
 
 
-def test_a_fork_is_detected(engine: Engine, reader: AuditLog) -> None:
+def test_a_fork_is_detected(engine: Engine, audit_log: AuditLog) -> None:
     """A second entry after the same one is reported if the database was made to accept it."""
-    grow(engine, reader, 2)
+    grow(engine, audit_log, 2)
     links = list(AuditReader(engine).links())
-    assert kinds(verify([*links, links[-1]], reader)) == [(2, "forked")]
+    assert kinds(verify([*links, links[-1]], audit_log)) == [(2, "forked")]
 
 
-def test_an_entry_by_another_key_is_detected(engine: Engine, reader: AuditLog, check: Callable[..., VerificationReport]) -> None:
+def test_an_entry_by_another_key_is_detected(engine: Engine, audit_log: AuditLog, check: Callable[..., VerificationReport]) -> None:
     """Write access without the key does not suffice to write a valid entry."""
-    grow(engine, reader, 2)
+    grow(engine, audit_log, 2)
     grow(engine, AuditLog(b"another"), 1)
     assert kinds(check()) == [(3, "foreign_key")]
-    tamper(engine, f"UPDATE audit SET \"key\" = '{reader.key_id}' WHERE sequence = 3")  # noqa: S608 - words of this test
+    tamper(engine, f"UPDATE audit SET \"key\" = '{audit_log.key_id}' WHERE sequence = 3")  # noqa: S608 - words of this test
     assert kinds(check()) == [(3, "altered")]
 
 
-def test_a_forged_checkpoint_is_detected(engine: Engine, reader: AuditLog, check: Callable[..., VerificationReport]) -> None:
+def test_a_forged_checkpoint_is_detected(engine: Engine, audit_log: AuditLog, check: Callable[..., VerificationReport]) -> None:
     """A checkpoint written without the key is reported as forged, not as a cut end."""
-    grow(engine, reader, 2)
+    grow(engine, audit_log, 2)
     assert kinds(check([Checkpoint(sequence=2, seal=check().seal, at_us=1, mark="00")])) == [(2, "head_forged")]
     assert check([Checkpoint(sequence=2, seal=check().seal)]).whole
 
 
-def test_checkpoints_are_due_every_hundred_entries_and_every_hour(engine: Engine, reader: AuditLog, tmp_path: Path) -> None:
+def test_checkpoints_are_due_every_hundred_entries_and_every_hour(engine: Engine, audit_log: AuditLog, tmp_path: Path) -> None:
     """A permanent checkpoint needs a hundred new entries, or one new entry within an hour; otherwise nothing is written."""
-    heads = Checkpoints(tmp_path, AuditReader(engine), reader)
+    heads = Checkpoints(tmp_path, AuditReader(engine), audit_log)
     assert heads.keep(AT) is None
-    grow(engine, reader, 1)
+    grow(engine, audit_log, 1)
     first = heads.keep(AT)
     assert first is not None
     assert first.sequence == 1
-    grow(engine, reader, 1)
+    grow(engine, audit_log, 1)
     assert heads.keep(AT + timedelta(minutes=59)) is None
     assert heads.keep(AT + timedelta(minutes=61)) is not None
-    assert Checkpoints(tmp_path, AuditReader(engine), reader).keep(AT + timedelta(hours=9)) is None
-    grow(engine, reader, 100)
+    assert Checkpoints(tmp_path, AuditReader(engine), audit_log).keep(AT + timedelta(hours=9)) is None
+    grow(engine, audit_log, 100)
     assert heads.keep(AT + timedelta(minutes=62)) is not None
     assert [head.sequence for head in read_heads(tmp_path / FILE)] == [1, 2, 102]
 
@@ -201,17 +201,17 @@ def test_a_file_with_other_content_is_rejected(tmp_path: Path) -> None:
 
 
 def test_the_last_checkpoint_follows_the_chain(
-    engine: Engine, reader: AuditLog, check: Callable[..., VerificationReport], tmp_path: Path
+    engine: Engine, audit_log: AuditLog, check: Callable[..., VerificationReport], tmp_path: Path
 ) -> None:
     """Each update replaces the last checkpoint; entries appended later, even by a process that dies, are no fault."""
-    heads = Checkpoints(tmp_path, AuditReader(engine), reader)
+    heads = Checkpoints(tmp_path, AuditReader(engine), audit_log)
     assert heads.look(AT) is None
     for count in (1, 2):
-        grow(engine, reader, 1)
+        grow(engine, audit_log, 1)
         heads.look(AT)
         assert [head.sequence for head in load_checkpoints(tmp_path)] == [count]
     assert heads.look(AT) is None
-    grow(engine, reader, 1)
+    grow(engine, audit_log, 1)
     assert check(load_checkpoints(tmp_path)).whole
     assert [path.name for path in tmp_path.glob("*.json*")] == [LAST]
 
@@ -219,54 +219,54 @@ def test_the_last_checkpoint_follows_the_chain(
 @pytest.mark.parametrize("regrown", [0, 1, 7])
 def test_a_cut_end_is_kept_as_evidence(
     engine: Engine,
-    reader: AuditLog,
+    audit_log: AuditLog,
     check: Callable[..., VerificationReport],
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     regrown: int,
 ) -> None:
     """A checkpoint that the chain no longer contains is kept as evidence and logged, however long the chain grows again."""
-    grow(engine, reader, 5)
-    Checkpoints(tmp_path, AuditReader(engine), reader).look(AT)
+    grow(engine, audit_log, 5)
+    Checkpoints(tmp_path, AuditReader(engine), audit_log).look(AT)
     tamper(engine, "DELETE FROM audit WHERE sequence > 3")
-    grow(engine, reader, regrown)
+    grow(engine, audit_log, regrown)
     for _ in range(2):
-        Checkpoints(tmp_path, AuditReader(engine), reader).look(AT)
+        Checkpoints(tmp_path, AuditReader(engine), audit_log).look(AT)
         assert not check(load_checkpoints(tmp_path)).whole
-        grow(engine, reader, 3)
+        grow(engine, audit_log, 3)
     assert [head.sequence for head in read_heads(tmp_path / FILE)] == [5]
     assert caplog.text.count("cut off or exchanged at entry 5") == 1
 
 
-def test_concurrent_updates_never_go_back(url: str, engine: Engine, reader: AuditLog, tmp_path: Path) -> None:
+def test_concurrent_updates_never_go_back(url: str, engine: Engine, audit_log: AuditLog, tmp_path: Path) -> None:
     """Concurrent processes that append and update leave the checkpoint of the very last entry, and no fault."""
     engines = [connect(url) for _ in range(3)]
 
     def work(one: Engine) -> None:
-        heads = Checkpoints(tmp_path, AuditReader(one), reader)
+        heads = Checkpoints(tmp_path, AuditReader(one), audit_log)
         for _ in range(8):
-            grow(one, reader, 1)
+            grow(one, audit_log, 1)
             heads.look(AT)
 
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(work, engines))
     assert [head.sequence for head in load_checkpoints(tmp_path)] == [24]
-    assert verify(AuditReader(engine).links(), reader, load_checkpoints(tmp_path)).whole
+    assert verify(AuditReader(engine).links(), audit_log, load_checkpoints(tmp_path)).whole
     for one in engines:
         one.dispose()
 
 
-def test_a_partial_last_line_is_ignored(engine: Engine, reader: AuditLog, tmp_path: Path) -> None:
+def test_a_partial_last_line_is_ignored(engine: Engine, audit_log: AuditLog, tmp_path: Path) -> None:
     """A partial last line is ignored and dropped at the next write; one in the middle is an error."""
-    heads = Checkpoints(tmp_path, AuditReader(engine), reader)
-    grow(engine, reader, 1)
+    heads = Checkpoints(tmp_path, AuditReader(engine), audit_log)
+    grow(engine, audit_log, 1)
     heads.keep(AT)
     whole = (tmp_path / FILE).read_text()
     for left in ('{"sequence":2,"se', '{"'):
         (tmp_path / FILE).write_text(whole + left)
         assert [head.sequence for head in read_heads(tmp_path / FILE)] == [1]
-    grow(engine, reader, 1)
-    Checkpoints(tmp_path, AuditReader(engine), reader).keep(AT, at_once=True)
+    grow(engine, audit_log, 1)
+    Checkpoints(tmp_path, AuditReader(engine), audit_log).keep(AT, at_once=True)
     assert [head.sequence for head in read_heads(tmp_path / FILE)] == [1, 2]
 
 
@@ -323,41 +323,41 @@ def changed_by_sql(engine: Engine, audit: AuditLog, statement: str) -> list[str]
 
 
 @pytest.mark.parametrize("statement", BEHIND_ITS_BACK)
-def test_changes_by_sql_are_detected(engine: Engine, reader: AuditLog, statement: str) -> None:
+def test_changes_by_sql_are_detected(engine: Engine, audit_log: AuditLog, statement: str) -> None:
     """An admin, role, grant, key, version or alias without an entry, or different from its entries, is reported."""
-    assert set(changed_by_sql(engine, reader, statement)) == {"state"}
+    assert set(changed_by_sql(engine, audit_log, statement)) == {"state"}
 
 
-def test_changes_during_the_verification_are_no_fault(engine: Engine, reader: AuditLog) -> None:
+def test_changes_during_the_verification_are_no_fault(engine: Engine, audit_log: AuditLog) -> None:
     """A running server appends entries during the verification, which is no fault."""
-    user_store = Users(engine, reader)
+    user_store = Users(engine, audit_log)
     user_store.add_user("ana", Role.ADMIN, password_hash="", at=AT)
     state = read_state(engine)
     user_store.add_user("bob", Role.VIEWER, at=AT)
-    assert verify(AuditReader(engine).links(), reader, state=state).whole
+    assert verify(AuditReader(engine).links(), audit_log, state=state).whole
 
 
-def test_a_deleted_log_is_detected(engine: Engine, reader: AuditLog) -> None:
+def test_a_deleted_log_is_detected(engine: Engine, audit_log: AuditLog) -> None:
     """With all entries and checkpoints deleted, the users in the database or the home reveal that a log existed."""
-    assert verify([], reader, state=read_state(engine), kept=False).whole
-    assert kinds(verify([], reader, state=read_state(engine), kept=False, past=True)) == [(0, "heads_missing")]
-    Users(engine, reader).add_user("ana", Role.ADMIN, password_hash="", at=AT)
+    assert verify([], audit_log, state=read_state(engine), kept=False).whole
+    assert kinds(verify([], audit_log, state=read_state(engine), kept=False, past=True)) == [(0, "heads_missing")]
+    Users(engine, audit_log).add_user("ana", Role.ADMIN, password_hash="", at=AT)
     tamper(engine, "DELETE FROM audit")
-    assert kinds(verify(AuditReader(engine).links(), reader, state=read_state(engine), kept=False)) == [
+    assert kinds(verify(AuditReader(engine).links(), audit_log, state=read_state(engine), kept=False)) == [
         (0, "heads_missing"),
         (0, "state"),
     ]
 
 
-def test_missing_checkpoints_are_reported(engine: Engine, reader: AuditLog, tmp_path: Path) -> None:
+def test_missing_checkpoints_are_reported(engine: Engine, audit_log: AuditLog, tmp_path: Path) -> None:
     """Missing checkpoints of a non-empty chain are reported; a process that has seen one reports a cut although the file was deleted."""
-    assert verify([], reader, kept=False).whole
-    grow(engine, reader, 3)
-    heads = Checkpoints(tmp_path / "heads", AuditReader(engine), reader)
+    assert verify([], audit_log, kept=False).whole
+    grow(engine, audit_log, 3)
+    heads = Checkpoints(tmp_path / "heads", AuditReader(engine), audit_log)
     heads.look(AT)
     (tmp_path / "heads" / LAST).unlink()
-    assert kinds(verify(AuditReader(engine).links(), reader, kept=False)) == [(3, "heads_missing")]
+    assert kinds(verify(AuditReader(engine).links(), audit_log, kept=False)) == [(3, "heads_missing")]
     tamper(engine, "DELETE FROM audit WHERE sequence = 3")
     heads.look(AT)
-    verdict = verify(AuditReader(engine).links(), reader, load_checkpoints(tmp_path / "heads"))
+    verdict = verify(AuditReader(engine).links(), audit_log, load_checkpoints(tmp_path / "heads"))
     assert [fault.kind for fault in verdict.faults] == ["cut"]
