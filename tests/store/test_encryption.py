@@ -1,4 +1,4 @@
-"""Inputs at rest: sealed with a key of their own, tied to their row, closed for ever once that key is gone."""
+"""Encrypted inputs: bound to their row, with a key for each subject, unreadable once that key is destroyed."""
 
 from __future__ import annotations
 
@@ -36,48 +36,44 @@ SECRET = b'{"name": "Nobody Whosoever", "marker": "a plaintext that must not lie
 
 @pytest.fixture
 def backend() -> str:
-    """What is sealed is the same on both; `test_erasing` and `test_retention` look at the keys of both."""
+    """Encryption is the same on both databases; `test_erasure` and `test_retention` check the keys on both."""
     return "sqlite"
 
 
 @pytest.fixture
-def sealing(engine: Engine) -> InputEncryption:
+def encryption(engine: Engine) -> InputEncryption:
     one = InputEncryption(engine, MASTER)
     one.prepare_day(AT)
     one.prepare("ana", at=AT)
     return one
 
 
-def test_what_is_sealed_opens_and_tells_nothing(sealing: InputEncryption, prediction: Callable[..., PredictionRecord]) -> None:
-    """The ciphertext holds nothing of the input, differs each time, and opens to the very bytes."""
+def test_encryption_round_trip(encryption: InputEncryption, prediction: Callable[..., PredictionRecord]) -> None:
+    """The ciphertext contains nothing of the input, differs each time, and decrypts to the same bytes."""
     one = prediction(input=SECRET, subject="ana")
-    first, again = sealing.seal(one), sealing.seal(one)
+    first, again = encryption.seal(one), encryption.seal(one)
     assert first.input is not None
     assert first.key is not None
     assert SECRET not in first.input
     assert first.input != again.input
-    assert sealing.open(one.id, first.key, first.input) == SECRET
-    assert sealing.seal(prediction(input=None)).key is None
+    assert encryption.open(one.id, first.key, first.input) == SECRET
+    assert encryption.seal(prediction(input=None)).key is None
 
 
-def test_each_subject_and_each_day_has_a_key_of_its_own(
-    sealing: InputEncryption, prediction: Callable[..., PredictionRecord]
-) -> None:
-    """Two subjects never share a key; whatever names nobody shares that of the day it came."""
-    sealing.prepare("eva", at=AT)
-    keys = [sealing.seal(prediction(subject=subject)).key for subject in ("ana", "eva", None, None)]
+def test_each_subject_and_day_has_its_own_key(encryption: InputEncryption, prediction: Callable[..., PredictionRecord]) -> None:
+    """Two subjects never share a key; records without a subject share that of their day."""
+    encryption.prepare("eva", at=AT)
+    keys = [encryption.seal(prediction(subject=subject)).key for subject in ("ana", "eva", None, None)]
     assert len(set(keys)) == 3
-    sealing.prepare_day(AT + timedelta(minutes=2))
-    assert sealing.seal(prediction()).key not in keys
+    encryption.prepare_day(AT + timedelta(minutes=2))
+    assert encryption.seal(prediction()).key not in keys
 
 
-def test_a_ciphertext_moved_to_another_row_does_not_open(
-    sealing: InputEncryption, prediction: Callable[..., PredictionRecord]
-) -> None:
-    """Row, key and bytes belong together: exchanged, cut or changed, the input stays closed."""
+def test_a_moved_ciphertext_does_not_decrypt(encryption: InputEncryption, prediction: Callable[..., PredictionRecord]) -> None:
+    """A ciphertext that was moved, truncated or changed does not decrypt."""
     one, other = prediction(input=SECRET, subject="ana"), prediction(input=SECRET, subject="ana")
-    sealed = sealing.seal(one)
-    day = sealing.seal(prediction()).key
+    sealed = encryption.seal(one)
+    day = encryption.seal(prediction()).key
     assert sealed.input is not None
     assert sealed.key is not None
     assert day is not None
@@ -90,14 +86,14 @@ def test_a_ciphertext_moved_to_another_row_does_not_open(
         (one.id, sealed.key, sealed.input[:-1] + bytes([sealed.input[-1] ^ 1])),
     ):
         with pytest.raises(InputUndecryptableError):
-            sealing.open(row, key, data)
+            encryption.open(row, key, data)
 
 
-def test_another_master_key_opens_nothing(
-    engine: Engine, sealing: InputEncryption, prediction: Callable[..., PredictionRecord]
+def test_another_master_key_decrypts_nothing(
+    engine: Engine, encryption: InputEncryption, prediction: Callable[..., PredictionRecord]
 ) -> None:
-    """With the wrong master key it fails closed, and new inputs get keys of their own rather than break."""
-    one = sealing.seal(prediction(input=SECRET, subject="ana"))
+    """With another master key decryption fails, and new inputs get new keys."""
+    one = encryption.seal(prediction(input=SECRET, subject="ana"))
     assert one.input is not None
     assert one.key is not None
     other = InputEncryption(engine, bytes(32))
@@ -107,37 +103,37 @@ def test_another_master_key_opens_nothing(
     assert other.seal(prediction(subject="ana")).key != one.key
 
 
-def test_no_key_of_data_lies_in_the_database(engine: Engine, sealing: InputEncryption) -> None:
-    """What the table holds is wrapped: longer than a key, and nothing that opens by itself."""
-    assert sealing.is_ready("ana")
+def test_the_database_contains_wrapped_keys_only(engine: Engine, encryption: InputEncryption) -> None:
+    """The table contains wrapped keys only."""
+    assert encryption.is_ready("ana")
     with read_transaction(engine) as connection:
         rows = connection.execute(select(subject_keys)).all()
     assert {row.subject for row in rows} == {"ana", "day:2026-03-01"}
     assert all(len(row.wrapped) == 12 + 32 + 16 for row in rows)
 
 
-def test_a_key_is_looked_up_again_after_a_minute(engine: Engine) -> None:
-    """Meanwhile nothing is asked; afterwards an erased subject gets a new key."""
+def test_a_cached_key_expires(engine: Engine) -> None:
+    """A cached key needs no query for a minute; afterwards an erased subject gets a new key."""
     now = 0.0
-    sealing = InputEncryption(engine, MASTER, monotonic=lambda: now)
-    sealing.prepare("ana", at=AT)
-    assert sealing.is_ready("ana")
+    encryption = InputEncryption(engine, MASTER, monotonic=lambda: now)
+    encryption.prepare("ana", at=AT)
+    assert encryption.is_ready("ana")
     now = 60.0
-    assert not sealing.is_ready("ana")
+    assert not encryption.is_ready("ana")
 
 
-def test_without_a_key_nothing_is_kept_in_the_open(engine: Engine, prediction: Callable[..., PredictionRecord]) -> None:
-    """Where no key is at hand, recording is refused rather than done unsealed."""
+def test_without_a_key_nothing_is_stored(engine: Engine, prediction: Callable[..., PredictionRecord]) -> None:
+    """Without a loaded key recording is refused; nothing is stored unencrypted."""
     with pytest.raises(JournalUnavailableError):
         InputEncryption(engine, MASTER).seal(prediction())
     with pytest.raises(JournalUnavailableError):
         InputEncryption(engine, MASTER).seal(prediction(subject="nobody prepared"))
 
 
-def test_a_start_without_the_store_takes_the_key_used_last(
+def test_the_day_key_is_restored_without_the_database(
     engine: Engine, tmp_path: Path, prediction: Callable[..., PredictionRecord]
 ) -> None:
-    """The wrapped key of the day lies in a file, too, useless without the master key."""
+    """The wrapped day key is also in a file, useless without the master key."""
     place = tmp_path / "day.json"
     InputEncryption(engine, MASTER, remembered=place).prepare_day(AT)
     away = InputEncryption(connect(f"sqlite:///{tmp_path}/absent/relevo.db", make=False), MASTER, remembered=place)
@@ -155,30 +151,30 @@ def test_a_start_without_the_store_takes_the_key_used_last(
 
 
 @pytest.mark.parametrize("size", [100, 40_000])
-def test_the_history_opens_what_the_journal_sealed(
-    engine: Engine, sealing: InputEncryption, tmp_path: Path, prediction: Callable[..., PredictionRecord], size: int
+def test_the_prediction_log_decrypts_inputs(
+    engine: Engine, encryption: InputEncryption, tmp_path: Path, prediction: Callable[..., PredictionRecord], size: int
 ) -> None:
-    """In the row or among the blobs, the input is kept sealed and given open; without keys it is told as sealed."""
+    """Inputs are stored encrypted, in the row or in Blobs, and returned decrypted; without keys they are undecryptable."""
     blobs = Blobs(tmp_path / "blobs")
     one = prediction(input=SECRET * (size // len(SECRET)), subject="ana")
-    journal = msgspec.msgpack.encode([sealing.seal(one)])
+    journal = msgspec.msgpack.encode([encryption.seal(one)])
     assert SECRET not in journal
     PredictionStore(engine, blobs).record(msgspec.msgpack.decode(journal, type=list[PredictionRecord]))
-    assert PredictionStore(engine, blobs, sealing).input(one.id)[1] == one.input
+    assert PredictionStore(engine, blobs, encryption).input(one.id)[1] == one.input
     with pytest.raises(InputUndecryptableError):
         PredictionStore(engine, blobs).input(one.id)
     assert not any(SECRET in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
 
-def test_a_destroyed_key_opens_nothing(
-    engine: Engine, sealing: InputEncryption, trail: AuditLog, tmp_path: Path, prediction: Callable[..., PredictionRecord]
+def test_a_destroyed_key_decrypts_nothing(
+    engine: Engine, encryption: InputEncryption, audit_log: AuditLog, tmp_path: Path, prediction: Callable[..., PredictionRecord]
 ) -> None:
-    """After erasing, a copy of the row from yesterday's backup stays closed."""
-    one = sealing.seal(prediction(input=SECRET, subject="ana"))
+    """After an erasure, a row restored from a backup stays undecryptable."""
+    one = encryption.seal(prediction(input=SECRET, subject="ana"))
     assert one.key is not None
     assert one.input is not None
-    Erasure(engine, Blobs(tmp_path), trail).erase("ana", at=AT, by=LOCAL_ACTOR)
+    Erasure(engine, Blobs(tmp_path), audit_log).erase("ana", at=AT, by=LOCAL_ACTOR)
     with pytest.raises(InputUndecryptableError):
-        sealing.open(one.id, one.key, one.input)
+        encryption.open(one.id, one.key, one.input)
     with pytest.raises((InputNotStoredError, InputUndecryptableError)):
         InputEncryption(engine, MASTER).open(one.id, one.key, one.input)

@@ -1,4 +1,4 @@
-"""Erasing a subject: rows, labels, large inputs and keys go; a tombstone, the others' data and a link of the audit stay."""
+"""Erasure of a subject: its rows, labels, large inputs and keys are deleted; a tombstone, an audit entry and others' data stay."""
 
 from __future__ import annotations
 
@@ -51,26 +51,26 @@ def history(engine: Engine, blobs: Blobs) -> PredictionStore:
 
 
 @pytest.fixture
-def erasing(engine: Engine, blobs: Blobs, trail: AuditLog) -> Erasure:
-    return Erasure(engine, blobs, trail)
+def erasure(engine: Engine, blobs: Blobs, audit_log: AuditLog) -> Erasure:
+    return Erasure(engine, blobs, audit_log)
 
 
-def test_everything_of_a_subject_goes_and_nothing_else(
+def test_only_data_of_the_subject_is_erased(
     engine: Engine,
     history: PredictionStore,
-    erasing: Erasure,
-    trail: AuditLog,
+    erasure: Erasure,
+    audit_log: AuditLog,
     tmp_path: Path,
     prediction: Callable[..., PredictionRecord],
 ) -> None:
-    """Rows, labels and files of one subject are gone; those of others stay, also a file that both had."""
-    labels = Labels(engine, trail)
+    """Rows, labels and files of one subject are deleted; those of others stay, also a file that both used."""
+    labels = Labels(engine, audit_log)
     own, shared = prediction(MS, subject="ana", input=b"own" * 8000), prediction(MS, subject="ana", input=LARGE)
     other = prediction(MS, subject="eva", input=LARGE)
     history.record([own, shared, other])
     for one in (own, other):
         labels.put(Label(prediction=one.id, value="7", author="eva", source="api", at=AT, note="seen on Monday"))
-    erased = erasing.erase("ana", at=AT, by=BY, reason="asked by letter")
+    erased = erasure.erase("ana", at=AT, by=BY, reason="asked by letter")
     assert (erased.predictions, erased.labels, erased.keys) == (2, 1, 0)
     assert history.count() == 1
     assert (labels.of(own.id), len(labels.of(other.id))) == ([], 1)
@@ -80,10 +80,10 @@ def test_everything_of_a_subject_goes_and_nothing_else(
         history.get(own.id)
 
 
-def test_the_audit_tells_it_by_a_pseudonym(engine: Engine, erasing: Erasure) -> None:
-    """Who, when and why, and nothing that names the subject."""
-    pseudonym = erasing.pseudonym("patient 4711")
-    erasing.erase(pseudonym, at=AT, by=BY, reason="asked by letter")
+def test_the_audit_contains_the_pseudonym_only(engine: Engine, erasure: Erasure) -> None:
+    """The audit entry has actor, time and reason, and only the subject's pseudonym."""
+    pseudonym = erasure.pseudonym("patient 4711")
+    erasure.erase(pseudonym, at=AT, by=BY, reason="asked by letter")
     head = AuditReader(engine).head()
     assert head is not None
     assert (head.action, head.object, head.actor, head.reason) == (
@@ -95,83 +95,83 @@ def test_the_audit_tells_it_by_a_pseudonym(engine: Engine, erasing: Erasure) -> 
     assert "4711" not in str(head)
 
 
-def test_of_an_erased_prediction_the_audit_keeps_its_id_alone(
-    engine: Engine, history: PredictionStore, erasing: Erasure, trail: AuditLog, prediction: Callable[..., PredictionRecord]
+def test_the_audit_keeps_only_the_id_of_an_erased_prediction(
+    engine: Engine, history: PredictionStore, erasure: Erasure, audit_log: AuditLog, prediction: Callable[..., PredictionRecord]
 ) -> None:
-    """That of a labelled one; no input, name, value, source, note or reason of a judgement is in any link."""
-    labelled, other = (prediction(MS, subject=erasing.pseudonym("patient 17"), input=b"lung") for _ in range(2))
+    """The audit contains only the id of a labelled prediction: no input, name, value, source, note or reason."""
+    labelled, other = (prediction(MS, subject=erasure.pseudonym("patient 17"), input=b"lung") for _ in range(2))
     history.record([labelled, other])
-    labels = Labels(engine, trail)
+    labels = Labels(engine, audit_log)
     value, author, source, note = told = ("malignant", "dr. eva", "letterbox", "seen on Monday")
     label = labels.put(Label(prediction=labelled.id, value=value, author=author, source=source, at=AT, note=note))
     labels.judge(labelled.id, label.serial, ReviewStatus.ACCEPTED, judge="dr. leo", at=AT, reason="biopsy")
-    erasing.erase(erasing.pseudonym("patient 17"), at=AT, by=BY)
+    erasure.erase(erasure.pseudonym("patient 17"), at=AT, by=BY)
     kept = repr(AuditReader(engine).page().items)
     assert (str(UUID(bytes=labelled.id)) in kept, str(UUID(bytes=other.id)) in kept) == (True, False)
     assert not [word for word in (*told, "dr. leo", "biopsy", "patient 17", "lung") if word in kept]
 
 
-def test_what_was_still_in_a_journal_is_dropped(
-    history: PredictionStore, erasing: Erasure, tmp_path: Path, prediction: Callable[..., PredictionRecord]
+def test_journal_records_of_an_erased_subject_are_dropped(
+    history: PredictionStore, erasure: Erasure, tmp_path: Path, prediction: Callable[..., PredictionRecord]
 ) -> None:
-    """A journal shipped after the erasure brings nothing of the subject back; what comes afterwards is kept."""
+    """A journal shipped after the erasure restores nothing of the subject; later predictions are stored."""
     before = prediction(MS - 1, subject="ana", input=b"own" * 8000)
-    erasing.erase("ana", at=AT, by=BY)
+    erasure.erase("ana", at=AT, by=BY)
     assert history.ship("w/1.journal", 1, [before, prediction(MS - 1, subject="eva"), prediction(MS + 1, subject="ana")]) == 2
     assert not [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()]
     with pytest.raises(PredictionNotFoundError):
         history.get(before.id)
 
 
-def test_versions_made_since_are_told(
-    engine: Engine, history: PredictionStore, erasing: Erasure, trail: AuditLog, prediction: Callable[..., PredictionRecord]
+def test_versions_registered_since_are_reported(
+    engine: Engine, history: PredictionStore, erasure: Erasure, audit_log: AuditLog, prediction: Callable[..., PredictionRecord]
 ) -> None:
-    """Versions registered after the subject's first prediction may have learnt from it; earlier ones and other models cannot."""
-    registry = Registry(engine, trail)
+    """The report lists versions registered after the subject's first prediction; no earlier ones and no other models."""
+    registry = Registry(engine, audit_log)
     for number, day in enumerate((-1, 1, 2)):
         at = AT + timedelta(days=day)
         registry.add(model="digits", digest=f"{number:064x}", summary={}, who="ana", at=at)
     registry.add(model="churn", digest="f" * 64, summary={}, who="ana", at=AT + timedelta(days=1))
     history.record([prediction(MS, subject="ana")])
-    erased = erasing.erase("ana", at=AT + timedelta(days=3), by=BY)
+    erased = erasure.erase("ana", at=AT + timedelta(days=3), by=BY)
     assert [(one.model, one.version) for one in erased.versions] == [("digits", 2), ("digits", 3)]
 
 
-def test_erasing_somebody_unknown_leaves_a_tombstone(
-    history: PredictionStore, erasing: Erasure, prediction: Callable[..., PredictionRecord]
+def test_an_unknown_subject_gets_a_tombstone(
+    history: PredictionStore, erasure: Erasure, prediction: Callable[..., PredictionRecord]
 ) -> None:
-    """Nothing was there, and nothing from before will come; doing it twice does no harm."""
+    """An unknown subject gets a tombstone, so that earlier records are dropped; erasing twice is harmless."""
     for _ in range(2):
-        assert erasing.erase("ana", at=AT, by=BY).predictions == 0
+        assert erasure.erase("ana", at=AT, by=BY).predictions == 0
     assert history.record([prediction(MS - 1, subject="ana")]) == 0
 
 
 def test_many_predictions_are_erased_at_once(
-    history: PredictionStore, erasing: Erasure, prediction: Callable[..., PredictionRecord]
+    history: PredictionStore, erasure: Erasure, prediction: Callable[..., PredictionRecord]
 ) -> None:
-    """More than one statement takes are all gone."""
+    """More predictions than one statement's limit are all deleted."""
     history.record([prediction(MS, subject="ana") for _ in range(1201)])
-    assert erasing.erase("ana", at=AT, by=BY).predictions == 1201
+    assert erasure.erase("ana", at=AT, by=BY).predictions == 1201
     assert history.count() == 0
 
 
 class TestFilesOfTheDatabase:
-    """What PostgreSQL's own files hold; SQLite's are searched where a whole home is."""
+    """Content of PostgreSQL's own files; SQLite's are checked with whole homes."""
 
     @pytest.fixture
     def backend(self) -> str:
-        """The one that keeps them."""
+        """PostgreSQL only."""
         return "postgresql"
 
-    def test_tables_written_anew_hold_nothing_erased(
+    def test_rewritten_tables_hold_no_erased_data(
         self,
         engine: Engine,
         history: PredictionStore,
-        erasing: Erasure,
+        erasure: Erasure,
         postgres: Postgres,
         prediction: Callable[..., PredictionRecord],
     ) -> None:
-        """The bytes of an erased input stay in PostgreSQL's files until its tables are written anew; others' stay, and are read."""
+        """An erased input stays in PostgreSQL's files until its tables are rewritten; other inputs stay readable."""
         marker, other = (random.Random(seed).randbytes(64) for seed in (1, 2))  # noqa: S311 - bytes that no compression shortens
         kept = prediction(MS, subject="eva", input=other)
         history.record([prediction(MS, subject="ana", input=marker), kept])
@@ -184,18 +184,18 @@ class TestFilesOfTheDatabase:
             files = [path for path in Path(postgres.server.pgdata, "base").rglob("*") if path.is_file()]
             return any(needle in path.read_bytes() for path in files for needle in some)
 
-        erasing.erase("ana", at=AT, by=BY)
-        assert erasing.leaves_bytes
+        erasure.erase("ana", at=AT, by=BY)
+        assert erasure.leaves_bytes
         assert holding(needles)
-        erasing.write_anew()
+        erasure.write_anew()
         assert not holding(needles)
         assert holding([other])
         assert history.input(kept.id)[1] == other
 
-    def test_the_command_says_what_is_left_and_mends_it(
+    def test_the_command_warns_and_vacuums(
         self, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prediction: Callable[..., PredictionRecord]
     ) -> None:
-        """Erased on PostgreSQL without --vacuum the command warns, with it nothing is left in its tables' files."""
+        """On PostgreSQL the command warns without --vacuum; with it nothing erased is left in the tables' files."""
         monkeypatch.setenv("RELEVO_DATABASE_URL", url)
         settings = Settings(home=tmp_path / "home", database_url=url)
         store = open_store(settings)

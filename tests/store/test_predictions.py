@@ -1,4 +1,4 @@
-"""Predictions: kept once, found by every filter, paged without gaps, the same on both databases."""
+"""The prediction log on both databases: each prediction stored once, found by every filter, paged without gaps."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def at(ms: int) -> datetime:
 
 
 def mixed(prediction: Callable[..., PredictionRecord], count: int) -> list[PredictionRecord]:
-    """Predictions of two models, three versions, ten labels, some uncertain, one every other millisecond, in no order."""
+    """Predictions of two models, three versions and ten labels, some uncertain, one every other millisecond, shuffled."""
     draw = random.Random(5)  # noqa: S311 - a fixed mix
     made = [
         prediction(
@@ -71,11 +71,11 @@ GRID: list[Filters] = [
 ]
 
 
-class TestHistory:
-    """The contract of the history."""
+class TestPredictionStore:
+    """The contract of the prediction log."""
 
-    def test_a_prediction_comes_back_whole(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
-        """Every field that was recorded is read back as it was, the input by its own call."""
+    def test_a_prediction_is_read_back(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
+        """Every recorded field is read back unchanged, the input by its own call."""
         sent = prediction(
             arm=Arm.PINNED, propensity=0.25, epoch=3, value=-1.5, error="model_failed", subject="patient 4", uncertain=True
         )
@@ -86,8 +86,8 @@ class TestHistory:
         assert stored.input_kept
         assert history.input(sent.id) == (InputKind.IMAGE, b"\x89PNG")
 
-    def test_an_empty_prediction_comes_back(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
-        """A failure without answer, scores or kept input is a prediction like any other."""
+    def test_an_empty_prediction_is_read_back(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
+        """A failed prediction without label, scores or input is stored like any other."""
         sent = prediction(label=None, confidence=None, scores=b"", input=None, error="model_failed")
         history.record([sent])
         stored = history.get(sent.id)
@@ -95,7 +95,7 @@ class TestHistory:
         assert not stored.input_kept
 
     def test_recording_twice_keeps_one(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
-        """The same predictions again change nothing, in one batch or two, and the first content stays."""
+        """Recording the same predictions again changes nothing, in one batch or two."""
         some = [prediction(START + number) for number in range(3)]
         assert history.record([some[0], some[0], some[1]]) == 2
         changed = prediction(id=some[0].id, label="other")
@@ -103,19 +103,19 @@ class TestHistory:
         assert history.count() == 3
         assert history.get(some[0].id).prediction.label == "7"
 
-    def test_nothing_is_recorded_quickly(self, history: PredictionStore) -> None:
+    def test_an_empty_batch_is_no_error(self, history: PredictionStore) -> None:
         """An empty batch is no error."""
         assert history.record([]) == 0
 
     def test_times_are_kept_to_the_microsecond(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
-        """Microseconds far beyond 32 bits come back exactly."""
+        """Microseconds beyond 32 bits are stored exactly."""
         sent = prediction(at_us=253_402_300_799_999_999, latency_us=2**40, input_bytes=2**33)
         history.record([sent])
         back = history.get(sent.id).prediction
         assert (back.at_us, back.latency_us, back.input_bytes) == (sent.at_us, 2**40, 2**33)
 
-    def test_every_filter_finds_its_own(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
-        """Any combination of filters gives exactly the predictions it describes, newest first, however they are paged."""
+    def test_filters_match_exactly(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
+        """Any combination of filters returns exactly the matching predictions, newest first, with any page size."""
         some = mixed(prediction, 400)
         history.record(some)
         newest_first = sorted(some, key=lambda it: it.id, reverse=True)
@@ -124,10 +124,10 @@ class TestHistory:
             assert pages(history, 97, **filters) == wanted, filters
             assert history.count(**filters) == len(wanted), filters
 
-    def test_truths_narrow_like_any_filter(
+    def test_resolved_labels_are_filters(
         self, history: PredictionStore, labels: Labels, prediction: Callable[..., PredictionRecord]
     ) -> None:
-        """What people said narrows together with all else, for one model, for some, and for all of them."""
+        """Filters by resolved label combine with all others, for one model, some, and all."""
         some = mixed(prediction, 200)
         history.record(some)
         truth = {it.id: "7" if number % 2 else "3" for number, it in enumerate(some) if number % 3}
@@ -152,7 +152,7 @@ class TestHistory:
     def test_pages_join_without_gap(
         self, history: PredictionStore, prediction: Callable[..., PredictionRecord], limit: int
     ) -> None:
-        """Pages of any size, put together, are the whole; the last one has no next."""
+        """Pages of any size add up to the whole log; the last one has no cursor."""
         some = [prediction(START) for _ in range(6)]
         history.record(some)
         assert pages(history, limit) == sorted((it.id for it in some), reverse=True)
@@ -160,7 +160,7 @@ class TestHistory:
     def test_new_predictions_do_not_shift_pages(
         self, history: PredictionStore, prediction: Callable[..., PredictionRecord]
     ) -> None:
-        """What arrives while somebody leafs through neither repeats nor hides an older prediction."""
+        """Predictions inserted between two pages neither repeat nor hide older ones."""
         history.record([prediction(START + number) for number in range(4)])
         first = history.window(limit=2)
         history.record([prediction(START + 100)])
@@ -168,8 +168,8 @@ class TestHistory:
         times = [item.prediction.at_us // 1000 - START for item in (*first.items, *second.items)]
         assert times == [3, 2, 1, 0]
 
-    def test_touching_windows_share_nothing(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
-        """A prediction on the border belongs to the later of two windows only, whatever its microseconds."""
+    def test_adjacent_windows_do_not_overlap(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
+        """A prediction on the border of two time windows belongs to the later one only."""
         history.record([prediction(START + number) for number in range(10)])
         border = at(START + 4) + timedelta(microseconds=700)
         assert history.count(until=border) + history.count(since=border) == 10
@@ -179,20 +179,20 @@ class TestHistory:
     def test_far_times_are_no_error(
         self, history: PredictionStore, prediction: Callable[..., PredictionRecord], moment: datetime
     ) -> None:
-        """Windows may begin before computers and end after everything."""
+        """Time filters may be far in the past or future."""
         history.record([prediction()])
         assert history.count(since=moment) + history.count(until=moment) == 1
 
     @pytest.mark.parametrize("cursor", ["", "x", "ñ", "AAAA", "A" * 23, "AAAAAAAAAAAAAAAAAAAAA\n", "'; DROP TABLE predictions"])
     def test_a_foreign_cursor_is_refused(self, history: PredictionStore, cursor: str) -> None:
-        """A cursor that no page gave is refused by name, not a failure."""
+        """An invalid cursor is a field error, not a failure."""
         with pytest.raises(FieldTypeError) as refused:
             history.window(cursor=cursor)
         assert refused.value.field == "cursor"
 
     @pytest.mark.parametrize("limit", [0, -1, 1001])
     def test_a_page_has_bounds(self, history: PredictionStore, limit: int) -> None:
-        """Nobody can ask for the whole table in one page."""
+        """The page size is limited."""
         with pytest.raises(FieldRangeError) as refused:
             history.window(limit=limit)
         assert refused.value.field == "limit"
@@ -211,13 +211,13 @@ class TestHistory:
     def test_impossible_filters_find_nothing(
         self, history: PredictionStore, prediction: Callable[..., PredictionRecord], filters: Filters
     ) -> None:
-        """A filter that nothing can match, however odd, gives an empty page."""
+        """A filter that nothing can match returns an empty page."""
         history.record([prediction()])
         assert history.window(**filters).items == []
         assert history.count(**filters) == 0
 
     def test_unknown_ids_are_told(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
-        """An unknown prediction and an input that was not kept are different errors."""
+        """An unknown prediction and a missing input are different errors."""
         sent = prediction(input=None)
         history.record([sent])
         for read in (history.get, history.input):
@@ -226,10 +226,8 @@ class TestHistory:
         with pytest.raises(InputNotStoredError):
             history.input(sent.id)
 
-    def test_large_inputs_lie_among_the_blobs(
-        self, engine: Engine, tmp_path: Path, prediction: Callable[..., PredictionRecord]
-    ) -> None:
-        """An input above 16 KiB is a file and not in the table; smaller ones are in the table; both come back equal."""
+    def test_large_inputs_are_blobs(self, engine: Engine, tmp_path: Path, prediction: Callable[..., PredictionRecord]) -> None:
+        """Inputs above 16 KiB are files, smaller ones are in the table; both are read back equal."""
         folder = tmp_path / "blobs"
         history = PredictionStore(engine, Blobs(folder))
         small, large = (prediction(input=bytes(INLINE_BYTES + extra), kind=InputKind.RECORD) for extra in (0, 1))
@@ -242,10 +240,10 @@ class TestHistory:
             assert history.input(sent.id) == (InputKind.RECORD, sent.input)
             assert history.get(sent.id).input_kept
 
-    def test_a_lost_blob_is_an_input_not_kept(
+    def test_a_missing_blob_is_an_input_not_stored(
         self, engine: Engine, tmp_path: Path, prediction: Callable[..., PredictionRecord]
     ) -> None:
-        """When the file of a large input is gone, the prediction stays and says that its input is not there."""
+        """If the file of a large input is missing, the prediction stays and its input is reported as not stored."""
         history = PredictionStore(engine, Blobs(tmp_path / "blobs"))
         sent = prediction(input=bytes(INLINE_BYTES + 1))
         history.record([sent])
@@ -253,8 +251,10 @@ class TestHistory:
         with pytest.raises(InputNotStoredError):
             elsewhere.input(sent.id)
 
-    def test_odd_texts_hold_nothing_up(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
-        """A subject with signs that no database stores is kept with them replaced, and the rows behind it arrive."""
+    def test_unstorable_characters_are_replaced(
+        self, history: PredictionStore, prediction: Callable[..., PredictionRecord]
+    ) -> None:
+        """Characters that no database stores are replaced in a subject, and the following rows are inserted."""
         odd = prediction(subject="a\x00b\ud800c\nñ")
         assert history.record([odd, prediction()]) == 2
         kept = history.get(odd.id).prediction.subject
@@ -263,19 +263,19 @@ class TestHistory:
 
 
 class TestShipping:
-    """The contract of taking over a journal."""
+    """The contract of reading journals."""
 
     def test_position_and_predictions_move_together(
         self, history: PredictionStore, prediction: Callable[..., PredictionRecord]
     ) -> None:
-        """A shipped batch and the place up to which its file was read are one step."""
+        """A batch and the journal position are written in one transaction."""
         some = [prediction(), prediction()]
         assert history.ship("w1.spool", 120, some) == 2
         assert history.ship("w2.spool", 7, []) == 0
         assert history.positions() == {"w1.spool": 120, "w2.spool": 7}
 
     def test_shipping_again_changes_nothing(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
-        """A batch shipped again after a crash adds nothing, and a late one never moves the position back."""
+        """A batch shipped again after a crash adds nothing, and a late one never decreases the position."""
         some = [prediction(), prediction()]
         history.ship("w1.spool", 120, some)
         assert history.ship("w1.spool", 120, some) == 0
@@ -284,14 +284,14 @@ class TestShipping:
         assert history.count() == 2
 
     def test_a_batch_that_fails_leaves_nothing(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
-        """When one row of a batch is refused, neither the rows before it nor the position are kept."""
+        """If one row of a batch is rejected, neither the other rows nor the position are stored."""
         with pytest.raises(Exception, match=r"(?i)not.null"):
             history.ship("w1.spool", 120, [prediction(), prediction(model=None)])
         assert history.count() == 0
         assert history.positions() == {}
 
-    def test_a_file_is_forgotten(self, history: PredictionStore) -> None:
-        """The position of a file that is gone can be dropped, also twice."""
+    def test_a_position_is_deleted(self, history: PredictionStore) -> None:
+        """The position of a deleted file can be removed, also twice."""
         history.ship("w1.spool", 120, [])
         history.forget("w1.spool")
         history.forget("w1.spool")
@@ -323,10 +323,10 @@ def matches(it: PredictionRecord, filters: Filters) -> bool:
     ],
     ids=str,
 )
-def test_a_page_is_read_off_an_index(
+def test_a_page_is_read_from_an_index(
     history: PredictionStore, engine: Engine, prediction: Callable[..., PredictionRecord], filters: Filters, indexes: list[str]
 ) -> None:
-    """No filter makes the database look into rows that are not of the page, or sort what it found within a model."""
+    """No filter makes the database read rows outside the page, or sort within a model."""
     history.record([prediction(model="digits"), prediction(model="churn")])
     asked: list[tuple[str, Any]] = []
     event.listen(engine, "before_cursor_execute", lambda _c, _k, sql, values, *_rest: asked.append((sql, values)))
@@ -338,5 +338,5 @@ def test_a_page_is_read_off_an_index(
     searches = [step for step in plan if " predictions " in step]
     assert searches
     assert all(any(f"USING COVERING INDEX {index} " in step for index in indexes) for step in searches), plan
-    # What is sorted, if anything, are the few ids that several models gave.
+    # At most the few ids of several models are sorted.
     assert len(searches) > 1 or not any("TEMP B-TREE" in step for step in plan), plan

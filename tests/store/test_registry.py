@@ -1,4 +1,4 @@
-"""Models, versions and aliases: numbered once, moved on the record, the same on both databases."""
+"""The registry on both databases: versions are numbered once, alias moves are recorded."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def move(registry: Registry, version: int, *, alias: str = "champion", model: st
 class TestRegistry:
     """The contract of the registry."""
 
-    def test_versions_count_up(self, registry: Registry) -> None:
-        """Each new package is the next version of its model, and keeps what was said of it."""
+    def test_versions_are_numbered(self, registry: Registry) -> None:
+        """Each new package is the next version of its model and keeps its metadata."""
         assert [add(registry, 1).number, add(registry, 2).number, add(registry, 3, "churn").number] == [1, 2, 1]
         assert registry.version("digits", 2) == Version(
             model="digits", number=2, digest=digest(2), summary={"labels": ["0", "1"]}, who="ana", at=AT
@@ -47,14 +47,14 @@ class TestRegistry:
         assert [version.number for version in registry.versions("digits")] == [2, 1]
 
     def test_same_package_is_same_version(self, registry: Registry) -> None:
-        """A package registered twice stays one version, with its first author and time."""
+        """A package registered twice is one version, with its first author and time."""
         first = add(registry)
         again = registry.add(model="digits", digest=digest(1), summary={}, who="eva", at=AT + timedelta(days=1))
         assert again == first
         assert len(registry.versions("digits")) == 1
 
-    def test_a_version_goes_by_every_file_it_came_in(self, registry: Registry) -> None:
-        """Synonyms belong to the version, further ones join them, and the route of the champion carries them."""
+    def test_synonyms_belong_to_the_version(self, registry: Registry) -> None:
+        """Synonyms belong to the version, can be added, and are part of the champion's route."""
         plain = add(registry, 2)
         for names in (["clf.pickle"], [], ["model.pkl"], ["clf.pickle"]):
             version = registry.add(model="digits", digest=digest(1), summary={}, who="ana", at=AT, synonyms=names)
@@ -65,13 +65,13 @@ class TestRegistry:
             assert registry.routes()[0].synonyms == called
 
     def test_adding_moves_no_alias(self, registry: Registry) -> None:
-        """A new version answers nobody until somebody moves an alias to it."""
+        """A new version serves no requests until an alias is moved to it."""
         add(registry)
         assert registry.aliases("digits") == {}
         assert registry.routes() == []
 
     def test_models_are_listed(self, registry: Registry) -> None:
-        """The list names every model with its versions and aliases, by name."""
+        """The list contains every model with its versions and aliases, by name."""
         for number, model in ((1, "digits"), (2, "digits"), (1, "churn")):
             add(registry, number, model)
         move(registry, 2)
@@ -79,8 +79,8 @@ class TestRegistry:
         listed = [(model.name, model.versions, model.aliases, model.at) for model in registry.models()]
         assert listed == [("churn", 1, {}, AT), ("digits", 2, {"champion": 2, "challenger": 1}, AT)]
 
-    def test_a_move_tells_who_and_why(self, registry: Registry) -> None:
-        """Every move stays in the history: from where, to where, by whom, why and when, newest first."""
+    def test_moves_are_recorded(self, registry: Registry) -> None:
+        """Every move is recorded with versions, author, reason and time, newest first."""
         add(registry, 1)
         add(registry, 2)
         move(registry, 1)
@@ -89,15 +89,15 @@ class TestRegistry:
         assert (made.previous, made.version, made.serial, made.who, made.why, made.at) == (1, 2, 2, "eva", "fewer errors", AT)
         assert [(step.previous, step.version) for step in registry.alias_history("digits")] == [(1, 2), (None, 1)]
 
-    def test_moving_to_where_it_stands_changes_nothing(self, registry: Registry) -> None:
-        """A move repeated after a lost answer makes no second step."""
+    def test_a_repeated_move_changes_nothing(self, registry: Registry) -> None:
+        """A repeated move adds no second one."""
         add(registry)
         assert [move(registry, 1), move(registry, 1)] == [1, 1]
         assert len(registry.alias_history("digits")) == 1
 
     @pytest.mark.parametrize("expected", [0, 2])
-    def test_a_stale_belief_is_refused(self, registry: Registry, expected: int) -> None:
-        """Who believes that the alias stands elsewhere is told so, and nothing moves."""
+    def test_an_outdated_expectation_is_rejected(self, registry: Registry, expected: int) -> None:
+        """A move with an outdated expected version is rejected, and nothing moves."""
         add(registry, 1)
         add(registry, 2)
         move(registry, 1, expected=0)
@@ -105,8 +105,8 @@ class TestRegistry:
             move(registry, 2, expected=expected)
         assert registry.aliases("digits") == {"champion": 1}
 
-    def test_of_many_movers_one_wins(self, registry: Registry) -> None:
-        """When eight move the same alias at once, each from where it stood, one succeeds and seven are told."""
+    def test_one_of_many_concurrent_moves_succeeds(self, registry: Registry) -> None:
+        """Of eight concurrent moves with the same expected version one succeeds and seven are rejected."""
         for number in range(1, 10):
             add(registry, number)
         move(registry, 9)
@@ -122,8 +122,8 @@ class TestRegistry:
             assert sum(pool.map(attempt, range(1, 9))) == 1
         assert len(registry.alias_history("digits")) == 2
 
-    def test_of_many_packages_each_gets_a_number(self, registry: Registry, url: str) -> None:
-        """Packages registered at once from two processes' engines get the numbers 1 to 8, each once."""
+    def test_concurrent_packages_get_different_numbers(self, registry: Registry, url: str) -> None:
+        """Packages registered concurrently from two engines get the numbers 1 to 8, each once."""
         other = connect(url)
         with ThreadPoolExecutor(4) as pool:
             numbers = pool.map(lambda n: add(registry if n % 2 else Registry(other, AuditLog(b"key")), n).number, range(8))
@@ -131,7 +131,7 @@ class TestRegistry:
         other.dispose()
 
     def test_routes_follow_the_champion(self, registry: Registry) -> None:
-        """A route names the champion's package alone, under the number of the champion's moves."""
+        """A route contains the champion's package only, and its epoch is the number of champion moves."""
         add(registry, 1)
         add(registry, 2)
         add(registry, 3, "churn")
@@ -141,8 +141,8 @@ class TestRegistry:
         leg = RouteTarget(version=1, digest=digest(1), arm=Arm.CHAMPION, weight=1.0)
         assert registry.routes() == [TrafficSplit(model="digits", epoch=3, legs=(leg,), salt="digits")]
 
-    def test_routes_begin_with_the_model_registered_first(self, registry: Registry) -> None:
-        """Routes come in the order in which their models were registered, whatever their names."""
+    def test_routes_are_in_registration_order(self, registry: Registry) -> None:
+        """Routes are in the order of registration, whatever the models' names."""
         for minutes, model in enumerate(("zebra", "ant", "moth")):
             at = AT + timedelta(minutes=minutes)
             registry.add(model=model, digest=digest(minutes + 1), summary={}, who="ana", at=at)
@@ -150,15 +150,15 @@ class TestRegistry:
         assert [route.model for route in registry.routes()] == ["zebra", "ant", "moth"]
 
     def test_an_alias_is_resolved(self, registry: Registry) -> None:
-        """An alias leads to its version."""
+        """An alias resolves to its version."""
         version = add(registry)
         move(registry, 1)
         assert registry.resolve("digits", "champion") == version
         with pytest.raises(AliasNotFoundError, match="challenger"):
             registry.resolve("digits", "challenger")
 
-    def test_what_is_not_there_is_named(self, registry: Registry) -> None:
-        """An unknown model and an unknown version are different errors, in reading as in moving."""
+    def test_unknown_models_and_versions_are_different_errors(self, registry: Registry) -> None:
+        """An unknown model and an unknown version are different errors, for reads and moves."""
         add(registry)
         for read in (registry.versions, registry.aliases, registry.alias_history):
             with pytest.raises(ModelNotFoundError, match="'none'"):
@@ -171,8 +171,8 @@ class TestRegistry:
         assert registry.aliases("digits") == {}
 
     @pytest.mark.parametrize("name", ["", "Digits", "-digits", "a" * 65, "di gits", "dígitos", "digits\n", "../x"])
-    def test_odd_names_are_refused(self, registry: Registry, name: str) -> None:
-        """A name that would not fit a path or an address is refused for models and aliases, without being echoed."""
+    def test_invalid_names_are_rejected(self, registry: Registry, name: str) -> None:
+        """Names unsuitable for a path or URL are rejected for models and aliases, and not repeated in the error."""
         with pytest.raises(FieldTypeError) as refused:
             add(registry, model=name)
         assert refused.value.field == "model"
@@ -183,7 +183,7 @@ class TestRegistry:
 
     @pytest.mark.parametrize("number", [0, -1, 2**31, 2**63, 10**30])
     def test_impossible_versions_are_not_found(self, registry: Registry, number: int) -> None:
-        """A number that no version can have is a version that is not there, however large."""
+        """A number that no version can have is not found, however large."""
         add(registry)
         with pytest.raises(VersionNotFoundError):
             registry.version("digits", number)
@@ -192,7 +192,7 @@ class TestRegistry:
 
     @pytest.mark.parametrize("name", ["a\x00b", "\ud800", "ñ" * 10_000, "' OR 1=1 --"])
     def test_impossible_names_are_not_found(self, registry: Registry, name: str) -> None:
-        """A name that no model can have is a model that is not there."""
+        """A name that no model can have is not found."""
         for read in (registry.versions, registry.aliases, registry.alias_history):
             with pytest.raises(ModelNotFoundError):
                 read(name)
@@ -203,22 +203,22 @@ class TestRegistry:
             registry.resolve("digits", name)
 
     @pytest.mark.parametrize("act", ["UPDATE alias_moves SET version = 1", "DELETE FROM alias_moves"])
-    def test_the_database_guards_the_moves(self, registry: Registry, engine: Engine, act: str) -> None:
-        """The history of the aliases cannot be rewritten, not even with SQL."""
+    def test_moves_cannot_be_changed_by_sql(self, registry: Registry, engine: Engine, act: str) -> None:
+        """Alias moves cannot be updated or deleted, not even by SQL."""
         add(registry)
         move(registry, 1)
         with pytest.raises(DBAPIError, match="append-only"), engine.begin() as connection:
             connection.execute(text(act))
         assert len(registry.alias_history("digits")) == 1
 
-    def test_odd_texts_are_kept(self, registry: Registry) -> None:
-        """Reasons in any script are kept; what no database stores is replaced, and does not stop the move."""
+    def test_unstorable_characters_are_replaced(self, registry: Registry) -> None:
+        """Reasons may be in any script; characters that no database stores are replaced."""
         add(registry)
         made = registry.move_alias("digits", "champion", 1, who="Begoña 🦉", why="a\x00b\ud800", at=AT)
         assert (made.who, made.why[:3]) == ("Begoña 🦉", "a\ufffdb")
 
     def test_naive_times_are_refused(self, registry: Registry) -> None:
-        """A time without zone is a mistake of the caller and writes nothing."""
+        """A time without a zone is a caller's error and writes nothing."""
         with pytest.raises(ValueError, match="time zone"):
             registry.add(model="digits", digest=digest(1), summary={}, who="ana", at=AT.replace(tzinfo=None))
         assert registry.models() == []

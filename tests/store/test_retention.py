@@ -1,4 +1,4 @@
-"""What is too old or too much is removed by portions, with its labels, files and days' keys, and the audit says how much."""
+"""Retention: old predictions and surplus inputs are deleted in batches, with labels, files and day keys, and the audit has the counts."""
 
 from __future__ import annotations
 
@@ -44,22 +44,22 @@ def history(engine: Engine, blobs: Blobs) -> PredictionStore:
 
 
 @pytest.fixture
-def keep(engine: Engine, blobs: Blobs, trail: AuditLog) -> Callable[..., Retention]:
-    return lambda days=0, megabytes=0: Retention(engine, blobs, trail, days=days, megabytes=megabytes)
+def keep(engine: Engine, blobs: Blobs, audit_log: AuditLog) -> Callable[..., Retention]:
+    return lambda days=0, megabytes=0: Retention(engine, blobs, audit_log, days=days, megabytes=megabytes)
 
 
-def test_what_is_too_old_goes(
+def test_old_predictions_are_deleted(
     engine: Engine,
     history: PredictionStore,
-    trail: AuditLog,
+    audit_log: AuditLog,
     keep: Callable[..., Retention],
     prediction: Callable[..., PredictionRecord],
 ) -> None:
-    """Older than thirty days: gone with labels and files, in portions; younger ones stay; the audit tells the number."""
+    """Predictions older than thirty days are deleted with labels and files, in batches; younger ones stay; the audit has the number."""
     old = [prediction(MS - 30 * DAY - 1, input=b"x" * 20_000 if not number else b"x") for number in range(700)]
     young = prediction(MS - 30 * DAY + 1)
     history.record([*old, young])
-    labels = Labels(engine, trail)
+    labels = Labels(engine, audit_log)
     labels.put(Label(prediction=old[0].id, value="7", author="ana", source="api", at=NOW))
     assert keep(days=30).apply_age(NOW) == Removed(predictions=700)
     assert [one.prediction.id for one in history.window().items] == [young.id]
@@ -71,20 +71,20 @@ def test_what_is_too_old_goes(
     assert AuditReader(engine).head() == head
 
 
-def test_without_a_bound_everything_stays(
+def test_zero_means_unlimited(
     history: PredictionStore, keep: Callable[..., Retention], prediction: Callable[..., PredictionRecord]
 ) -> None:
-    """Zero means for ever."""
+    """Zero means unlimited."""
     history.record([prediction(1)])
     assert not keep().apply_age(NOW).anything
     assert not keep().apply_size(NOW).anything
     assert history.count() == 1
 
 
-def test_what_is_too_much_loses_its_oldest_inputs(
+def test_surplus_inputs_are_deleted(
     history: PredictionStore, tmp_path: Path, keep: Callable[..., Retention], prediction: Callable[..., PredictionRecord]
 ) -> None:
-    """Beyond a MiB the oldest inputs go, in rows and among the blobs, and no more of them than it takes."""
+    """Above one MiB the oldest inputs are deleted, in rows and in Blobs, and no more than needed."""
     sizes = [300_000, 10_000, 400_000, 600_000]
     some = [prediction(MS + number, input=bytes([number]) * size, input_bytes=size) for number, size in enumerate(sizes)]
     history.record(some)
@@ -97,13 +97,13 @@ def test_what_is_too_much_loses_its_oldest_inputs(
     assert not keep(megabytes=1).apply_size(NOW).anything
 
 
-def test_the_keys_of_old_days_are_destroyed(engine: Engine, keep: Callable[..., Retention]) -> None:
-    """A day whose predictions are all gone loses its key, too; those of later days and of subjects stay."""
+def test_keys_of_old_days_are_destroyed(engine: Engine, keep: Callable[..., Retention]) -> None:
+    """The key of a day without predictions is destroyed; those of later days and of subjects stay."""
     pytest.importorskip("cryptography", reason="sealing is an extra")
-    sealing = InputEncryption(engine, bytes(32))
+    encryption = InputEncryption(engine, bytes(32))
     for days in (40, 30, 0):
-        sealing.prepare_day(NOW - timedelta(days=days))
-    sealing.prepare("ana", at=NOW - timedelta(days=40))
+        encryption.prepare_day(NOW - timedelta(days=days))
+    encryption.prepare("ana", at=NOW - timedelta(days=40))
     keep(days=30).apply_age(NOW)
     with read_transaction(engine) as connection:
         left = connection.scalars(select(subject_keys.c.subject).where(subject_keys.c.wrapped.is_not(None))).all()

@@ -1,4 +1,4 @@
-"""Traffic counted as predictions come in: each once, by version and time, the same on both databases."""
+"""Traffic counts on both databases: each prediction once, by version and time."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from alembic.operations import Operations
-from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 
 from relevo.domain.prediction import Arm, PredictionRecord
 from relevo.store.db.engine import read_transaction, write_transaction
-from relevo.store.db.migrations.versions import m0007_pre_traffic
 from relevo.store.traffic import MINUTES_KEPT, Traffic
 
 if TYPE_CHECKING:
@@ -32,8 +29,8 @@ def traffic(engine: Engine) -> Traffic:
     return Traffic(engine)
 
 
-def told(traffic: Traffic, bucket_s: int, hours: float = 3.0) -> list[tuple[int, int, int]]:
-    """Minute, version and requests of each slot."""
+def buckets(traffic: Traffic, bucket_s: int, hours: float = 3.0) -> list[tuple[int, int, int]]:
+    """Returns minute, version and requests of each bucket."""
     slots = traffic.window("digits", since=SINCE, until=SINCE + timedelta(hours=hours), bucket_s=bucket_s)
     return [((slot.at - SINCE) // timedelta(minutes=1), slot.version, slot.tally.requests) for slot in slots]
 
@@ -41,19 +38,19 @@ def told(traffic: Traffic, bucket_s: int, hours: float = 3.0) -> list[tuple[int,
 class TestTraffic:
     """The contract of traffic."""
 
-    def test_by_minute_quarter_and_hour(
+    def test_buckets_of_any_length(
         self, history: PredictionStore, traffic: Traffic, prediction: Callable[..., PredictionRecord]
     ) -> None:
-        """The same requests are told in stretches of any length, by version, oldest first."""
+        """The same requests are counted in buckets of any length, by version, oldest first."""
         minutes = [0, 0, 1, 16, 59, 60, 61, 121]
         history.record([prediction(START + at * MINUTE_MS, version=1 + at % 2) for at in minutes])
-        assert told(traffic, 60) == [(0, 1, 2), (1, 2, 1), (16, 1, 1), (59, 2, 1), (60, 1, 1), (61, 2, 1), (121, 2, 1)]
-        assert told(traffic, 900) == [(0, 1, 2), (0, 2, 1), (15, 1, 1), (45, 2, 1), (60, 1, 1), (60, 2, 1), (120, 2, 1)]
-        assert told(traffic, 3600) == [(0, 1, 3), (0, 2, 2), (60, 1, 1), (60, 2, 1), (120, 2, 1)]
-        assert told(traffic, 3600, hours=1) == [(0, 1, 3), (0, 2, 2)]
+        assert buckets(traffic, 60) == [(0, 1, 2), (1, 2, 1), (16, 1, 1), (59, 2, 1), (60, 1, 1), (61, 2, 1), (121, 2, 1)]
+        assert buckets(traffic, 900) == [(0, 1, 2), (0, 2, 1), (15, 1, 1), (45, 2, 1), (60, 1, 1), (60, 2, 1), (120, 2, 1)]
+        assert buckets(traffic, 3600) == [(0, 1, 3), (0, 2, 2), (60, 1, 1), (60, 2, 1), (120, 2, 1)]
+        assert buckets(traffic, 3600, hours=1) == [(0, 1, 3), (0, 2, 2)]
 
     def test_what_is_counted(self, history: PredictionStore, traffic: Traffic, prediction: Callable[..., PredictionRecord]) -> None:
-        """Failures have neither latency nor confidence; a shadow's answers were asked for by nobody."""
+        """Failures have neither latency nor confidence; shadow predictions are not counted."""
         history.record(
             [
                 prediction(START, latency_us=1000, confidence=0.5),
@@ -69,75 +66,55 @@ class TestTraffic:
         assert tally.mean_latency_ms() == pytest.approx(2.0)
         assert tally.mean_confidence() == pytest.approx(0.5)
 
-    def test_each_once(self, history: PredictionStore, traffic: Traffic, prediction: Callable[..., PredictionRecord]) -> None:
-        """A prediction that comes again, alone or among new ones or twice at once, is counted once."""
+    def test_each_prediction_is_counted_once(
+        self, history: PredictionStore, traffic: Traffic, prediction: Callable[..., PredictionRecord]
+    ) -> None:
+        """A prediction that arrives again, alone, in a batch or twice in one, is counted once."""
         made = [prediction(START + number) for number in range(5)]
         history.record(made[:3])
         history.ship("journal", 1, made)
         history.ship("journal", 1, made)
         twice = prediction(START)
         history.record([made[0], twice, twice])
-        assert told(traffic, 60) == [(0, 1, 6)]
+        assert buckets(traffic, 60) == [(0, 1, 6)]
         assert history.count() == 6
 
-    def test_counts_outlive_what_they_count(
+    def test_counts_survive_erasure(
         self, engine: Engine, history: PredictionStore, traffic: Traffic, prediction: Callable[..., PredictionRecord]
     ) -> None:
-        """Predictions that were erased stay counted, and the counts hold nothing of them but how many they were."""
+        """Erased predictions stay counted, and the counts contain no personal data."""
         history.record([prediction(START, subject="ana", label="a-secret")])
         with write_transaction(engine) as connection:
             connection.execute(text("DELETE FROM predictions"))
-        assert told(traffic, 60) == [(0, 1, 1)]
+        assert buckets(traffic, 60) == [(0, 1, 1)]
         with read_transaction(engine) as connection:
             rows = connection.execute(text("SELECT * FROM traffic")).all()
         assert not any("ana" in str(row) or "secret" in str(row) for row in rows)
 
-    def test_an_older_history_is_counted(
-        self, engine: Engine, history: PredictionStore, traffic: Traffic, prediction: Callable[..., PredictionRecord]
-    ) -> None:
-        """A database from before traffic was counted has its history counted when it is brought up to date."""
-        history.record(
-            [
-                prediction(START, latency_us=0, confidence=1.0),
-                prediction(START, latency_us=1234, confidence=0.42, uncertain=True),
-                prediction(START + 61 * MINUTE_MS, version=2, confidence=None, latency_us=10**9),
-                prediction(START, error="model_failed"),
-                prediction(START, arm=Arm.SHADOW),
-            ]
-        )
-        before = everything(engine)
-        with write_transaction(engine) as connection:
-            connection.execute(text("DROP TABLE traffic"))
-            with Operations.context(MigrationContext.configure(connection)):
-                m0007_pre_traffic.upgrade()
-        assert everything(engine) == before
-        assert len(before) == 4
-        assert told(traffic, 60) == [(0, 1, 3), (61, 2, 1)]
-
-    def test_old_minutes_are_forgotten_and_hours_stay(
+    def test_old_minutes_are_deleted_and_hours_stay(
         self,
         history: PredictionStore,
         traffic: Traffic,
         prediction: Callable[..., PredictionRecord],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """Of what was asked a month ago and before only the hours are left, whatever the model; nothing later is touched."""
-        monkeypatch.setattr("relevo.store.traffic._FORGOTTEN_AT_ONCE", 3)
+        """Minute rows older than a month are deleted, for every model; hour rows and later ones stay."""
+        monkeypatch.setattr("relevo.store.traffic._DELETE_BATCH_ROWS", 3)
         minutes = range(0, 180, 7)
         history.record([prediction(START + at * MINUTE_MS, model=model) for at in minutes for model in ("churn", "digits")])
-        hours = told(traffic, 3600)
+        hours = buckets(traffic, 3600)
         now = SINCE + MINUTES_KEPT + timedelta(hours=2)
         assert traffic.forget_minutes(now) == 2 * len([at for at in minutes if at < 60])
-        assert told(traffic, 60) == [(at, 1, 1) for at in minutes if at >= 60]
-        assert told(traffic, 3600) == hours
+        assert buckets(traffic, 60) == [(at, 1, 1) for at in minutes if at >= 60]
+        assert buckets(traffic, 3600) == hours
         assert traffic.forget_minutes(now) == 0
         assert traffic.forget_minutes(now + timedelta(days=1)) == 2 * len([at for at in minutes if at >= 60])
-        assert told(traffic, 3600) == hours
+        assert buckets(traffic, 3600) == hours
 
-    def test_what_is_told_by_the_minute_was_never_half_forgotten(
+    def test_minute_buckets_are_never_incomplete(
         self, history: PredictionStore, traffic: Traffic, prediction: Callable[..., PredictionRecord]
     ) -> None:
-        """The oldest stretch that is still told by minutes is whole, also where it begins before what was asked for."""
+        """The oldest bucket still offered by minutes is complete, even if it begins before the requested time."""
         history.record([prediction(START + at * MINUTE_MS) for at in range(120)])
         now = SINCE + MINUTES_KEPT + timedelta(minutes=74)
         traffic.forget_minutes(now)
@@ -146,9 +123,3 @@ class TestTraffic:
         assert traffic.shortest(since - timedelta(seconds=1), now) == 3600
         slots = traffic.window("digits", since=since, until=since + timedelta(minutes=1), bucket_s=900)
         assert slots[0].tally.requests == 15
-
-
-def everything(engine: Engine) -> list[tuple[object, ...]]:
-    with read_transaction(engine) as connection:
-        rows = connection.execute(text("SELECT * FROM traffic ORDER BY step_s, start_s, version")).all()
-    return [tuple(bytes(value) if isinstance(value, bytes | memoryview) else value for value in row) for row in rows]

@@ -1,13 +1,13 @@
-"""What is remembered for good: models, versions, who moved which alias, predictions and their truth, people, every change.
+"""The permanent store: models, versions, alias moves, predictions, labels, users and the audit log, in SQLite or PostgreSQL.
 
-    connect(url) ─► Engine ─┬► Registry        which version answers                   SQLite, or PostgreSQL by URL
-                            ├► History         predictions, shipped by the loop        small inputs inline, large ones in Blobs
-                            ├► Traffic         how many of them in each minute and hour
-                            ├► Labels, Asking  the truth, append-only, and whom to ask for it
-                            ├► People          users, sessions, keys
-                            ├► Audit, Trail    every change as a link of a chain: written, read
-                            └► Sealing, Erasing, Retention    what is encrypted, what is removed for good
-    Blobs, Shelf ─► files named by their content, beside the database
+    connect(url) ─► Engine ─┬► Registry                 models, versions and aliases          SQLite, or PostgreSQL by URL
+                            ├► PredictionStore          the prediction log, filled from the journals; large inputs in Blobs
+                            ├► Traffic                  request counts by minute and hour
+                            ├► Labels, LabelQueue       labels (append-only), and which predictions to label next
+                            ├► Users                    users, sessions, API keys
+                            ├► AuditLog, AuditReader    writes and reads the hash-chained audit log
+                            └► InputEncryption, Erasure, Retention    encryption at rest and deletion
+    Blobs, PackageStore ─► content-addressed files next to the database
 
-Every failure of the database surfaces as DatabaseUnavailableError. Nobody above this room sees SQLAlchemy.
+Every database failure is raised as DatabaseUnavailableError. No module outside this package uses SQLAlchemy.
 """

@@ -1,11 +1,11 @@
-"""Erasing a subject: its keys are destroyed, its rows and large inputs removed, and a tombstone stays.
+"""Erases a data subject: destroys its keys, deletes its rows and large inputs, and leaves a tombstone.
 
-erase(pseudonym) ─ one transaction ─► predictions, labels, judgements, asks: gone · keys: destroyed · tombstone · link of the audit
-                 ─► what journals still hold of it is dropped when they are shipped: `without_erased`
-                 ─► marker: workers begin new journals, the loop empties SQLite's log
+erase(pseudonym) ─ one transaction ─► delete predictions, labels, reviews, queue items · destroy keys · tombstone · audit entry
+                 ─► records still in the journals are dropped when they are shipped: `drop_erased`
+                 ─► marker file: workers begin new journals, the background process empties SQLite's write-ahead log
 
-The audit names the pseudonym only, and how much it was. Which versions were made since the first of it was recorded is told:
-they may have learnt from it, and whether they stay is for a person to decide.
+The audit entry holds the pseudonym and the counts only. The report lists the versions registered since the subject's first
+prediction: they may have been trained on it, and a person decides whether they stay.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from relevo.store.audit.log import AuditLog
     from relevo.store.files.blobs import Blobs
 
-#: Ids in one statement; SQLite's oldest limit is 999 parameters.
-_AT_ONCE = 500
+#: Maximum ids in one statement; old SQLite versions allow 999 parameters.
+_BATCH_IDS = 500
 Id = TypeVar("Id", bytes, str)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionTrainedSince:
-    """A version that may have learnt from what was erased."""
+    """A version that may have been trained on erased data."""
 
     model: str
     version: int
@@ -49,7 +49,7 @@ class VersionTrainedSince:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErasureReport:
-    """What was erased of a subject."""
+    """Result of the erasure of one subject."""
 
     subject: str  # the pseudonym
     predictions: int
@@ -59,7 +59,7 @@ class ErasureReport:
 
 
 class Erasure:
-    """Erases; lives as long as the process, safe for several threads. All methods raise DatabaseUnavailableError."""
+    """Erases subjects. Lifetime: the process; safe for several threads. All methods raise DatabaseUnavailableError."""
 
     def __init__(self, engine: Engine, blobs: Blobs, audit: AuditLog) -> None:
         self._engine = engine
@@ -67,107 +67,117 @@ class Erasure:
         self._audit = audit
 
     def pseudonym(self, subject: str) -> str:
-        """How this home calls a subject: nobody without the audit's key can tell whom it stands for."""
+        """Returns the pseudonym of a subject in this home. Without the audit's key it cannot be traced back to the subject."""
         return self._audit.mark(["subject", subject])
 
     def erase(self, subject: str, *, at: datetime, by: Actor, reason: str = "") -> ErasureReport:
-        """Erase everything about a pseudonym, and what is still on its way here."""
+        """Erases everything about a pseudonym, including records still in the journals."""
         at_us = to_us(at)
         with write_transaction(self._engine) as connection:
-            known = select(predictions.c.id, predictions.c.at_us, predictions.c.model).where(predictions.c.subject == subject)
-            rows = connection.execute(known).all()
-            first: dict[str, int] = {}
+            query = select(predictions.c.id, predictions.c.at_us, predictions.c.model).where(predictions.c.subject == subject)
+            rows = connection.execute(query).all()
+            first_seen: dict[str, int] = {}
             for row in rows:
-                first[row.model] = min(row.at_us, first.get(row.model, row.at_us))
-            given = remove(connection, [bytes(row.id) for row in rows], self._blobs)
-            keys = _destroy_keys(connection, subject, at_us)
-            erased = ErasureReport(
-                subject=subject, predictions=len(rows), labels=given, keys=keys, versions=list(_made_since(connection, first))
+                first_seen[row.model] = min(row.at_us, first_seen.get(row.model, row.at_us))
+            labels_removed = remove(connection, [bytes(row.id) for row in rows], self._blobs)
+            keys_destroyed = _destroy_keys(connection, subject, at_us)
+            report = ErasureReport(
+                subject=subject,
+                predictions=len(rows),
+                labels=labels_removed,
+                keys=keys_destroyed,
+                versions=list(_versions_since(connection, first_seen)),
             )
-            told = f"predictions:{len(rows)} labels:{given} keys:{keys}"
-            act = AuditEvent(by=by, action="subject.erase", object=f"subject:{subject}", after=told, reason=reason)
-            self._audit.append(connection, act, at=at)
-        return erased
+            counts = f"predictions:{len(rows)} labels:{labels_removed} keys:{keys_destroyed}"
+            event = AuditEvent(by=by, action="subject.erase", object=f"subject:{subject}", after=counts, reason=reason)
+            self._audit.append(connection, event, at=at)
+        return report
 
     @property
     def leaves_bytes(self) -> bool:
-        """Whether files of the database hold what was erased, and was not sealed, until `write_anew`."""
+        """Whether the database's files hold erased, unencrypted data until `write_anew`."""
         return needs_vacuum(self._engine)
 
     def write_anew(self) -> None:
-        """Have nothing that was erased in the database's files; its log apart. The history waits meanwhile."""
+        """Rewrites the tables so that their files hold no erased data; the log is not included. Blocks reads and writes meanwhile."""
         write_anew(self._engine, [table.name for table in (predictions, labels, judgements, asks, subject_keys)])
 
 
 def remove(connection: Connection, ids: Sequence[bytes], blobs: Blobs) -> int:
-    """Remove predictions with all that was said of them. Returns how many labels that were.
+    """Deletes predictions with their labels, reviews and queue items. Returns the number of labels.
 
-    Their files go before the transaction ends: what is killed in between is erased again, and never left behind.
+    Their files are deleted before the transaction ends: after a kill in between, the rows remain and are deleted again.
     """
-    given = 0
-    for some in _portions(ids):
-        names = select(predictions.c.input_sha256).where(predictions.c.id.in_(some), predictions.c.input_sha256.is_not(None))
-        large = set(connection.scalars(names))
-        about = select(labels.c.serial).where(labels.c.prediction.in_(some))
-        connection.execute(judgements.delete().where(judgements.c.label.in_(about)))
-        given += connection.execute(labels.delete().where(labels.c.prediction.in_(some))).rowcount
-        connection.execute(asks.delete().where(asks.c.prediction.in_(some)))
-        connection.execute(predictions.delete().where(predictions.c.id.in_(some)))
-        remove_blobs(connection, large, blobs)
-    return given
+    labels_removed = 0
+    for batch in _batches(ids):
+        large_inputs = select(predictions.c.input_sha256).where(
+            predictions.c.id.in_(batch), predictions.c.input_sha256.is_not(None)
+        )
+        blob_names = set(connection.scalars(large_inputs))
+        label_serials = select(labels.c.serial).where(labels.c.prediction.in_(batch))
+        connection.execute(judgements.delete().where(judgements.c.label.in_(label_serials)))
+        labels_removed += connection.execute(labels.delete().where(labels.c.prediction.in_(batch))).rowcount
+        connection.execute(asks.delete().where(asks.c.prediction.in_(batch)))
+        connection.execute(predictions.delete().where(predictions.c.id.in_(batch)))
+        remove_blobs(connection, blob_names, blobs)
+    return labels_removed
 
 
 def remove_blobs(connection: Connection, names: Collection[str], blobs: Blobs) -> None:
-    """Remove files of inputs that no prediction names any more; equal inputs of others share one."""
-    for some in _portions(sorted(names)):
-        kept = connection.scalars(select(predictions.c.input_sha256).where(predictions.c.input_sha256.in_(some)))
-        blobs.remove(set(some) - set(kept))
+    """Deletes input files that no prediction refers to any more; equal inputs share one file."""
+    for batch in _batches(sorted(names)):
+        in_use = connection.scalars(select(predictions.c.input_sha256).where(predictions.c.input_sha256.in_(batch)))
+        blobs.remove(set(batch) - set(in_use))
 
 
-def drop_erased(connection: Connection, some: Sequence[PredictionRecord]) -> list[PredictionRecord]:
-    """Those predictions whose subject was not erased since, and whose key still counts."""
-    ended = _ends(connection, {strip_unstorable(it.subject) for it in some if it.subject is not None})
-    destroyed = _destroyed(connection, {it.key for it in some if it.key is not None}) if ended else set()
-    return [it for it in some if it.key not in destroyed and it.at_us > ended.get(strip_unstorable(it.subject or ""), -1)]
+def drop_erased(connection: Connection, records: Sequence[PredictionRecord]) -> list[PredictionRecord]:
+    """Returns the predictions whose subject was not erased after they were made, and whose key was not destroyed."""
+    erased_at = _erasure_times(connection, {strip_unstorable(record.subject) for record in records if record.subject is not None})
+    destroyed = _destroyed_keys(connection, {record.key for record in records if record.key is not None}) if erased_at else set()
+    return [
+        record
+        for record in records
+        if record.key not in destroyed and record.at_us > erased_at.get(strip_unstorable(record.subject or ""), -1)
+    ]
 
 
-def _ends(connection: Connection, subjects: Collection[str]) -> dict[str, int]:
-    ends: dict[str, int] = {}
-    for some in _portions(sorted(subjects)):
+def _erasure_times(connection: Connection, subjects: Collection[str]) -> dict[str, int]:
+    times: dict[str, int] = {}
+    for batch in _batches(sorted(subjects)):
         query = (
             select(subject_keys.c.subject, func.max(subject_keys.c.destroyed_us).label("at_us"))
-            .where(subject_keys.c.subject.in_(some), subject_keys.c.destroyed_us.is_not(None))
+            .where(subject_keys.c.subject.in_(batch), subject_keys.c.destroyed_us.is_not(None))
             .group_by(subject_keys.c.subject)
         )
-        ends |= {row.subject: row.at_us for row in connection.execute(query)}
-    return ends
+        times |= {row.subject: row.at_us for row in connection.execute(query)}
+    return times
 
 
-def _destroyed(connection: Connection, keys: Collection[str]) -> set[str]:
-    found: set[str] = set()
-    for some in _portions(sorted(keys)):
-        found |= set(
-            connection.scalars(select(subject_keys.c.id).where(subject_keys.c.id.in_(some), subject_keys.c.wrapped.is_(None)))
+def _destroyed_keys(connection: Connection, keys: Collection[str]) -> set[str]:
+    destroyed: set[str] = set()
+    for batch in _batches(sorted(keys)):
+        destroyed |= set(
+            connection.scalars(select(subject_keys.c.id).where(subject_keys.c.id.in_(batch), subject_keys.c.wrapped.is_(None)))
         )
-    return found
+    return destroyed
 
 
 def _destroy_keys(connection: Connection, subject: str, at_us: int) -> int:
-    """Destroy the subject's keys; a tombstone stays, also where there was none."""
-    of_subject = and_(subject_keys.c.subject == subject, subject_keys.c.wrapped.is_not(None))
-    keys = connection.execute(subject_keys.update().where(of_subject).values(wrapped=None, destroyed_us=at_us)).rowcount
-    if not keys:
+    """Destroys the subject's keys. Leaves a tombstone, also when there was no key."""
+    active = and_(subject_keys.c.subject == subject, subject_keys.c.wrapped.is_not(None))
+    count = connection.execute(subject_keys.update().where(active).values(wrapped=None, destroyed_us=at_us)).rowcount
+    if not count:
         row = {"id": uuid4().hex, "subject": subject, "master": "", "made_us": at_us, "destroyed_us": at_us}
         connection.execute(subject_keys.insert().values(row))
-    return keys
+    return count
 
 
-def _made_since(connection: Connection, first: dict[str, int]) -> Iterator[VersionTrainedSince]:
-    for model, at_us in sorted(first.items()):
+def _versions_since(connection: Connection, first_seen: dict[str, int]) -> Iterator[VersionTrainedSince]:
+    for model, at_us in sorted(first_seen.items()):
         query = select(versions).where(versions.c.model == model, versions.c.at_us >= at_us).order_by(versions.c.number)
         for row in connection.execute(query):
             yield VersionTrainedSince(model=model, version=row.number, at=from_us(row.at_us))
 
 
-def _portions(all_of_them: Sequence[Id]) -> Iterable[Sequence[Id]]:
-    return (all_of_them[start : start + _AT_ONCE] for start in range(0, len(all_of_them), _AT_ONCE))
+def _batches(ids: Sequence[Id]) -> Iterable[Sequence[Id]]:
+    return (ids[start : start + _BATCH_IDS] for start in range(0, len(ids), _BATCH_IDS))

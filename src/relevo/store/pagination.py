@@ -1,6 +1,6 @@
-"""Cursors: where a page ended, as text that people hand back and need not read.
+"""Page cursors: opaque, URL-safe text that encodes the sort values of a page's last row.
 
-values of the last row ─ cursor ─► base64 of JSON ─ values ─► the same values, or a refusal
+sort values of the last row ─ encode_cursor ─► base64 of JSON ─ decode_cursor ─► the same values, or FieldTypeError
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ import msgspec
 
 from relevo.errors import FieldRangeError, FieldTypeError
 
-#: Most rows of a page.
+#: Maximum rows of a page.
 MOST_ITEMS = 1000
-_MOST_LETTERS = 1000
-Where = TypeVar("Where")
+_MAX_CHARS = 1000
+Values = TypeVar("Values")
 
 
-def encode_cursor(where: object) -> str:
-    """The text for what a page ended at: a JSON value."""
-    return base64.urlsafe_b64encode(msgspec.json.encode(where)).decode().rstrip("=")
+def encode_cursor(values: object) -> str:
+    """Encodes the sort values of a page's last row, any JSON value."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(values)).decode().rstrip("=")
 
 
-def decode_cursor(text: str, kind: type[Where]) -> Where:
-    """What a page ended at, which must be of this kind. Raises FieldTypeError."""
+def decode_cursor(text: str, expected_type: type[Values]) -> Values:
+    """Decodes a cursor and checks that its values are of this type. Raises FieldTypeError."""
     try:
-        padded = text[:_MOST_LETTERS] + "=" * (-len(text[:_MOST_LETTERS]) % 4)
+        padded = text[:_MAX_CHARS] + "=" * (-len(text[:_MAX_CHARS]) % 4)
         data = base64.b64decode(padded, altchars=b"-_", validate=True)
-        return msgspec.json.decode(data, type=kind)
+        return msgspec.json.decode(data, type=expected_type)
     except (binascii.Error, ValueError, msgspec.MsgspecError) as cause:
         raise FieldTypeError(field="cursor", expected="the next_cursor of an earlier page", got="something else") from cause
 
 
-def checked_limit(limit: int) -> int:
-    """The limit, when a page may be so long. Raises FieldRangeError."""
+def validate_limit(limit: int) -> int:
+    """Returns the limit if it is a valid page size. Raises FieldRangeError."""
     if not 1 <= limit <= MOST_ITEMS:
         raise FieldRangeError(field="limit", minimum=1, maximum=MOST_ITEMS)
     return limit

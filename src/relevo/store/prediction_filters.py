@@ -1,10 +1,10 @@
-"""How a page of the history is found among a million predictions: on indexes alone, whatever it is narrowed by.
+"""Filters of the prediction log as SQL: finds a page among a million predictions from indexes alone, whatever the filters.
 
     filters ─► models ─► for each: the newest ids of one index ─┐
-                                          … of the next model ─┴─► the newest of them all ─► ids of the page
+                                          … of the next model ─┴─► the newest of all ─► ids of the page
 
-Every index begins with the model and holds all columns that a filter may name, so no row is looked into before its page is known.
-Asking for each model by itself keeps the ids in order within the index; models are few.
+Every index starts with the model and contains all filter columns, so no row is read before its page is known.
+One query for each model keeps the ids in index order; there are few models.
 """
 
 from __future__ import annotations
@@ -22,48 +22,48 @@ if TYPE_CHECKING:
 
     from sqlalchemy import CompoundSelect, Connection
 
-#: Each step finds the next name by one look into an index, where DISTINCT would read them all.
+#: Each step finds the next model by one index seek; DISTINCT would read the whole index.
 _MODELS = text(
     "WITH RECURSIVE found(model) AS (SELECT min(model) FROM predictions UNION ALL "
     "SELECT (SELECT min(model) FROM predictions WHERE predictions.model > found.model) FROM found WHERE found.model IS NOT NULL) "
     "SELECT model FROM found WHERE model IS NOT NULL"
 )
-_BY_TIME_ALONE = frozenset({"since", "until"})
+_TIME_FILTERS = frozenset({"since", "until"})
 
 
 class Filters(TypedDict, total=False):
-    """What narrows a window; everything may be left out or None."""
+    """Filters of a query; each may be missing or None."""
 
     model: str | None
     models: list[str] | None  # any of these
     version: int | None
     since: datetime | None  # aware, included
     until: datetime | None  # aware, not included
-    label: str | None  # the answered one
+    label: str | None  # the predicted label
     uncertain: bool | None
-    asked_by: str | None  # as the history has it: "key:…", "user:…"
-    truth: str | None  # the label that counts
-    labelled: bool | None  # whether there is one that counts
+    asked_by: str | None  # the caller as stored: "key:…", "user:…"
+    truth: str | None  # the resolved label
+    labelled: bool | None  # whether there is a resolved label
 
 
 def newest_ids(connection: Connection, filters: Filters, *, before: bytes | None, limit: int) -> list[bytes]:
-    """The ids that the filters leave, newest first, at most `limit`; all smaller than `before`."""
-    narrow = conditions(filters)
+    """Returns the ids that match the filters, newest first, at most `limit`, all smaller than `before`."""
+    where = conditions(filters)
     if before is not None:
-        narrow.append(predictions.c.id < before)
-    if not {name for name, value in filters.items() if value is not None} - _BY_TIME_ALONE or filters.get("model") is not None:
-        return _ids(connection, _newest(narrow, limit))
-    wanted = filters.get("models")
-    models = connection.execute(_MODELS).scalars().all() if wanted is None else sorted({strip_unstorable(one) for one in wanted})
-    parts = [select(_newest([predictions.c.model == model, *narrow], limit).subquery()) for model in models]
+        where.append(predictions.c.id < before)
+    if not {name for name, value in filters.items() if value is not None} - _TIME_FILTERS or filters.get("model") is not None:
+        return _ids(connection, _newest(where, limit))
+    requested = filters.get("models")
+    models = connection.execute(_MODELS).scalars().all() if requested is None else sorted(set(map(strip_unstorable, requested)))
+    parts = [select(_newest([predictions.c.model == model, *where], limit).subquery()) for model in models]
     if not parts:
         return []
-    every = union_all(*parts).subquery()
-    return _ids(connection, select(every.c.id).order_by(every.c.id.desc()).limit(limit))
+    candidates = union_all(*parts).subquery()
+    return _ids(connection, select(candidates.c.id).order_by(candidates.c.id.desc()).limit(limit))
 
 
-def _newest(narrow: list[ColumnElement[bool]], limit: int) -> Select[Any]:
-    return select(predictions.c.id).where(*narrow).order_by(predictions.c.id.desc()).limit(limit)
+def _newest(where: list[ColumnElement[bool]], limit: int) -> Select[Any]:
+    return select(predictions.c.id).where(*where).order_by(predictions.c.id.desc()).limit(limit)
 
 
 def _ids(connection: Connection, query: Select[Any] | CompoundSelect[Any]) -> list[bytes]:
@@ -71,42 +71,42 @@ def _ids(connection: Connection, query: Select[Any] | CompoundSelect[Any]) -> li
 
 
 def conditions(filters: Filters) -> list[ColumnElement[bool]]:
-    """The filters as SQL."""
-    return [*_exact(filters), *_yes_or_no(filters), *_between(filters)]
+    """Returns the filters as SQL conditions."""
+    return [*_equality_conditions(filters), *_boolean_conditions(filters), *_time_conditions(filters)]
 
 
-def _exact(filters: Filters) -> list[ColumnElement[bool]]:
+def _equality_conditions(filters: Filters) -> list[ColumnElement[bool]]:
     table = predictions.c
-    found: list[ColumnElement[bool]] = []
+    result: list[ColumnElement[bool]] = []
     if (model := filters.get("model")) is not None:
-        found.append(table.model == strip_unstorable(model))
+        result.append(table.model == strip_unstorable(model))
     if (models := filters.get("models")) is not None:
-        found.append(table.model.in_([strip_unstorable(model) for model in models]))
+        result.append(table.model.in_([strip_unstorable(model) for model in models]))
     if (version := filters.get("version")) is not None:
-        found.append(table.version == version if is_version_number(version) else false())
+        result.append(table.version == version if is_version_number(version) else false())
     if (label := filters.get("label")) is not None:
-        found.append(table.label == strip_unstorable(label))
+        result.append(table.label == strip_unstorable(label))
     if (asked_by := filters.get("asked_by")) is not None:
-        found.append(table.asked_by == strip_unstorable(asked_by))
+        result.append(table.asked_by == strip_unstorable(asked_by))
     if (truth := filters.get("truth")) is not None:
-        found.append(table.truth == strip_unstorable(truth))
-    return found
+        result.append(table.truth == strip_unstorable(truth))
+    return result
 
 
-def _yes_or_no(filters: Filters) -> list[ColumnElement[bool]]:
+def _boolean_conditions(filters: Filters) -> list[ColumnElement[bool]]:
     table = predictions.c
-    found: list[ColumnElement[bool]] = []
+    result: list[ColumnElement[bool]] = []
     if (uncertain := filters.get("uncertain")) is not None:
-        found.append(table.uncertain.is_(uncertain))
+        result.append(table.uncertain.is_(uncertain))
     if (labelled := filters.get("labelled")) is not None:
-        found.append(table.truth.is_not(None) if labelled else table.truth.is_(None))
-    return found
+        result.append(table.truth.is_not(None) if labelled else table.truth.is_(None))
+    return result
 
 
-def _between(filters: Filters) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
+def _time_conditions(filters: Filters) -> list[ColumnElement[bool]]:
+    result: list[ColumnElement[bool]] = []
     if (since := filters.get("since")) is not None:
-        found.append(predictions.c.id >= min_id_at(since))
+        result.append(predictions.c.id >= min_id_at(since))
     if (until := filters.get("until")) is not None:
-        found.append(predictions.c.id < min_id_at(until))
-    return found
+        result.append(predictions.c.id < min_id_at(until))
+    return result

@@ -1,7 +1,7 @@
-"""What is kept for how long, and how much of it: applied by the loop, some hundred rows a transaction, so that nobody waits.
+"""Deletes old predictions and surplus inputs; run by the background process in small transactions that block no other writer.
 
-age    predictions older than so many days ─► gone, with their labels and inputs; the keys of those days are destroyed
-size   more input than so many MiB ─► the oldest inputs go, their predictions stay
+age    predictions older than the configured days ─► deleted with their labels and inputs; the keys of those days are destroyed
+size   inputs beyond the configured MiB ─► the oldest inputs are deleted, their predictions stay
 """
 
 from __future__ import annotations
@@ -26,106 +26,106 @@ if TYPE_CHECKING:
     from relevo.store.audit.log import AuditLog
     from relevo.store.files.blobs import Blobs
 
-_AT_ONCE = 500
-#: Transactions in one go; the loop ships in between.
-_MOST_PORTIONS = 40
-_BY = Actor(actor="retention")
-_KEPT = or_(predictions.c.input.is_not(None), predictions.c.input_sha256.is_not(None))
+_BATCH_ROWS = 500
+#: Transactions in one run; the background process ships journals in between.
+_MAX_BATCHES = 40
+_ACTOR = Actor(actor="retention")
+_HAS_INPUT = or_(predictions.c.input.is_not(None), predictions.c.input_sha256.is_not(None))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removed:
-    """What one go removed."""
+    """Result of one run."""
 
     predictions: int = 0
     inputs: int = 0
-    more: bool = False  # whether some is left for the next go
+    more: bool = False  # whether rows are left for the next run
 
     @property
     def anything(self) -> bool:
-        """Whether there was something to remove."""
+        """Whether anything was removed."""
         return bool(self.predictions or self.inputs)
 
 
 class Retention:
-    """Removes what need not be kept; lives as long as the loop. All methods raise DatabaseUnavailableError."""
+    """Applies the retention settings. Lifetime: the background process. All methods raise DatabaseUnavailableError."""
 
     def __init__(self, engine: Engine, blobs: Blobs, audit: AuditLog, *, days: int, megabytes: int) -> None:
-        """days: 0 keeps predictions for ever. megabytes: of inputs, MiB as they came; 0 keeps them all."""
+        """days: 0 keeps predictions for ever. megabytes: maximum size of all inputs, MiB unencrypted; 0 is unlimited."""
         self._engine = engine
         self._blobs = blobs
         self._audit = audit
         self._days = days
-        self._most_bytes = megabytes * 2**20
-        self._emptied = b""  # up to this id no inputs are left
+        self._max_bytes = megabytes * 2**20
+        self._last_emptied = b""  # no prediction up to this id has an input
 
     def apply_age(self, now: datetime) -> Removed:
-        """Remove predictions that are too old, with all that was said of them."""
+        """Deletes predictions that are too old, with their labels and inputs."""
         if not self._days:
             return Removed()
         end = now - timedelta(days=self._days)
-        older = select(predictions.c.id).where(predictions.c.id < min_id_at(end)).order_by(predictions.c.id).limit(_AT_ONCE)
-        gone = 0
-        for _ in range(_MOST_PORTIONS):
+        query = select(predictions.c.id).where(predictions.c.id < min_id_at(end)).order_by(predictions.c.id).limit(_BATCH_ROWS)
+        deleted = 0
+        for _ in range(_MAX_BATCHES):
             with write_transaction(self._engine) as connection:
-                ids = [bytes(row.id) for row in connection.execute(older)]
+                ids = [bytes(row.id) for row in connection.execute(query)]
                 remove(connection, ids, self._blobs)
-            gone += len(ids)
-            if len(ids) < _AT_ONCE:
+            deleted += len(ids)
+            if len(ids) < _BATCH_ROWS:
                 break
-        more = bool(gone) and len(ids) == _AT_ONCE
+        more = bool(deleted) and len(ids) == _BATCH_ROWS
         if not more:
-            # A day more: a key goes on into the next morning while the store is away.
-            self._destroy_days(end - timedelta(days=1))
-        return self._told(Removed(predictions=gone, more=more), now)
+            # One day of margin: a day key stays in use into the next day while the database is unavailable.
+            self._destroy_day_keys(end - timedelta(days=1))
+        return self._audited(Removed(predictions=deleted, more=more), now)
 
     def apply_size(self, now: datetime) -> Removed:
-        """Remove the oldest inputs while all of them together are too large."""
-        if not self._most_bytes:
+        """Deletes the oldest inputs while their total size exceeds the limit."""
+        if not self._max_bytes:
             return Removed()
         with read_transaction(self._engine) as connection:
-            excess = (connection.scalar(select(func.sum(predictions.c.input_bytes)).where(_KEPT)) or 0) - self._most_bytes
-        gone = 0
-        for _ in range(_MOST_PORTIONS):
+            excess = (connection.scalar(select(func.sum(predictions.c.input_bytes)).where(_HAS_INPUT)) or 0) - self._max_bytes
+        deleted = 0
+        for _ in range(_MAX_BATCHES):
             if excess <= 0:
                 break
-            count, size = self._empty_some(excess)
-            gone, excess = gone + count, excess - size
+            count, size = self._delete_inputs(excess)
+            deleted, excess = deleted + count, excess - size
             if not count:
                 break
-        return self._told(Removed(inputs=gone, more=excess > 0 and gone > 0), now)
+        return self._audited(Removed(inputs=deleted, more=excess > 0 and deleted > 0), now)
 
-    def _empty_some(self, excess: int) -> tuple[int, int]:
-        """Remove some of the oldest inputs, no more than it takes. Returns how many, and their bytes."""
+    def _delete_inputs(self, excess: int) -> tuple[int, int]:
+        """Deletes one batch of the oldest inputs, no more than needed. Returns their number and bytes."""
         table = predictions.c
-        oldest = select(table.id, table.input_bytes, table.input_sha256).where(_KEPT, table.id > self._emptied)
+        oldest = select(table.id, table.input_bytes, table.input_sha256).where(_HAS_INPUT, table.id > self._last_emptied)
         with write_transaction(self._engine) as connection:
-            chosen, size = [], 0
-            for row in connection.execute(oldest.order_by(table.id).limit(_AT_ONCE)).all():
+            batch, size = [], 0
+            for row in connection.execute(oldest.order_by(table.id).limit(_BATCH_ROWS)).all():
                 if size >= excess:
                     break
-                chosen.append(row)
+                batch.append(row)
                 size += row.input_bytes
-            ids = [bytes(row.id) for row in chosen]
-            nothing = {"input": None, "input_sha256": None, "input_key": None}
-            connection.execute(predictions.update().where(table.id.in_(ids)).values(**nothing))
-            remove_blobs(connection, {row.input_sha256 for row in chosen if row.input_sha256}, self._blobs)
+            ids = [bytes(row.id) for row in batch]
+            empty = {"input": None, "input_sha256": None, "input_key": None}
+            connection.execute(predictions.update().where(table.id.in_(ids)).values(**empty))
+            remove_blobs(connection, {row.input_sha256 for row in batch if row.input_sha256}, self._blobs)
         if ids:
-            self._emptied = ids[-1]
+            self._last_emptied = ids[-1]
         return len(ids), size
 
-    def _destroy_days(self, end: datetime) -> None:
+    def _destroy_day_keys(self, end: datetime) -> None:
         days = subject_keys.c.subject.startswith("day:") & (subject_keys.c.subject < f"day:{end:%Y-%m-%d}")
         with write_transaction(self._engine) as connection:
             connection.execute(
                 subject_keys.update().where(days, subject_keys.c.wrapped.is_not(None)).values(wrapped=None, destroyed_us=to_us(end))
             )
 
-    def _told(self, removed: Removed, now: datetime) -> Removed:
+    def _audited(self, removed: Removed, now: datetime) -> Removed:
         if removed.anything:
-            told = f"predictions:{removed.predictions} inputs:{removed.inputs}"
+            counts = f"predictions:{removed.predictions} inputs:{removed.inputs}"
             with write_transaction(self._engine) as connection:
                 self._audit.append(
-                    connection, AuditEvent(by=_BY, action="retention.apply", object="predictions", after=told), at=now
+                    connection, AuditEvent(by=_ACTOR, action="retention.apply", object="predictions", after=counts), at=now
                 )
         return removed

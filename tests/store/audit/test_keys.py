@@ -1,4 +1,4 @@
-"""The audit's key is replaced: old entries stay verifiable, new ones count under the new key alone, whoever is killed meanwhile."""
+"""Rotation of the audit key: old entries stay verifiable, new ones require the new key, and a kill in between is recovered."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def ring(tmp_path: Path) -> AuditKeyRing:
 
 
 def opened(ring: AuditKeyRing) -> AuditLog:
-    """What a process that starts now appends with."""
+    """Returns the log as opened by a new process."""
     return AuditLog(ring.current(), ring=ring)
 
 
@@ -40,7 +40,7 @@ def grow(engine: Engine, audit: AuditLog) -> None:
 
 
 def rotate(engine: Engine, ring: AuditKeyRing, *, killed: bool = False) -> bytes:
-    """killed: after the commit, before the new key bears its name."""
+    """killed: after the commit, before the key file is renamed."""
     new = ring.draw()
     with write_transaction(engine) as connection:
         opened(ring).hand_over(connection, new, by=LOCAL_ACTOR, at=AT)
@@ -58,7 +58,7 @@ def kinds(verdict: VerificationReport) -> list[tuple[int, str]]:
 
 
 def test_old_entries_stay_verifiable(engine: Engine, ring: AuditKeyRing) -> None:
-    """After each of two rotations the whole chain is whole, heads of before too, and a process that never ended goes along."""
+    """After two rotations the whole chain and earlier checkpoints verify, and a process that kept running follows."""
     running = opened(ring)
     for entries in (3, 6):
         grow(engine, running)
@@ -69,16 +69,16 @@ def test_old_entries_stay_verifiable(engine: Engine, ring: AuditKeyRing) -> None
     assert checked(engine, ring).whole
 
 
-def test_marks_outlive_the_key(engine: Engine, ring: AuditKeyRing) -> None:
-    """Pseudonyms stand in rows: whoever starts after a rotation calls people as before it."""
+def test_digests_survive_rotation(engine: Engine, ring: AuditKeyRing) -> None:
+    """Pseudonyms are stored in rows: a process started after a rotation computes the same ones."""
     before = opened(ring).mark(["subject", "patient 17"])
     for _ in range(2):
         rotate(engine, ring)
         assert opened(ring).mark(["subject", "patient 17"]) == before
 
 
-def test_the_old_key_seals_nothing_any_more(engine: Engine, ring: AuditKeyRing) -> None:
-    """Who stole the old key and writes to the database is found out, and draws nobody back to the old key."""
+def test_entries_by_the_old_key_are_detected(engine: Engine, ring: AuditKeyRing) -> None:
+    """Entries written to the database with a stolen old key are detected, and no process returns to the old key."""
     stolen = ring.current()
     rotate(engine, ring)
     grow(engine, AuditLog(stolen))
@@ -86,8 +86,8 @@ def test_the_old_key_seals_nothing_any_more(engine: Engine, ring: AuditKeyRing) 
     assert kinds(checked(engine, ring)) == [(3, "replaced_key")]
 
 
-def test_a_past_put_back_to_the_old_key_is_seen(engine: Engine, ring: AuditKeyRing) -> None:
-    """Cut back to before the rotation, and grown anew with the stolen key, the chain lacks every entry of the key in use."""
+def test_a_rollback_to_the_old_key_is_detected(engine: Engine, ring: AuditKeyRing) -> None:
+    """A chain cut back to before the rotation and extended with the stolen key lacks entries of the current key."""
     stolen = ring.current()
     grow(engine, opened(ring))
     rotate(engine, ring)
@@ -100,8 +100,8 @@ def test_a_past_put_back_to_the_old_key_is_seen(engine: Engine, ring: AuditKeyRi
     assert kinds(checked(engine, ring)) == [(3, "cut")]
 
 
-def test_killed_before_the_commit_nothing_has_happened(engine: Engine, ring: AuditKeyRing) -> None:
-    """A key that was drawn and never used is no fault, and the next rotation works."""
+def test_kill_before_the_commit_changes_nothing(engine: Engine, ring: AuditKeyRing) -> None:
+    """A generated key that was never used is no fault, and the next rotation works."""
     grow(engine, opened(ring))
     ring.draw()
     assert checked(engine, ring).whole
@@ -109,8 +109,8 @@ def test_killed_before_the_commit_nothing_has_happened(engine: Engine, ring: Aud
     assert checked(engine, ring).whole
 
 
-def test_killed_after_the_commit_it_is_finished_by_the_next(engine: Engine, ring: AuditKeyRing) -> None:
-    """The chain is whole at once, and whoever appends next, also one that was running, gives the new key its name."""
+def test_kill_after_the_commit_is_finished_by_the_next_process(engine: Engine, ring: AuditKeyRing) -> None:
+    """The chain verifies at once, and the next process that appends, even one already running, renames the key file."""
     running = opened(ring)
     grow(engine, running)
     new = rotate(engine, ring, killed=True)
@@ -122,8 +122,8 @@ def test_killed_after_the_commit_it_is_finished_by_the_next(engine: Engine, ring
     assert (verdict.links, verdict.faults) == (5, [])
 
 
-def test_heads_of_either_key_count(engine: Engine, ring: AuditKeyRing, tmp_path: Path) -> None:
-    """A head that was written under the old key is no forgery after the rotation."""
+def test_checkpoints_of_both_keys_are_valid(engine: Engine, ring: AuditKeyRing, tmp_path: Path) -> None:
+    """A checkpoint signed with the old key stays valid after the rotation."""
     grow(engine, opened(ring))
     Checkpoints(tmp_path / "audit", AuditReader(engine), opened(ring)).keep(AT)
     rotate(engine, ring)

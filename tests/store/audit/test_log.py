@@ -1,4 +1,4 @@
-"""The audit is a chain: each link is sealed with the one before it."""
+"""The audit log is a chain: each entry contains the MAC of the previous one."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 
-def test_each_link_holds_the_seal_of_the_one_before(engine: Engine) -> None:
-    """Three changes make three links that follow each other, each with its own seal."""
-    trail = AuditLog(b"key")
+def test_each_entry_contains_the_previous_mac(engine: Engine) -> None:
+    """Three changes add three consecutive entries, each with its own MAC."""
+    audit_log = AuditLog(b"key")
     for name in ("a", "b", "c"):
         with write_transaction(engine) as connection:
-            trail.append(
+            audit_log.append(
                 connection, AuditEvent(by=Actor(actor="cli"), action="user.add", object=f"user:{name}"), at=datetime.now(UTC)
             )
     with read_transaction(engine) as connection:
         rows = [dict(row._mapping) for row in connection.execute(select(audit).order_by(audit.c.sequence))]
     assert [row["previous"] for row in rows] == ["", rows[0]["seal"], rows[1]["seal"]]
-    assert all(row.pop("seal") == trail.key.seal(row) for row in rows)
+    assert all(row.pop("seal") == audit_log.key.seal(row) for row in rows)
 
 
-def test_two_writers_never_fork(url: str) -> None:
-    """Processes that append at the same time wait for each other; every link follows another one."""
+def test_concurrent_writers_never_fork(url: str) -> None:
+    """Processes that append at the same time wait for each other, and the chain does not fork."""
     engines = [connect(url) for _ in range(4)]
 
     def append(number: int) -> None:
@@ -59,8 +59,8 @@ def test_two_writers_never_fork(url: str) -> None:
         engine.dispose()
 
 
-def test_a_change_that_fails_leaves_no_link(engine: Engine) -> None:
-    """The link stands and falls with the transaction of its change."""
+def test_a_failed_change_leaves_no_entry(engine: Engine) -> None:
+    """An entry is rolled back with the transaction of its change."""
 
     def fail() -> None:
         with write_transaction(engine) as connection:
@@ -74,24 +74,24 @@ def test_a_change_that_fails_leaves_no_link(engine: Engine) -> None:
     assert AuditReader(engine).head() is None
 
 
-def test_a_mark_tells_nothing_without_the_key() -> None:
-    """Equal things have equal marks under one key, and other ones under another."""
+def test_digests_depend_on_the_key() -> None:
+    """Equal values have equal digests under one key, and different digests under another."""
     audit = AuditLog(b"key")
     assert audit.mark({"a": 1, "b": 2}) == audit.mark({"b": 2, "a": 1})
     assert audit.mark("7") != AuditLog(b"other").mark("7")
     assert audit.mark("7") != audit.mark("9")
 
 
-def test_what_people_change_is_on_record(engine: Engine, trail: AuditLog) -> None:
-    """Models, aliases, labels, users and keys: each change has its link, by whoever made it; what changed nothing has none."""
-    registry, labels, people = Registry(engine, trail), Labels(engine, trail), Users(engine, trail)
+def test_every_change_is_recorded(engine: Engine, audit_log: AuditLog) -> None:
+    """Each change of models, aliases, labels, users and keys adds an entry with its author; a call that changes nothing adds none."""
+    registry, labels, user_store = Registry(engine, audit_log), Labels(engine, audit_log), Users(engine, audit_log)
     at, by = datetime.now(UTC), Actor(actor="user:1", address="10.0.0.1")
     for _ in range(2):
         registry.add(model="digits", digest="ab" * 32, summary={}, who="ana", at=at, by=by)
         registry.move_alias("digits", "champion", 1, who="ana", why="first", at=at, by=by)
     labels.put(Label(prediction=new_id(1), value="7", author="ana", source="api", at=at), by=by)
-    user = people.add_user("ana", Role.ADMIN, at=at, by=by)
-    people.add_key(user, "script", [Scope.PREDICT], at=at, by=by)
+    user = user_store.add_user("ana", Role.ADMIN, at=at, by=by)
+    user_store.add_key(user, "script", [Scope.PREDICT], at=at, by=by)
     links = list(AuditReader(engine).links())
     assert [link.action for link in links] == ["version.add", "alias.move", "label.give", "user.add", "key.add"]
     assert {(link.actor, link.address) for link in links} == {("user:1", "10.0.0.1")}
@@ -105,15 +105,15 @@ def test_what_people_change_is_on_record(engine: Engine, trail: AuditLog) -> Non
 
 
 def grow(engine: Engine, count: int) -> None:
-    """Append so many links."""
+    """Appends this many entries."""
     for number in range(count):
         with write_transaction(engine) as connection:
-            act = AuditEvent(by=Actor(actor="cli"), action="user.add", object=f"user:{number}")
-            AuditLog(b"key").append(connection, act, at=datetime.now(UTC))
+            event = AuditEvent(by=Actor(actor="cli"), action="user.add", object=f"user:{number}")
+            AuditLog(b"key").append(connection, event, at=datetime.now(UTC))
 
 
 def test_the_database_refuses_a_fork(engine: Engine) -> None:
-    """No second entry follows the same one, whoever writes it."""
+    """The database rejects a second entry after the same one."""
     grow(engine, 2)
     columns = 'at_us, actor, action, object, "before", "after", reason, address, "key", previous, seal'
     again = f"INSERT INTO audit (sequence, {columns}) SELECT 3, {columns} FROM audit WHERE sequence = 2"  # noqa: S608 - words of this test
@@ -122,7 +122,7 @@ def test_the_database_refuses_a_fork(engine: Engine) -> None:
 
 
 def test_the_database_refuses_changes(engine: Engine) -> None:
-    """Without taking its triggers away nobody edits or deletes, not even by mistake."""
+    """Triggers reject every update and deletion."""
     grow(engine, 1)
     for statement in ("UPDATE audit SET reason = ''", "DELETE FROM audit"):
         with pytest.raises((IntegrityError, DatabaseUnavailableError)), write_transaction(engine) as connection:

@@ -1,4 +1,4 @@
-"""The audit as people read it: newest first, by pages, by thing, by whoever did it."""
+"""Reading the audit log: newest first, in pages, by object and by actor."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ AT = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def read(engine: Engine, trail: AuditLog) -> AuditReader:
+def read(engine: Engine, audit_log: AuditLog) -> AuditReader:
     things = ("model:digits/alias:champion", "model:digits", "model:digits_2/version:1", "user:1", "model:x%/alias:a")
     with write_transaction(engine) as connection:
         for number, thing in enumerate(things):
             actor = "cli" if number % 2 else "user:1"
-            trail.append(connection, AuditEvent(by=Actor(actor=actor, address="::1"), action="test", object=thing), at=AT)
+            audit_log.append(connection, AuditEvent(by=Actor(actor=actor, address="::1"), action="test", object=thing), at=AT)
     return AuditReader(engine)
 
 
-def test_pages_follow_each_other_newest_first(read: AuditReader) -> None:
-    """Each entry comes once, and the last page says so."""
+def test_pages_are_newest_first(read: AuditReader) -> None:
+    """Each entry appears once, and the last page has no cursor."""
     first = read.page(limit=3)
     rest = read.page(limit=3, cursor=first.next_cursor)
     assert [link.sequence for link in first.items + rest.items] == [5, 4, 3, 2, 1]
@@ -39,8 +39,8 @@ def test_pages_follow_each_other_newest_first(read: AuditReader) -> None:
     assert (first.items[0].at, first.items[0].address) == (AT, "::1")
 
 
-def test_a_thing_is_found_with_what_lies_within_it(read: AuditReader) -> None:
-    """A model's name finds its aliases and no other model that begins alike; signs of patterns mean themselves."""
+def test_an_object_filter_includes_nested_objects(read: AuditReader) -> None:
+    """A model's name finds its aliases and no model with the same prefix; LIKE wildcards are literal."""
     assert [link.sequence for link in read.page(object="model:digits").items] == [2, 1]
     assert [link.sequence for link in read.page(object="model:x%").items] == [5]
     assert read.page(object="model:%").items == []
@@ -50,14 +50,14 @@ def test_a_thing_is_found_with_what_lies_within_it(read: AuditReader) -> None:
 
 
 def test_the_head_is_the_last_entry(read: AuditReader) -> None:
-    """What is to be kept elsewhere is the newest entry's seal."""
+    """The head is the newest entry."""
     head = read.head()
     assert head is not None
     assert head == read.page(limit=1).items[0]
 
 
-def test_nonsense_is_refused(read: AuditReader) -> None:
-    """A cursor of somebody's own and a limit beyond the bounds are told by name."""
+def test_invalid_parameters_are_rejected(read: AuditReader) -> None:
+    """An invalid cursor or limit is rejected with an error that names the field."""
     for cursor in ("x", "", "١", "9" * 19):
         with pytest.raises(FieldTypeError):
             read.page(cursor=cursor)

@@ -1,4 +1,4 @@
-"""Refused sign-ins are remembered by user, address and hour, and never without bound."""
+"""Failed logins are logged by user, address and hour, and their number is limited."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def test_alike_ones_of_an_hour_are_one_row(emptied: Engine) -> None:
-    """Another address, reason, name or hour begins a row of its own; a page follows the one before."""
-    people = Users(emptied, AuditLog(b"key"))
-    ana = people.add_user("ana", Role.ADMIN, password_hash="", at=NOW)
+def test_equal_attempts_of_an_hour_are_one_row(emptied: Engine) -> None:
+    """Another address, reason, name or hour adds a row; pages follow each other."""
+    user_store = Users(emptied, AuditLog(b"key"))
+    ana = user_store.add_user("ana", Role.ADMIN, password_hash="", at=NOW)
     for minute in range(3):
-        people.attempts.note(ana, "ana", "10.0.0.1", WRONG, at=NOW + timedelta(minutes=minute))
-    people.attempts.note(ana, "ana", "10.0.0.2", WRONG, at=NOW)
-    people.attempts.note(ana, "ana", "10.0.0.1", WRONG, at=NOW + timedelta(hours=1))
+        user_store.attempts.note(ana, "ana", "10.0.0.1", WRONG, at=NOW + timedelta(minutes=minute))
+    user_store.attempts.note(ana, "ana", "10.0.0.2", WRONG, at=NOW)
+    user_store.attempts.note(ana, "ana", "10.0.0.1", WRONG, at=NOW + timedelta(hours=1))
     for name in ("Nobody", "nobody", "somebody"):
-        people.attempts.note(None, name, "10.0.0.1", UNKNOWN, at=NOW)
-    first = people.attempts.page(limit=2)
-    then = people.attempts.page(limit=50, cursor=first.next_cursor)
+        user_store.attempts.note(None, name, "10.0.0.1", UNKNOWN, at=NOW)
+    first = user_store.attempts.page(limit=2)
+    then = user_store.attempts.page(limit=50, cursor=first.next_cursor)
     assert [one.tries for one in (*first.items, *then.items)] == [1, 2, 1, 1, 3]
     assert then.items[-1].last - then.items[-1].first == timedelta(minutes=2)
     assert (then.items[-1].name, first.items[0].name, then.next_cursor) == ("ana", None, None)
     assert first.items[0].mark != first.items[1].mark != ""
 
 
-def test_a_flood_keeps_the_newest(emptied: Engine) -> None:
-    """Of more rows than the bound the oldest go, whatever was typed."""
+def test_only_the_newest_rows_are_kept(emptied: Engine) -> None:
+    """Above the maximum number of rows the oldest are deleted, whatever was typed."""
     attempts = Attempts(emptied, AuditLog(b"key"), most=5)
     for number in range(12):
         attempts.note(None, f"\x00{number}", "x" * 300, UNKNOWN, at=NOW)

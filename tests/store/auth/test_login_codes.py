@@ -1,4 +1,4 @@
-"""Codes for consoles, on both databases: once, in time, and nothing of them is kept that would make one."""
+"""Login codes for consoles, on both databases: redeemed once, in time, and stored as hashes only."""
 
 from __future__ import annotations
 
@@ -23,40 +23,40 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def people(emptied: Engine) -> Users:
+def user_store(emptied: Engine) -> Users:
     """A store with one admin, ana."""
-    people = Users(emptied, AuditLog(b"key"))
-    people.add_user("ana", Role.ADMIN, at=NOW)
-    return people
+    user_store = Users(emptied, AuditLog(b"key"))
+    user_store.add_user("ana", Role.ADMIN, at=NOW)
+    return user_store
 
 
 @pytest.fixture
-def wanted(people: Users) -> LoginCode:
-    """Her, and a console."""
-    return LoginCode(user=people.named("ana").id, console="https://console.example", challenge="c" * 43)
+def login_code(user_store: Users) -> LoginCode:
+    """A login code for ana and a console."""
+    return LoginCode(user=user_store.named("ana").id, console="https://console.example", challenge="c" * 43)
 
 
-def test_a_code_is_taken_once_and_in_time(people: Users, wanted: LoginCode) -> None:
-    """A second later, a second time, or a word that is no code: nothing."""
-    codes = people.hand_overs
-    first, late, punctual = (codes.issue(wanted, at=NOW) for _ in range(3))
+def test_a_code_is_redeemed_once_and_in_time(user_store: Users, login_code: LoginCode) -> None:
+    """An expired, used or invalid code is rejected."""
+    codes = user_store.hand_overs
+    first, late, punctual = (codes.issue(login_code, at=NOW) for _ in range(3))
     assert codes.take(first + "x", at=NOW) is None
-    assert codes.take(first, at=NOW) == wanted
+    assert codes.take(first, at=NOW) == login_code
     assert codes.take(first, at=NOW) is None
     assert codes.take(late, at=NOW + LONGEST) is None
     assert codes.take(late, at=NOW) is None, "shown too late, it is gone"
-    assert codes.take(punctual, at=NOW + LONGEST - timedelta(seconds=1)) == wanted
+    assert codes.take(punctual, at=NOW + LONGEST - timedelta(seconds=1)) == login_code
 
 
-def test_two_at_once_take_it_once(people: Users, wanted: LoginCode) -> None:
-    """Whoever saw a code on its way and is as quick as its console: one of them has it."""
-    code = people.hand_overs.issue(wanted, at=NOW)
+def test_concurrent_redemptions_succeed_once(user_store: Users, login_code: LoginCode) -> None:
+    """Of two concurrent redemptions of one code, one succeeds."""
+    code = user_store.hand_overs.issue(login_code, at=NOW)
     told: list[bool] = []
     start = threading.Barrier(4)
 
     def take() -> None:
         start.wait()
-        told.append(people.hand_overs.take(code, at=NOW) is not None)
+        told.append(user_store.hand_overs.take(code, at=NOW) is not None)
 
     all_of_them = [threading.Thread(target=take) for _ in range(4)]
     for one in all_of_them:
@@ -66,10 +66,10 @@ def test_two_at_once_take_it_once(people: Users, wanted: LoginCode) -> None:
     assert sorted(told) == [False, False, False, True]
 
 
-def test_old_ones_go_and_no_code_is_kept(people: Users, wanted: LoginCode, emptied: Engine) -> None:
-    """What lies in the table lets nobody in, and what is over goes when the next one comes."""
-    people.hand_overs.issue(wanted, at=NOW)
-    code = people.hand_overs.issue(wanted, at=NOW + LONGEST)
+def test_expired_rows_are_deleted_and_codes_are_hashed(user_store: Users, login_code: LoginCode, emptied: Engine) -> None:
+    """The table contains no usable code, and expired rows are deleted when the next code is issued."""
+    user_store.hand_overs.issue(login_code, at=NOW)
+    code = user_store.hand_overs.issue(login_code, at=NOW + LONGEST)
     with read_transaction(emptied) as connection:
         rows = connection.execute(select(hand_overs)).all()
     assert len(rows) == 1

@@ -1,4 +1,4 @@
-"""Passwords at rest: argon2id as strong as it is asked to be, and silent about who there is."""
+"""Password hashing: argon2id with the required parameters, and no timing difference for unknown users."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from argon2 import PasswordHasher, Type, extract_parameters
 from relevo.store.auth.password_hash import hash_password, needs_rehash, verify_password
 
 
-def test_a_password_fits_its_hash_and_no_other() -> None:
-    """Two hashes of one password differ, and both are its own."""
+def test_a_password_verifies_against_its_hash_only() -> None:
+    """Two hashes of one password differ, and both verify."""
     first, second = hash_password("correct horse battery"), hash_password("correct horse battery")
     assert first != second
     assert verify_password(first, "correct horse battery")
@@ -30,25 +30,25 @@ def test_the_parameters_are_at_least_those_recommended() -> None:
     assert told.salt_len >= 16
 
 
-def test_one_password_on_two_keyboards_is_one() -> None:
-    """An accent as one sign or as two."""
+def test_passwords_are_normalized() -> None:
+    """An accent as one code point or as two is the same password."""
     assert verify_password(hash_password("contrase\u00f1a larga"), "contrasen\u0303a larga")
 
 
-def test_nobodys_password_is_never_right() -> None:
-    """Not even the one that stands in for it."""
+def test_no_password_verifies_without_a_hash() -> None:
+    """Without a stored hash no password verifies, not even that of the dummy hash."""
     assert not verify_password(None, "nobody")
     assert not verify_password("no hash at all", "nobody")
 
 
-def test_a_hash_of_other_parameters_is_stale() -> None:
-    """So that the next sign-in makes it anew."""
+def test_a_hash_with_other_parameters_needs_rehashing() -> None:
+    """A hash with other parameters needs rehashing."""
     assert not needs_rehash(hash_password("correct horse battery"))
     assert needs_rehash(PasswordHasher(time_cost=1, memory_cost=8 * 1024, parallelism=1).hash("correct horse battery"))
 
 
-def test_nobody_takes_as_long_as_somebody() -> None:
-    """Whether a user exists cannot be told from the time that a wrong password takes."""
+def test_an_unknown_user_takes_the_same_time() -> None:
+    """A wrong password takes the same time for known and unknown users."""
     kept = hash_password("correct horse battery")
     verify_password(None, "wrong")
 

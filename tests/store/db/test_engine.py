@@ -1,4 +1,4 @@
-"""The door to the database: transactions, several writers, outages that end by themselves, nothing loaded in vain."""
+"""The engine: transactions, concurrent writers, recovery from outages, and imports only when needed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from relevo.domain.ids import new_id
 from relevo.domain.prediction import Label
 from relevo.errors import DatabaseUnavailableError, InvalidSettingError
 from relevo.store.audit.log import AuditLog
-from relevo.store.db import engine as door
+from relevo.store.db import engine as engine_module
 from relevo.store.db.engine import checkpoint, connect, migrate, read_transaction, write_transaction
 from relevo.store.db.migrations import HEAD
 from relevo.store.db.sqlite import sqlite_warning
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from relevo.domain.prediction import PredictionRecord
 
-TRAIL = AuditLog(b"key")
+AUDIT_LOG = AuditLog(b"key")
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 SOURCE = Path(__file__).parents[3] / "src"
 
@@ -48,7 +48,7 @@ def label(value: str = "7") -> Label:
 
 
 def terminate(url: str, pid: int | None) -> None:
-    """Close a connection from the server's side."""
+    """Closes a connection from the server's side."""
     killer = connect(url)
     with write_transaction(killer) as connection:
         assert connection.scalar(text("SELECT pg_terminate_backend(:pid, 2000)"), {"pid": pid})
@@ -59,7 +59,7 @@ class TestTransactions:
     """The contract of reading and writing."""
 
     def test_all_or_nothing(self, engine: Engine, history: PredictionStore) -> None:
-        """A block that ends in an error leaves nothing of what it wrote, and its error is not disguised."""
+        """A block that raises writes nothing, and its error propagates unchanged."""
 
         def half() -> None:
             with write_transaction(engine) as connection:
@@ -71,18 +71,18 @@ class TestTransactions:
         assert history.positions() == {}
 
     def test_a_reader_sees_no_half_transaction(self, engine: Engine, history: PredictionStore) -> None:
-        """While somebody writes, others read on, and see the state before."""
+        """During a write, readers continue and see the former state."""
         with write_transaction(engine) as connection:
             connection.execute(text("INSERT INTO spool_positions VALUES ('a', 1)"))
             assert history.positions() == {}
         assert history.positions() == {"a": 1}
 
     def test_writers_wait_for_each_other(self, url: str) -> None:
-        """Engines of several processes write at once: nobody fails, nothing is lost."""
+        """Concurrent writes of several processes' engines all succeed, and nothing is lost."""
         engines = [connect(url) for _ in range(4)]
 
         def put(number: int) -> None:
-            Labels(engines[number % 4], TRAIL).put(label(str(number)))
+            Labels(engines[number % 4], AUDIT_LOG).put(label(str(number)))
 
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(put, range(80)))
@@ -92,7 +92,7 @@ class TestTransactions:
             engine.dispose()
 
     def test_a_missing_table_is_an_unavailable_store(self, empty_url: str) -> None:
-        """A database that nobody migrated is told like one that does not answer, not as a programming error."""
+        """A database without migrations is reported as unavailable, not as a programming error."""
         engine = connect(empty_url)
         with pytest.raises(DatabaseUnavailableError):
             PredictionStore(engine).positions()
@@ -100,15 +100,17 @@ class TestTransactions:
 
 
 class TestPostgresOutage:
-    """What happens when the server goes away; PostgreSQL."""
+    """Outages of the PostgreSQL server."""
 
     @pytest.fixture
     def backend(self) -> str:
-        """The one that these tests are about."""
+        """PostgreSQL only."""
         return "postgresql"
 
-    def test_a_restart_mends_itself(self, engine: Engine, postgres: Any, prediction: Callable[..., PredictionRecord]) -> None:
-        """A stopped server is a store that is unavailable, at once; when it is back, the same objects work, and nothing doubled."""
+    def test_a_restarted_server_is_used_again(
+        self, engine: Engine, postgres: Any, prediction: Callable[..., PredictionRecord]
+    ) -> None:
+        """A stopped server is reported as unavailable at once; after its restart the same objects work, without duplicates."""
         history = PredictionStore(engine)
         some = [prediction(), prediction()]
         history.ship("w1.spool", 10, some[:1])
@@ -125,7 +127,7 @@ class TestPostgresOutage:
         assert history.positions() == {"w1.spool": 20}
 
     def test_a_cut_connection_is_not_noticed(self, engine: Engine, url: str) -> None:
-        """A connection that the server closed while it was idle is replaced without an error."""
+        """An idle connection closed by the server is replaced without an error."""
         history = PredictionStore(engine)
         history.positions()
         with engine.connect() as connection:
@@ -134,7 +136,7 @@ class TestPostgresOutage:
         assert history.positions() == {}
 
     def test_a_cut_transaction_leaves_nothing(self, engine: Engine, url: str) -> None:
-        """A connection lost in the middle of a transaction is an unavailable store and writes nothing."""
+        """A connection lost during a transaction is reported as unavailable, and nothing is written."""
 
         def cut() -> None:
             with write_transaction(engine) as connection:
@@ -148,28 +150,28 @@ class TestPostgresOutage:
 
 
 class TestSqliteOutage:
-    """What happens to a file; SQLite."""
+    """Outages of the SQLite file."""
 
     @pytest.fixture
     def backend(self) -> str:
-        """The one that these tests are about."""
+        """SQLite only."""
         return "sqlite"
 
     @pytest.fixture
     def path(self, url: str) -> Path:
-        """The database's file."""
+        """The database file."""
         return Path(url.removeprefix("sqlite:///"))
 
     @pytest.fixture
     def engine(self, url: str) -> Iterator[Engine]:
-        """An engine of little patience."""
+        """An engine with a short lock timeout."""
         engine = connect(url, busy_s=0.2)
         yield engine
         engine.dispose()
 
     def test_a_lock_held_long_is_an_outage(self, engine: Engine, path: Path) -> None:
-        """Somebody who keeps the file locked makes writing unavailable, not reading; it works again when he lets go."""
-        labels = Labels(engine, TRAIL)
+        """A lock held longer than the timeout blocks writing, not reading; writing works again after its release."""
+        labels = Labels(engine, AUDIT_LOG)
         holder = sqlite3.connect(path, isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
         with pytest.raises(DatabaseUnavailableError):
@@ -180,20 +182,20 @@ class TestSqliteOutage:
         labels.put(label())
 
     def test_a_lock_held_short_is_waited_for(self, url: str, path: Path) -> None:
-        """A writer waits for another one that takes less than the patience it was given."""
+        """A writer waits for another one that takes less than the timeout."""
         engine = connect(url, busy_s=5)
         holder = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         holder.execute("BEGIN IMMEDIATE")
         free = threading.Timer(0.3, holder.rollback)
         free.start()
-        Labels(engine, TRAIL).put(label())
+        Labels(engine, AUDIT_LOG).put(label())
         free.join()
         holder.close()
         engine.dispose()
 
     def test_a_file_moved_away_and_back(self, engine: Engine, path: Path) -> None:
-        """Without its file the store is unavailable and makes no new one; with the file back it goes on with what it had."""
-        labels = Labels(engine, TRAIL)
+        """Without its file the database is unavailable and not created anew; with the file back it continues."""
+        labels = Labels(engine, AUDIT_LOG)
         given = label()
         labels.put(given)
         away = path.with_suffix(".away")
@@ -209,8 +211,8 @@ class TestSqliteOutage:
         assert labels.of(given.prediction) == [given, corrected]
 
     def test_a_replaced_file_is_followed(self, engine: Engine, path: Path, tmp_path: Path) -> None:
-        """After a backup was put in the file's place, writes go to it and not to the file that has no name any more."""
-        labels = Labels(engine, TRAIL)
+        """After a backup replaced the file, writes go to the new file, not to the unlinked one."""
+        labels = Labels(engine, AUDIT_LOG)
         backup = tmp_path / "backup.db"
         with write_transaction(engine) as connection:
             connection.execute(text("SELECT 1"))
@@ -228,7 +230,7 @@ class TestSqliteOutage:
         witness.close()
 
     def test_a_broken_file_is_an_outage(self, tmp_path: Path) -> None:
-        """A file that is no database makes the store unavailable, and it is not touched."""
+        """A file that is no database is reported as unavailable and not modified."""
         path = tmp_path / "broken.db"
         path.write_bytes(b"this is no database " * 300)
         engine = connect(f"sqlite:///{path}")
@@ -240,7 +242,7 @@ class TestSqliteOutage:
     def test_a_full_disk_leaves_nothing_half(
         self, engine: Engine, history: PredictionStore, prediction: Callable[..., PredictionRecord]
     ) -> None:
-        """When the disk is full, a batch is refused whole, reading goes on, and with room again the same batch arrives."""
+        """On a full disk a batch is rejected completely and reading continues; with free space the same batch succeeds."""
         some = [prediction(input=bytes(8000)) for _ in range(100)]
         with read_transaction(engine) as connection:
             pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
@@ -252,8 +254,8 @@ class TestSqliteOutage:
             connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
         assert history.ship("w1.spool", 10, some) == 100
 
-    def test_only_the_loop_checkpoints(self, engine: Engine, path: Path, prediction: Callable[..., PredictionRecord]) -> None:
-        """Writing alone never moves the log into the file; `checkpoint` does, with every commit in it."""
+    def test_only_checkpoint_moves_the_log(self, engine: Engine, path: Path, prediction: Callable[..., PredictionRecord]) -> None:
+        """Writes never copy the log into the file; `checkpoint` copies all commits."""
         size = path.stat().st_size
         PredictionStore(engine).record([prediction(input=bytes(8000)) for _ in range(2000)])
         assert path.stat().st_size == size
@@ -261,25 +263,25 @@ class TestSqliteOutage:
         assert path.stat().st_size > size + 16_000_000
 
     def test_an_acknowledged_commit_is_on_the_disk(self, engine: Engine) -> None:
-        """Every commit is synced, so that labels and moves survive a power cut."""
+        """Every commit is synced to disk, so that it survives a power failure."""
         with read_transaction(engine) as connection:
             settings = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")}
         assert settings == {"journal_mode": "wal", "synchronous": 2}
 
     def test_a_file_that_cannot_be_made(self, tmp_path: Path) -> None:
-        """A database in a place that is no folder is an unavailable store."""
+        """A path below something that is no folder is reported as unavailable."""
         (tmp_path / "file").write_text("")
         with pytest.raises(DatabaseUnavailableError):
             connect(f"sqlite:///{tmp_path}/file/relevo.db")
 
     def test_a_new_file_is_private(self, tmp_path: Path) -> None:
-        """A new database, folder included, can be read by its owner only: it holds what people sent in."""
+        """A new database and its folder are readable by the owner only."""
         connect(f"sqlite:///{tmp_path}/a folder%/relevo.db").dispose()
         assert (tmp_path / "a folder%" / "relevo.db").stat().st_mode & 0o077 == 0
 
 
 def test_a_full_pool_is_an_outage() -> None:
-    """Who finds every connection taken is told that the store is unavailable, after the patience it was given."""
+    """A caller that finds every connection in use gets DatabaseUnavailableError after the timeout."""
     engine = connect("sqlite://", busy_s=0.1)
     with read_transaction(engine), pytest.raises(DatabaseUnavailableError):
         PredictionStore(engine).positions()
@@ -288,21 +290,21 @@ def test_a_full_pool_is_an_outage() -> None:
 
 @pytest.mark.parametrize("url", ["", "relevo.db", "mysql://host/db", "postgresql://host:port/db", "sqlite"])
 def test_another_kind_of_url_is_refused(url: str) -> None:
-    """A URL of no database we know stops the start with the two forms it may have."""
+    """A URL of an unsupported database is an error that names the two supported forms."""
     with pytest.raises(InvalidSettingError, match="sqlite:///"):
         connect(url)
 
 
 @pytest.mark.parametrize("start", ["postgres", "postgresql", "postgresql+psycopg"])
 def test_common_spellings_of_postgres(start: str) -> None:
-    """The spellings of PostgreSQL's URL that people paste all mean psycopg 3, and nothing is connected yet."""
+    """All common PostgreSQL URL schemes select psycopg 3, and no connection is made yet."""
     engine = connect(f"{start}://ana:secret@nowhere.invalid/relevo")
     assert engine.driver == "psycopg"
     engine.dispose()
 
 
 def test_the_password_is_not_told() -> None:
-    """The error of a database out of reach holds no password, in its cause neither."""
+    """The error of an unreachable database contains no password, nor does its cause."""
     engine = connect("postgresql://ana:s3cret@127.0.0.1:9/relevo")
     with pytest.raises(DatabaseUnavailableError) as told:
         migrate(engine)
@@ -311,27 +313,27 @@ def test_the_password_is_not_told() -> None:
 
 @pytest.mark.parametrize(("version", "warns"), [((3, 40, 1), True), ((3, 51, 2), True), ((3, 51, 3), False), ((3, 53, 0), False)])
 def test_old_sqlite_is_told(monkeypatch: pytest.MonkeyPatch, version: tuple[int, int, int], warns: bool) -> None:  # noqa: FBT001 - a table's column
-    """A SQLite that can lose a commit is named with the version that mends it; a sound one is not mentioned."""
+    """An SQLite version that can lose a commit causes a warning with the fixed version; a sound one causes none."""
     monkeypatch.setattr(sqlite3, "sqlite_version_info", version)
     said = sqlite_warning()
     assert (said is not None and "3.51.3" in said) is warns
 
 
 def test_old_sqlite_is_logged_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """The process that checkpoints tells of an old SQLite once, not at every turn, and not in a quiet log."""
-    monkeypatch.setattr(door, "sqlite_warning", lambda: "old")
-    door._warn_once.cache_clear()
+    """The process that checkpoints logs an old SQLite once, at level info."""
+    monkeypatch.setattr(engine_module, "sqlite_warning", lambda: "old")
+    engine_module._warn_once.cache_clear()
     engine = connect(f"sqlite:///{tmp_path}/relevo.db")
     with caplog.at_level(logging.INFO, logger="relevo"):
         checkpoint(engine)
         checkpoint(engine)
     engine.dispose()
-    door._warn_once.cache_clear()
+    engine_module._warn_once.cache_clear()
     assert [(record.message, record.levelname) for record in caplog.records] == [("old", "INFO")]
 
 
 def test_a_worker_stays_light(tmp_path: Path) -> None:
-    """A worker that reads routes from a migrated store loads neither Alembic nor PostgreSQL's driver."""
+    """A worker that reads routes from a migrated database imports neither Alembic nor PostgreSQL's driver."""
     url = f"sqlite:///{tmp_path}/relevo.db"
     engine = connect(url)
     migrate(engine)
@@ -354,16 +356,16 @@ print(sorted({{"alembic", "mako", "psycopg", "logging.config"}} & set(sys.module
     assert done.stdout.strip() == "[]"
 
 
-def test_a_watcher_asks_little(engine: Engine) -> None:
-    """What every worker asks twice a second is one statement."""
+def test_routes_are_one_query(engine: Engine) -> None:
+    """The query that every worker repeats twice a second is one statement."""
     asked: list[str] = []
     event.listen(engine, "before_cursor_execute", lambda _c, _k, sql, *_rest: asked.append(sql))
-    Registry(engine, TRAIL).routes()
+    Registry(engine, AUDIT_LOG).routes()
     assert sum(sql.startswith("SELECT") for sql in asked) == 1
 
 
 def damaged(path: Path) -> None:
-    """Relevo's own file with its middle overwritten."""
+    """Overwrites the middle of Relevo's own file."""
     engine = connect(f"sqlite:///{path}")
     migrate(engine)
     checkpoint(engine)
@@ -397,8 +399,8 @@ def numbered_by_others(path: Path) -> None:
     ],
     ids=["damaged", "no database", "a folder", "another program's", "numbered by another program"],
 )
-def test_what_lies_in_the_place_is_named(make: Callable[[Path], object], code: str, tmp_path: Path) -> None:
-    """A damaged file, a folder or somebody else's file is told as that, not as a database that is away, and stays untouched."""
+def test_a_wrong_file_is_named(make: Callable[[Path], object], code: str, tmp_path: Path) -> None:
+    """A damaged file, a folder and another program's file are reported as such, not as an outage, and not modified."""
     path = tmp_path / "relevo.db"
     make(path)
     before = path.read_bytes() if path.is_file() else b""
@@ -406,7 +408,7 @@ def test_what_lies_in_the_place_is_named(make: Callable[[Path], object], code: s
     def use() -> None:
         engine = connect(f"sqlite:///{path}", busy_s=1)
         migrate(engine)
-        Registry(engine, TRAIL).models()
+        Registry(engine, AUDIT_LOG).models()
 
     with pytest.raises(DatabaseUnavailableError) as refused:
         use()
@@ -414,8 +416,8 @@ def test_what_lies_in_the_place_is_named(make: Callable[[Path], object], code: s
     assert path.is_dir() or path.read_bytes()[4096:] == before[4096:]
 
 
-def test_a_full_disk_is_told(tmp_path: Path) -> None:
-    """A write for which there is no room says so, and changes nothing."""
+def test_a_full_disk_is_reported(tmp_path: Path) -> None:
+    """A write without disk space raises DatabaseFullError and changes nothing."""
     engine = connect(f"sqlite:///{tmp_path / 'relevo.db'}")
     migrate(engine)
 
@@ -433,7 +435,7 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
 
 
 def test_a_later_schema_is_refused(url: str) -> None:
-    """A database that a later release brought further is not worked on: the sentence names both schemas."""
+    """A schema of a later release is refused with an error that names both revisions."""
     engine = connect(url)
     with write_transaction(engine) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0977'"))
@@ -445,7 +447,7 @@ def test_a_later_schema_is_refused(url: str) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
 def test_a_disk_without_room_for_the_index_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where not even the index of the log can be opened, and the disk has no room, the disk is named."""
+    """A full disk is reported even where the log's index cannot be opened."""
     engine = connect(f"sqlite:///{tmp_path / 'relevo.db'}")
     migrate(engine)
     engine.dispose()
@@ -453,10 +455,10 @@ def test_a_disk_without_room_for_the_index_is_full(tmp_path: Path, monkeypatch: 
         (tmp_path / f"relevo.db{ending}").unlink(missing_ok=True)
         (tmp_path / f"relevo.db{ending}").symlink_to("/dev/full")
     with pytest.raises(DatabaseUnavailableError) as refused:
-        Registry(engine, TRAIL).models()
+        Registry(engine, AUDIT_LOG).models()
     assert refused.value.code == "store_unavailable", "a disk with room is not full"
     used = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: used._replace(free=0))
     with pytest.raises(DatabaseUnavailableError) as refused:
-        Registry(engine, TRAIL).models()
+        Registry(engine, AUDIT_LOG).models()
     assert refused.value.code == "store_full"

@@ -1,4 +1,4 @@
-"""The schema's history: it ends where the tables are, from nothing and twice, and disturbs nobody."""
+"""Migrations: they produce the schema of the tables, from an empty database, also concurrently, and leave logging unchanged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from relevo.store.db.tables import create
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-STEPS = Path(migrations.__file__).parent / "versions"
+VERSIONS = Path(migrations.__file__).parent / "versions"
 TRIGGERS = {
     "sqlite": "SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY 1",
     "postgresql": (
@@ -35,16 +35,16 @@ INDEXES = {
 
 
 def schema(engine: Engine) -> dict[str, Any]:
-    """Everything the database says about its tables, but for Alembic's own."""
-    looker = inspect(engine)
-    tables = [name for name in looker.get_table_names() if name != "alembic_version"]
+    """Describes everything in the database except Alembic's table."""
+    inspector = inspect(engine)
+    tables = [name for name in inspector.get_table_names() if name != "alembic_version"]
     described: dict[str, Any] = {
         name: {
-            "columns": [column | {"type": repr(column["type"])} for column in looker.get_columns(name)],
-            "primary": looker.get_pk_constraint(name),
-            "foreign": looker.get_foreign_keys(name),
-            "unique": sorted(looker.get_unique_constraints(name), key=str),
-            "checks": looker.get_check_constraints(name),
+            "columns": [column | {"type": repr(column["type"])} for column in inspector.get_columns(name)],
+            "primary": inspector.get_pk_constraint(name),
+            "foreign": inspector.get_foreign_keys(name),
+            "unique": sorted(inspector.get_unique_constraints(name), key=str),
+            "checks": inspector.get_check_constraints(name),
         }
         for name in tables
     }
@@ -59,7 +59,7 @@ class TestMigrations:
     """The contract of the migrations."""
 
     def test_fresh_equals_migrated(self, engine: Engine, empty_url: str) -> None:
-        """A database that went through every step has the schema of one made from the tables at once."""
+        """A migrated database has the same schema as one created from the tables' metadata."""
         fresh = connect(empty_url)
         with write_transaction(fresh) as connection:
             create(connection)
@@ -67,8 +67,8 @@ class TestMigrations:
         assert len(schema(fresh)["triggers"]) == 6
         fresh.dispose()
 
-    def test_the_database_knows_where_it_stands(self, engine: Engine) -> None:
-        """After a migration the database stands at this release's newest step."""
+    def test_a_migrated_database_is_at_head(self, engine: Engine) -> None:
+        """After a migration the database is at this release's newest revision."""
         with read_transaction(engine) as connection:
             assert connection.scalar(text("SELECT version_num FROM alembic_version")) == HEAD
 
@@ -82,7 +82,7 @@ class TestMigrations:
             engine.dispose()
 
     def test_a_later_schema_is_left_alone(self, engine: Engine) -> None:
-        """An old process that starts after a newer release has upgraded changes nothing."""
+        """An old process that starts after a newer release has migrated changes nothing."""
         with write_transaction(engine) as connection:
             connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
         before = schema(engine)
@@ -91,7 +91,7 @@ class TestMigrations:
         assert schema(engine) == before
 
     def test_a_migration_that_fails_leaves_nothing(self, empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        """When a step fails, the database is as it was, and the next start does it all."""
+        """A failed migration is rolled back completely, and the next start runs it."""
         engine = connect(empty_url)
         monkeypatch.setattr("alembic.op.create_index", lambda *_args, **_facts: 1 / 0)
         try:
@@ -105,11 +105,16 @@ class TestMigrations:
         engine.dispose()
 
     def test_logging_stays_as_it_was(self, empty_url: str) -> None:
-        """A migration adds no handler, changes no level and silences nobody."""
-        mine = logging.getLogger("somebody.else")
+        """A migration adds no handler, changes no level and disables no logger."""
+        application_logger = logging.getLogger("somebody.else")
 
         def state() -> tuple[Any, ...]:
-            loggers = (logging.getLogger(), logging.getLogger("alembic"), logging.getLogger("sqlalchemy.engine"), mine)
+            loggers = (
+                logging.getLogger(),
+                logging.getLogger("alembic"),
+                logging.getLogger("sqlalchemy.engine"),
+                application_logger,
+            )
             return tuple((logger.level, list(logger.handlers), logger.disabled, logger.propagate) for logger in loggers)
 
         engine = connect(empty_url)
@@ -119,15 +124,15 @@ class TestMigrations:
         assert state() == before
 
 
-def test_steps_are_named_by_their_turn() -> None:
-    """Every step says by its name whether it runs before or after the new code starts, and the last one is HEAD."""
-    names = sorted(path.stem for path in STEPS.glob("*.py") if path.stem != "__init__")
+def test_migrations_are_numbered() -> None:
+    """Every migration's name says whether it runs before or after the new code starts, and the last one is HEAD."""
+    names = sorted(path.stem for path in VERSIONS.glob("*.py") if path.stem != "__init__")
     assert all(re.fullmatch(r"m\d{4}_(pre|post)_[a-z_]+", name) for name in names)
     assert [name[1:5] for name in names] == [f"{number:04}" for number in range(1, len(names) + 1)]
     assert names[-1][1:5] == HEAD
 
 
-def test_steps_import_nothing_of_ours() -> None:
-    """A step stays what it was when the tables move on."""
-    for path in STEPS.glob("m*.py"):
+def test_migrations_import_nothing_of_relevo() -> None:
+    """Migrations import nothing of Relevo, so that they stay valid when the tables change."""
+    for path in VERSIONS.glob("m*.py"):
         assert "relevo" not in re.findall(r"^(?:from|import) (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)

@@ -1,4 +1,4 @@
-"""The store's file is in write-ahead mode, or it is not used."""
+"""SQLite files: write-ahead mode is required, and incomplete files are distinguished from damaged ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from relevo.store.db.identity import DatabaseIdentity
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: Fill a database beside its log, then copy the log into a file that may not grow: a full disk, or a kill, ends a checkpoint so.
+#: Writes to a database's log, then copies it into a file that may not grow, as when a full disk or a kill ends a checkpoint.
 _ENDED_CHECKPOINT = """
 import os, resource, signal, sqlite3, sys
 file = sqlite3.connect(sys.argv[1], isolation_level=None)
@@ -32,10 +32,10 @@ except sqlite3.OperationalError:
 """
 
 
-def test_a_file_that_cannot_have_a_log_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SQLite stays in its old mode without a word, in which a reader of the history stops every writer."""
+def test_a_file_without_write_ahead_mode_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that silently stays in rollback mode is an error: there a reader blocks every writer."""
     monkeypatch.setattr(sqlite, "BUSY_S", 0.05)
-    # With dot files for locks there is no shared memory, so there is no log either.
+    # Locks by dot files provide no shared memory, so there is no log either.
     with (
         sqlite3.connect(f"file:{tmp_path / 'relevo.db'}?vfs=unix-dotfile", uri=True, isolation_level=None) as connection,
         pytest.raises(sqlite3.OperationalError, match="log"),
@@ -46,7 +46,7 @@ def test_a_file_that_cannot_have_a_log_is_told(tmp_path: Path, monkeypatch: pyte
 
 @pytest.fixture
 def ended_early(tmp_path: Path) -> Path:
-    """A database whose first page tells a length that only the log beside it has."""
+    """Creates a database whose first page states a length that only its log has."""
     path = tmp_path / "relevo.db"
     done = subprocess.run([sys.executable, "-c", _ENDED_CHECKPOINT, str(path)], check=False)
     assert done.returncode == 3, "the checkpoint was to fail"
@@ -55,17 +55,17 @@ def ended_early(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def identity(tmp_path: Path) -> DatabaseIdentity:
-    """A home that knows its database."""
+    """The identity of a home that knows its database."""
     identity = DatabaseIdentity(tmp_path, f"sqlite:///{tmp_path / 'relevo.db'}", begins=False)
     identity.keep("known")
     return identity
 
 
 def test_a_checkpoint_that_ended_early_is_no_damage(ended_early: Path, identity: DatabaseIdentity) -> None:
-    """What the file lacks is in the log; SQLite reads it from there and copies it at the next checkpoint."""
+    """Pages missing in the file are read from the log and copied at the next checkpoint."""
     head = ended_early.read_bytes()[:100]
     assert ended_early.stat().st_size < 4096 * int.from_bytes(head[28:32], "big")
-    sqlite.refuse_unfit(ended_early, identity)
+    sqlite.validate_file(ended_early, identity)
     with sqlite3.connect(ended_early) as connection:
         assert connection.execute("SELECT length(x) FROM t").fetchall() == [(400000,)]
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -73,9 +73,9 @@ def test_a_checkpoint_that_ended_early_is_no_damage(ended_early: Path, identity:
 
 
 @pytest.mark.parametrize("left", [0, 32, 32 + 20 * (24 + 4096)])
-def test_a_file_whose_end_is_nowhere_is_damaged(ended_early: Path, identity: DatabaseIdentity, left: int) -> None:
-    """A log that is gone, or has only a part of the missing pages, does not excuse a short file."""
+def test_a_short_file_without_its_log_is_damaged(ended_early: Path, identity: DatabaseIdentity, left: int) -> None:
+    """A short file is damaged if the log is missing or has only a part of the missing pages."""
     with ended_early.with_name("relevo.db-wal").open("r+b") as log:
         log.truncate(left)
     with pytest.raises(DatabaseCorruptError):
-        sqlite.refuse_unfit(ended_early, identity)
+        sqlite.validate_file(ended_early, identity)

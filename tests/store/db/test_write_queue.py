@@ -1,4 +1,4 @@
-"""Who wants to write into the same SQLite file is let in soon, however much another one writes."""
+"""The fair write lock: writers of one SQLite file get their turn soon, whatever another one writes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def file(tmp_path: Path) -> Path:
 
 @contextmanager
 def _writing_without_rest(engine: Engine) -> Iterator[None]:
-    """Transactions back to back, as when a long backlog is shipped."""
+    """Writes transactions back to back, as when a long backlog is shipped."""
     stop = threading.Event()
 
     def work() -> None:
@@ -51,8 +51,8 @@ def _writing_without_rest(engine: Engine) -> Iterator[None]:
         thread.join()
 
 
-def test_a_busy_writer_does_not_keep_others_out(file: Path) -> None:
-    """Each of many short writes beside a backlog waits for a few transactions of it at most."""
+def test_a_busy_writer_does_not_starve_others(file: Path) -> None:
+    """Each of many short writes waits for a few transactions of the backlog at most."""
     busy, other = (connect(f"sqlite:///{file}") for _ in range(2))
     waits = []
     with _writing_without_rest(busy):
@@ -65,8 +65,8 @@ def test_a_busy_writer_does_not_keep_others_out(file: Path) -> None:
     assert sorted(waits)[-2] < 8 * _LASTS_S, f"waited {waits}"
 
 
-def test_a_turn_that_never_ends_stops_nobody_for_good(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that is stopped while it holds the turn delays others; the write lock itself is what counts."""
+def test_a_held_lock_delays_only_until_the_timeout(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process stopped while it holds the lock delays others only until the timeout; SQLite's own lock is decisive."""
     monkeypatch.setattr("relevo.store.db.sqlite.BUSY_S", 0.2)
     with file.with_name("relevo.db-turn").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -74,8 +74,8 @@ def test_a_turn_that_never_ends_stops_nobody_for_good(file: Path, monkeypatch: p
             connection.execute(_TOUCH, {"file": "mine"})
 
 
-def test_where_files_have_no_locks_nobody_waits_for_a_turn(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some network file systems refuse every lock: a write begins at once, and SQLite's own lock alone decides."""
+def test_without_file_locks_a_write_begins_at_once(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a file system without locks a write begins at once, with SQLite's own lock only."""
 
     def refuse(_handle: int, _how: int) -> None:
         raise OSError(errno.ENOLCK, "no locks available")

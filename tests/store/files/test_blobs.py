@@ -1,4 +1,4 @@
-"""Large inputs as files: once each, whole or not at all, and never silently changed."""
+"""Large inputs as files: stored once, complete or not at all, and never silently changed."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ def files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def test_bytes_come_back(tmp_path: Path) -> None:
-    """What was put is got back by its SHA-256, with a new object too."""
+def test_stored_bytes_are_returned(tmp_path: Path) -> None:
+    """Stored bytes are returned by their SHA-256, also by a new object."""
     sha256 = Blobs(tmp_path / "blobs").put(b"a photo")
     assert sha256 == hashlib.sha256(b"a photo").hexdigest()
     assert Blobs(tmp_path / "blobs").get(sha256) == b"a photo"
 
 
-def test_the_same_bytes_are_kept_once(tmp_path: Path) -> None:
-    """Many who put the same bytes at once make one file and leave no remains."""
+def test_equal_bytes_are_stored_once(tmp_path: Path) -> None:
+    """Concurrent writes of the same bytes create one file and leave no temporary files."""
     blobs = Blobs(tmp_path)
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(blobs.put, [b"x" * 100_000] * 40))) == 1
     assert len(files(tmp_path)) == 1
 
 
-def test_many_are_kept_at_once(tmp_path: Path) -> None:
-    """Each of many comes back by its own name, equal ones among them are kept once, and none but they are there."""
+def test_many_inputs_are_stored_at_once(tmp_path: Path) -> None:
+    """Each of many inputs is returned by its name; equal ones are stored once, and no other files exist."""
     blobs = Blobs(tmp_path)
     inputs = [b"one", b"two", b"one", b"three"]
     names = blobs.put_all(inputs)
@@ -45,8 +45,8 @@ def test_many_are_kept_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"", b"another", b"a phot\x00"])
-def test_changed_bytes_are_never_given(tmp_path: Path, damage: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    """A file that is no longer what it was is not returned, and the log says so without its content."""
+def test_changed_bytes_are_never_returned(tmp_path: Path, damage: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """A changed file is not returned, and the log entry does not contain its content."""
     blobs = Blobs(tmp_path)
     sha256 = blobs.put(b"a photo")
     files(tmp_path)[0].write_bytes(damage)
@@ -55,8 +55,8 @@ def test_changed_bytes_are_never_given(tmp_path: Path, damage: bytes, caplog: py
     assert [record.levelname for record in caplog.records] == ["ERROR"]
 
 
-def test_a_cut_file_is_mended(tmp_path: Path) -> None:
-    """Putting the bytes again replaces a file that lost its end."""
+def test_a_truncated_file_is_replaced(tmp_path: Path) -> None:
+    """Storing the bytes again replaces a truncated file."""
     blobs = Blobs(tmp_path)
     sha256 = blobs.put(b"a photo")
     files(tmp_path)[0].write_bytes(b"a ph")
@@ -66,13 +66,13 @@ def test_a_cut_file_is_mended(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", "0" * 64, "../../etc/passwd", "A" * 64, "0" * 63 + "/"])
 def test_unknown_names_are_told(tmp_path: Path, name: str) -> None:
-    """A name that nobody put, or that is none, is an input not kept."""
+    """An unknown or invalid name raises InputNotStoredError."""
     with pytest.raises(InputNotStoredError):
         Blobs(tmp_path).get(name)
 
 
-def test_a_failed_sync_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the disk fails, the caller is told, no name appears and no remains stay; afterwards it works again."""
+def test_a_failed_sync_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a disk error the caller gets an error and no file remains; afterwards writing works again."""
     blobs = Blobs(tmp_path)
 
     def fail(_handle: int) -> None:

@@ -1,4 +1,4 @@
-"""Drafts of processes that are gone are removed; those of one that lives, and everything else, stay."""
+"""Drafts of ended processes are removed; those of running processes and all other files stay."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_only_what_was_left_is_removed(tmp_path: Path) -> None:
-    """Files and folders of a dead process go; a living one's draft and what merely looks alike stay."""
+def test_only_abandoned_drafts_are_removed(tmp_path: Path) -> None:
+    """Files and folders of an ended process are removed; drafts of a running one and similar names stay."""
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     for name in (f".new-{dead.pid}-x", ".new-abcd", f"people.{dead.pid}"):

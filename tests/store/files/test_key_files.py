@@ -1,4 +1,4 @@
-"""Key files: made once, closed to others, told without their content."""
+"""Key files: created once, private, and never contained in an error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def test_a_key_is_made_once(tmp_path: Path) -> None:
-    """Several that make it at once all read the same one, which only its owner may read."""
+    """Concurrent creators all read the same key, which only its owner may read."""
     path = tmp_path / "keys" / "audit.key"
     with ThreadPoolExecutor(8) as pool:
         made = set(pool.map(lambda _: load_or_create_key(path), range(8)))
@@ -27,7 +27,7 @@ def test_a_key_is_made_once(tmp_path: Path) -> None:
 
 
 def test_a_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
-    """A key open to others is no secret; the sentence says how to close it and nothing of the key."""
+    """A key file readable by others is rejected; the error names the fix and contains nothing of the key."""
     path = tmp_path / "audit.key"
     key = load_or_create_key(path).hex()
     path.chmod(0o640)
@@ -37,8 +37,8 @@ def test_a_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "abc", "g" * 64, "0" * 63, "\x00\xff"])
-def test_something_else_is_no_key(tmp_path: Path, content: str) -> None:
-    """A cut or foreign file is refused; no new key takes its place."""
+def test_a_file_with_other_content_is_no_key(tmp_path: Path, content: str) -> None:
+    """A truncated or other file is rejected and not replaced by a new key."""
     path = tmp_path / "audit.key"
     path.write_text(content, encoding="latin-1")
     path.chmod(0o600)
@@ -47,8 +47,8 @@ def test_something_else_is_no_key(tmp_path: Path, content: str) -> None:
     assert path.read_text(encoding="latin-1") == content
 
 
-def test_a_link_to_nothing_is_no_key(tmp_path: Path) -> None:
-    """A key is not made where a link leads, and the refusal names the file."""
+def test_a_dangling_link_is_no_key(tmp_path: Path) -> None:
+    """No key is created at the target of a dangling link, and the error names the file."""
     path = tmp_path / "master.key"
     path.symlink_to("nowhere")
     with pytest.raises(ConfigError, match="cannot be read"):
@@ -56,8 +56,8 @@ def test_a_link_to_nothing_is_no_key(tmp_path: Path) -> None:
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_a_key_that_must_be_there_is_not_made(tmp_path: Path) -> None:
-    """Where a new key would be of no use, its absence is told."""
+def test_a_required_key_is_not_created(tmp_path: Path) -> None:
+    """With make=False a missing key is an error."""
     with pytest.raises(ConfigError, match="not there"):
         load_or_create_key(tmp_path / "master.key", make=False)
     assert list(tmp_path.iterdir()) == []

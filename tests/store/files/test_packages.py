@@ -1,4 +1,4 @@
-"""Packages on the shelf: whole or not at all, once each."""
+"""The package store: packages are complete or absent, and stored once."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_package_is_found_by_its_digest(tmp_path: Path, package: Path) -> None:
-    """A package put on the shelf lies there byte for byte, and its source may go."""
+    """A stored package is a byte-for-byte copy, independent of its source."""
     shelf = PackageStore(tmp_path / "packages")
     place = shelf.put(package, DIGEST)
     assert place == shelf.path(DIGEST) == tmp_path / "packages" / DIGEST
@@ -39,14 +39,14 @@ def test_a_package_is_found_by_its_digest(tmp_path: Path, package: Path) -> None
 
 
 def test_putting_again_changes_nothing(tmp_path: Path, package: Path) -> None:
-    """The same digest again leaves the package there untouched."""
+    """Storing the same digest again leaves the package unchanged."""
     shelf = PackageStore(tmp_path / "packages")
     first = shelf.put(package, DIGEST).stat()
     assert shelf.put(package, DIGEST).stat().st_ino == first.st_ino
 
 
 def test_many_put_at_once(tmp_path: Path, package: Path) -> None:
-    """Several processes that put one package make one folder and leave no remains."""
+    """Concurrent processes that store one package create one folder and leave no temporary files."""
     with ThreadPoolExecutor(4) as pool:
         places = set(pool.map(lambda _: PackageStore(tmp_path / "packages").put(package, DIGEST), range(12)))
     assert list((tmp_path / "packages").iterdir()) == list(places)
@@ -54,7 +54,7 @@ def test_many_put_at_once(tmp_path: Path, package: Path) -> None:
 
 
 def test_a_failed_copy_leaves_nothing(tmp_path: Path, package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the disk fails in the middle, there is no half package, and the next try succeeds."""
+    """After a disk error there is no partial package, and the next attempt succeeds."""
     shelf = PackageStore(tmp_path / "packages")
 
     def fail(_handle: int) -> None:
@@ -70,7 +70,7 @@ def test_a_failed_copy_leaves_nothing(tmp_path: Path, package: Path, monkeypatch
 
 @pytest.mark.parametrize("digest", ["", "..", "../" + "a" * 61, "AB" * 32, "ab" * 32 + "/"])
 def test_only_digests_are_names(tmp_path: Path, package: Path, digest: str) -> None:
-    """A name that is no digest leads nowhere, least of all out of the shelf."""
+    """A name that is no digest is rejected, so that no path leaves the folder."""
     shelf = PackageStore(tmp_path / "packages")
     with pytest.raises(PackageError):
         shelf.put(package, digest)
@@ -78,7 +78,7 @@ def test_only_digests_are_names(tmp_path: Path, package: Path, digest: str) -> N
         shelf.path(digest)
 
 
-def test_an_absent_package_is_told(tmp_path: Path) -> None:
-    """A package that is not here is refused by name."""
+def test_a_missing_package_is_an_error(tmp_path: Path) -> None:
+    """A missing package is an error that names its digest."""
     with pytest.raises(PackageError, match="abababababab"):
         PackageStore(tmp_path).path(DIGEST)

@@ -1,4 +1,4 @@
-"""Labels: every one kept, the last one counts, the same on both databases."""
+"""Labels on both databases: all are kept, and the aggregation rule selects the resolved one."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def label(prediction: bytes, value: str, minutes: int = 0) -> Label:
 class TestLabels:
     """The contract of the labels."""
 
-    def test_a_label_comes_back_whole(self, labels: Labels) -> None:
-        """What an author said is read back as it was said."""
+    def test_a_label_is_read_back(self, labels: Labels) -> None:
+        """A label is read back with all its fields."""
         given = label(new_id(1), "7")
         labels.put(given)
         assert labels.of(given.prediction) == [given]
 
     def test_a_correction_keeps_the_old(self, labels: Labels) -> None:
-        """The label given last counts, whatever its time says, and the earlier ones stay."""
+        """The label stored last applies, whatever its time, and earlier ones stay."""
         one = new_id(1)
         first, second = label(one, "7", minutes=5), label(one, "9", minutes=0)
         labels.put(first)
@@ -50,8 +50,8 @@ class TestLabels:
         assert labels.of(one) == [first, second]
         assert labels.current(one) == second
 
-    def test_the_same_said_again_is_kept_once(self, labels: Labels) -> None:
-        """Whoever says what they said last changes nothing, and is given the label that is there; others may say it, too."""
+    def test_a_repeated_label_is_stored_once(self, labels: Labels) -> None:
+        """An author's repeated label is not stored again and the existing one is returned; other authors may give the same label."""
         one = new_id(1)
         first = labels.put(label(one, "7"))
         assert first.serial > 0
@@ -62,14 +62,14 @@ class TestLabels:
         again = labels.put(label(one, "7"))
         assert [it.serial for it in labels.of(one)] == [it.serial for it in (first, other, corrected, again)]
 
-    def test_no_label_is_none(self, labels: Labels) -> None:
-        """A prediction that nobody labelled has none."""
+    def test_an_unlabelled_prediction_has_no_label(self, labels: Labels) -> None:
+        """An unlabelled prediction has no resolved label."""
         assert labels.current(new_id(1)) is None
         assert labels.of(new_id(1)) == []
 
     @pytest.mark.parametrize("count", [0, 3, 1201])
-    def test_many_are_asked_at_once(self, labels: Labels, count: int) -> None:
-        """The current labels of a whole page, and of far more, come in one call; unlabelled ones are left out."""
+    def test_many_labels_are_read_at_once(self, labels: Labels, count: int) -> None:
+        """One call returns the resolved labels of a page or more; unlabelled predictions are left out."""
         ids = [new_id(number) for number in range(count)]
         for prediction in ids[::400]:
             labels.put(label(prediction, "7"))
@@ -77,14 +77,14 @@ class TestLabels:
         found = labels.current_many(iter(ids))
         assert {prediction: it.value for prediction, it in found.items()} == dict.fromkeys(ids[::400], "9")
 
-    def test_the_database_guards_the_labels(self, labels: Labels, engine: Engine) -> None:
-        """A label cannot be rewritten, not even with SQL."""
+    def test_labels_cannot_be_changed_by_sql(self, labels: Labels, engine: Engine) -> None:
+        """A label cannot be updated, not even by SQL."""
         labels.put(label(new_id(1), "7"))
         with pytest.raises(DBAPIError, match="append-only"), engine.begin() as connection:
             connection.execute(text("UPDATE labels SET value = '9'"))
 
-    def test_odd_texts_are_kept(self, labels: Labels) -> None:
-        """A note with signs that no database stores is kept with them replaced."""
+    def test_unstorable_characters_are_replaced(self, labels: Labels) -> None:
+        """Characters that no database stores are replaced in a note."""
         one = new_id(1)
         labels.put(Label(prediction=one, value="7", author="ana", source="api", at=AT, note="a\x00b"))
         assert labels.of(one)[0].note == "a\ufffdb"
@@ -99,17 +99,17 @@ def said(prediction: bytes, author: str, value: str) -> Label:
 
 @pytest.fixture
 def known(history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> list[bytes]:
-    """Ids of five predictions in the history."""
+    """Ids of five stored predictions."""
     some = [prediction(1_700_000_000_000 + number) for number in range(5)]
     history.record(some)
     return [it.id for it in some]
 
 
-class TestTruth:
-    """The label that counts stands beside its prediction, whatever happened to the labels."""
+class TestResolvedLabels:
+    """The resolved label is stored with its prediction and follows every change."""
 
-    def test_the_history_follows_the_labels(self, labels: Labels, history: PredictionStore, known: list[bytes]) -> None:
-        """A label, a correction and a judgement are each found by the very next look into the history."""
+    def test_filters_follow_the_labels(self, labels: Labels, history: PredictionStore, known: list[bytes]) -> None:
+        """A label, a correction and a review each affect the next query of the prediction log."""
         one = known[0]
         for value in ("7", "9"):
             labels.put(said(one, "ana", value))
@@ -122,8 +122,8 @@ class TestTruth:
         assert labels.current(one) == last
         assert history.count(labelled=False) == 4
 
-    def test_another_rule_finds_every_truth_anew(self, labels: Labels, history: PredictionStore, known: list[bytes]) -> None:
-        """A rule once set holds for all labels, old and new, in every process; setting it again costs nothing."""
+    def test_a_new_rule_recomputes_every_label(self, labels: Labels, history: PredictionStore, known: list[bytes]) -> None:
+        """A new rule applies to all labels, old and new, in every process; setting the same rule again does nothing."""
         labels.put_many([said(one, who, value) for one in known for who, value in (("ana", "7"), ("eva", "7"), ("bob", "9"))])
         assert history.count(truth="9") == 5
         assert labels.settle(MAJORITY, at=AT) == 5
@@ -132,10 +132,10 @@ class TestTruth:
         labels.put(said(known[0], "eva", "9"))
         assert history.count(truth="9") == 1
 
-    def test_a_rule_half_applied_is_finished(
+    def test_an_interrupted_recomputation_is_finished(
         self, labels: Labels, engine: Engine, history: PredictionStore, known: list[bytes]
     ) -> None:
-        """A crash between the rule and the last truth is made good by the next start."""
+        """After a crash during the recomputation the next start finishes it."""
         labels.put_many([said(one, who, value) for one in known for who, value in (("ana", "7"), ("eva", "9"))])
         labels.settle(MAJORITY, at=AT)
         with engine.begin() as connection:
@@ -144,15 +144,15 @@ class TestTruth:
         assert labels.settle(MAJORITY, at=AT) == 5
         assert history.count(labelled=True) == 0
 
-    def test_a_judgement_needs_its_label(self, labels: Labels, known: list[bytes]) -> None:
-        """The label of another prediction cannot be judged by this one's address."""
+    def test_a_review_requires_its_label(self, labels: Labels, known: list[bytes]) -> None:
+        """A review of another prediction's label is rejected."""
         labels.put(said(known[0], "ana", "7"))
         (label,) = labels.of(known[0])
         with pytest.raises(LabelNotFoundError):
             labels.judge(known[1], label.serial, ReviewStatus.REJECTED, judge="olga", at=AT)
 
-    def test_all_that_was_labelled_is_walked_through(self, labels: Labels, known: list[bytes]) -> None:
-        """Every labelled prediction of the model comes once, disputed ones too, with all its labels."""
+    def test_every_labelled_prediction_is_yielded(self, labels: Labels, known: list[bytes]) -> None:
+        """Every labelled prediction of the model is yielded once, disputed ones too, with all its labels."""
         labels.settle(MAJORITY, at=AT)
         labels.put_many([said(known[0], "ana", "7"), said(known[2], "ana", "7"), said(known[2], "eva", "9")])
         found = [one for some in labels.labelled("digits") for one in some.items()]
@@ -160,7 +160,7 @@ class TestTruth:
         assert list(labels.labelled("churn")) == []
 
     def test_labels_are_paged(self, labels: Labels, known: list[bytes]) -> None:
-        """Every label comes once, newest first, narrowed by model, author and source."""
+        """Every label appears once, newest first, filtered by model, author and source."""
         labels.put_many([said(one, who, "7") for one in known for who in ("ana", "eva")])
         first = labels.given(limit=6)
         rest = labels.given(limit=6, cursor=first.next_cursor)

@@ -1,4 +1,4 @@
-"""What people write about predictions does not lie in plain text on the disk where inputs are sealed, and goes with their key."""
+"""Notes and review reasons are encrypted where inputs are, and become unreadable with their key."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ NOTE, REASON, BATCH = "Nobody Whosoever told me on Monday", "Whosoever is blurre
 
 @pytest.fixture
 def disk(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """Where the database lies, with its log."""
+    """Folder of the database and its log."""
     return tmp_path if backend == "sqlite" else Path(request.getfixturevalue("postgres").server.pgdata)
 
 
-def sealed_labels(engine: Engine, trail: AuditLog, *, master: bytes = MASTER) -> Labels:
-    return Labels(engine, trail, Notes(engine, InputEncryption(engine, master), seals=True))
+def sealed_labels(engine: Engine, audit_log: AuditLog, *, master: bytes = MASTER) -> Labels:
+    return Labels(engine, audit_log, Notes(engine, InputEncryption(engine, master), seals=True))
 
 
 def holding(disk: Path, *needles: str) -> set[str]:
-    """Which of these texts lie there in plain bytes."""
+    """Returns which of these texts are in the database's files as plain bytes."""
     files = [path.read_bytes() for path in disk.rglob("*") if path.is_file()]
     return {needle for needle in needles if any(needle.encode() in data for data in files)}
 
@@ -55,12 +55,12 @@ def said(prediction: bytes, note: str, author: str = "eva") -> Label:
 
 
 @pytest.mark.parametrize("seals", [True, False])
-def test_no_note_lies_in_the_open(
-    engine: Engine, trail: AuditLog, disk: Path, prediction: Callable[..., PredictionRecord], backend: str, *, seals: bool
+def test_no_note_is_stored_in_plain_text(
+    engine: Engine, audit_log: AuditLog, disk: Path, prediction: Callable[..., PredictionRecord], backend: str, *, seals: bool
 ) -> None:
-    """Sealed, no file of the database holds a note or a reason of a judgement, and they are read as they were written."""
+    """With encryption no file of the database contains a note or reason, and both are read back unchanged."""
     note, reason, batch = (f"{text} {backend} {seals}" for text in (NOTE, REASON, BATCH))
-    some = Labels(engine, trail, Notes(engine, InputEncryption(engine, MASTER), seals=seals))
+    some = Labels(engine, audit_log, Notes(engine, InputEncryption(engine, MASTER), seals=seals))
     one, other = prediction(subject="ana"), prediction()
     PredictionStore(engine).record([one, other])
     kept = some.put(said(one.id, note))
@@ -82,41 +82,39 @@ def test_no_note_lies_in_the_open(
     assert keys == ({"ana", "day:2023-11-14"} if seals else set())
 
 
-def test_a_note_goes_with_the_subjects_key(
-    engine: Engine, trail: AuditLog, tmp_path: Path, prediction: Callable[..., PredictionRecord]
+def test_a_note_is_unreadable_without_the_subject_key(
+    engine: Engine, audit_log: AuditLog, tmp_path: Path, prediction: Callable[..., PredictionRecord]
 ) -> None:
-    """It is sealed with the input's own key; once that is destroyed, a copy of the label's row tells its value alone."""
-    sealing = InputEncryption(engine, MASTER)
-    sealing.prepare("ana", at=AT)
-    one = sealing.seal(prediction(subject="ana"))
+    """A note uses the key of its input; once that is destroyed, a copy of the label's row shows only its value."""
+    encryption = InputEncryption(engine, MASTER)
+    encryption.prepare("ana", at=AT)
+    one = encryption.seal(prediction(subject="ana"))
     PredictionStore(engine).record([one])
-    some = sealed_labels(engine, trail)
+    some = sealed_labels(engine, audit_log)
     some.put(said(one.id, NOTE))
     with read_transaction(engine) as connection:
         row = connection.execute(select(labels)).one()
         assert (row.note, row.note_key) == ("", one.key)
-    Erasure(engine, Blobs(tmp_path / "blobs"), trail).erase("ana", at=AT, by=LOCAL_ACTOR)
+    Erasure(engine, Blobs(tmp_path / "blobs"), audit_log).erase("ana", at=AT, by=LOCAL_ACTOR)
     with read_transaction(engine) as connection:
-        assert Notes(engine, sealing, seals=True).of(connection, row) == SEALED
+        assert Notes(engine, encryption, seals=True).of(connection, row) == SEALED
 
 
-def test_without_its_key_a_label_still_tells_its_value(
-    engine: Engine, trail: AuditLog, prediction: Callable[..., PredictionRecord]
+def test_a_label_applies_without_its_note_key(
+    engine: Engine, audit_log: AuditLog, prediction: Callable[..., PredictionRecord]
 ) -> None:
-    """With another master key or none the note is told to be sealed; the label counts, and one without a note needs no key."""
+    """With another master key or none the note is shown as sealed; the label still applies, and one without a note needs no key."""
     one = prediction()
     PredictionStore(engine).record([one])
-    sealed_labels(engine, trail).put(said(one.id, NOTE))
-    for others in (Labels(engine, trail), sealed_labels(engine, trail, master=bytes(32))):
+    sealed_labels(engine, audit_log).put(said(one.id, NOTE))
+    for others in (Labels(engine, audit_log), sealed_labels(engine, audit_log, master=bytes(32))):
         assert [(label.value, label.note) for label in others.of(one.id)] == [("7", SEALED)]
-    plain = Labels(engine, trail).put(said(one.id, "", author="bob"))
-    assert [label.note for label in sealed_labels(engine, trail).of(one.id)] == [NOTE, plain.note]
+    plain = Labels(engine, audit_log).put(said(one.id, "", author="bob"))
+    assert [label.note for label in sealed_labels(engine, audit_log).of(one.id)] == [NOTE, plain.note]
 
 
-def test_a_note_moved_to_another_label_does_not_open(
-    engine: Engine, trail: AuditLog, prediction: Callable[..., PredictionRecord]
-) -> None:
-    """Row, key and bytes belong together."""
+def test_a_moved_note_does_not_decrypt(engine: Engine, audit_log: AuditLog, prediction: Callable[..., PredictionRecord]) -> None:
+    """A ciphertext decrypts only with its own row and key."""
     some = [prediction(subject="ana"), prediction(subject="ana")]
     PredictionStore(engine).record(some)
     notes = Notes(engine, InputEncryption(engine, MASTER), seals=True)
@@ -126,4 +124,4 @@ def test_a_note_moved_to_another_label_does_not_open(
     with write_transaction(engine) as connection:
         connection.execute(labels.insert().values(**told, **first))
         connection.execute(labels.insert().values(**told, **second))
-    assert [label.note for label in Labels(engine, trail, notes).of(some[1].id)] == [SEALED, NOTE]
+    assert [label.note for label in Labels(engine, audit_log, notes).of(some[1].id)] == [SEALED, NOTE]

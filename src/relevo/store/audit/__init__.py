@@ -1,1 +1,1 @@
-"""The audit log: writing, reading, verifying, and its checkpoints."""
+"""The hash-chained audit log: writing, reading, verification, keys and checkpoints."""

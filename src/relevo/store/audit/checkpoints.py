@@ -1,14 +1,15 @@
-"""Heads of the audit, written down outside the database: a chain alone cannot show that its end was cut off.
+"""Checkpoints of the audit log outside the database: the chain alone cannot show that its end was cut off.
 
-loop, each second ──────┐
-command, at each commit ┴─ look ─► last.json: the head, in the place of the one before, where the chain still holds that one
-                                   else ─► heads.jsonl keeps the one before for ever, and the log tells of it
-loop ─ keep ─ every so many links, and every hour ─► heads.jsonl: sequence, seal, moment, and a mark that only the key makes
-known_heads(folder) ─► what `relevo audit verify` holds the chain against
+background process, each second ─┐
+command, after each commit ──────┴─ look ─► last.json: replaces the last checkpoint, if the chain still contains it
+                                        else ─► heads.jsonl keeps that checkpoint permanently, and an error is logged
+background process ─ keep ─ every 100 entries, and every hour ─► heads.jsonl: sequence, MAC, time, and a signature by the audit key
+load_checkpoints(folder) ─► the checkpoints that `relevo audit verify` compares with the chain
 
-A head is written down after the commit of its link, which is on the disk by then: whoever dies in between leaves a chain that is
-longer than the heads know, and no power cut leaves a shorter one.
-A copy of the files, or of `relevo audit head`, on another machine shows what somebody did who could write to this one.
+A checkpoint is written after the commit of its entry, which is on disk by then: a process killed in between leaves a chain longer
+than the checkpoints, and a power failure never leaves a shorter one.
+A copy of the files, or of the output of `relevo audit head`, on another machine reveals tampering by anyone with write access to
+this one.
 """
 
 from __future__ import annotations
@@ -41,75 +42,80 @@ log = logging.getLogger(__name__)
 
 FILE = "heads.jsonl"
 LAST = "last.json"
-_EVERY_LINKS = 100
-_EVERY_US = 3_600_000_000
-_MOST_BYTES = 2**28
-_MOST_LINE = 4096
+_INTERVAL_ENTRIES = 100
+_INTERVAL_US = 3_600_000_000
+_MAX_FILE_BYTES = 2**28
+_MAX_LINE_BYTES = 4096
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """What the last link of the chain was at a moment."""
+    """The last entry of the chain at one moment."""
 
     sequence: int
     seal: str
-    at_us: int = 0  # when it was written down; microseconds since 1970, UTC
-    mark: str = ""  # under the audit's key; "" for one that a person kept
+    at_us: int = 0  # when it was written; microseconds since 1970, UTC
+    mark: str = ""  # signature by the audit key; "" for one that a person noted
 
 
 class Checkpoints:
-    """Writes heads down; lives as long as the process, safe for several processes. All methods raise DatabaseUnavailableError, OSError."""
+    """Writes checkpoints. Lifetime: the process; safe for several processes. All methods raise DatabaseUnavailableError, OSError."""
 
     def __init__(self, folder: Path, trail: AuditReader, audit: AuditLog) -> None:
         self._folder = folder
         self._file = folder / FILE
-        self._trail = trail
+        self._reader = trail
         self._audit = audit
-        self._last: Checkpoint | None = None
-        self._seen: Checkpoint | None = None
+        self._last_kept: Checkpoint | None = None
+        self._latest: Checkpoint | None = None
 
     def look(self, now: datetime) -> Checkpoint | None:
-        """Write the head down in the place of the one before, when there is a new one. Raises ConfigError."""
-        link = self._trail.head()
-        if link is None or (self._seen is not None and link.seal == self._seen.seal and (self._folder / LAST).exists()):
+        """Replaces the last checkpoint if the chain has a newer entry. Raises ConfigError."""
+        entry = self._reader.head()
+        if entry is None or (self._latest is not None and entry.seal == self._latest.seal and (self._folder / LAST).exists()):
             return None
-        with self._alone():
-            # Whoever takes the file away does not take what this process remembers of it.
-            before = read_last(self._folder) or self._seen
-            # Race: another process wrote a later one down meanwhile; what the chain holds from here on is later still.
-            link = self._trail.head() or link
-            if before is not None and self._trail.seal_of(before.sequence) != before.seal:
+        with self._lock():
+            # If the file was deleted, this process still has its content.
+            before = read_last(self._folder) or self._latest
+            # Race: another process may have written a later one meanwhile; an entry read from here on is later still.
+            entry = self._reader.head() or entry
+            if before is not None and self._reader.seal_of(before.sequence) != before.seal:
                 log.error(
                     "the end of the audit was cut off or exchanged at entry %d", before.sequence, extra={"action": "audit.cut"}
                 )
                 add_head(self._file, before)
-            head = head_of(self._audit, link, now)
-            if before is None or before.seal != head.seal or not (self._folder / LAST).exists():
-                write_atomic({self._folder / LAST: msgspec.json.encode(head) + b"\n"})
-        self._seen = head
-        return head
+            checkpoint = head_of(self._audit, entry, now)
+            if before is None or before.seal != checkpoint.seal or not (self._folder / LAST).exists():
+                write_atomic({self._folder / LAST: msgspec.json.encode(checkpoint) + b"\n"})
+        self._latest = checkpoint
+        return checkpoint
 
     def keep(self, now: datetime, *, at_once: bool = False) -> Checkpoint | None:
-        """Add the head to those that stay when it is time, and there is a new one. Raises ConfigError."""
-        link = self._trail.head()
-        if self._last is None:
-            self._last = max(read_heads(self._file), key=lambda head: head.at_us, default=Checkpoint(sequence=0, seal=""))
-        if link is None or not (self._is_due(link, to_us(now)) or (at_once and link.seal != self._last.seal)):
-            return None
-        head = head_of(self._audit, link, now)
-        with self._alone():
-            add_head(self._file, head)
-        self._last = head
-        return head
+        """Adds a permanent checkpoint when one is due and the chain has a newer entry. Raises ConfigError.
 
-    def _is_due(self, link: AuditEntry, now_us: int) -> bool:
-        last = self._last
-        if last is None or last.seal == link.seal:
+        at_once: whether one is due now.
+        """
+        entry = self._reader.head()
+        if self._last_kept is None:
+            self._last_kept = max(
+                read_heads(self._file), key=lambda checkpoint: checkpoint.at_us, default=Checkpoint(sequence=0, seal="")
+            )
+        if entry is None or not (self._is_due(entry, to_us(now)) or (at_once and entry.seal != self._last_kept.seal)):
+            return None
+        checkpoint = head_of(self._audit, entry, now)
+        with self._lock():
+            add_head(self._file, checkpoint)
+        self._last_kept = checkpoint
+        return checkpoint
+
+    def _is_due(self, entry: AuditEntry, now_us: int) -> bool:
+        previous = self._last_kept
+        if previous is None or previous.seal == entry.seal:
             return False
-        return abs(link.sequence - last.sequence) >= _EVERY_LINKS or abs(now_us - last.at_us) >= _EVERY_US
+        return abs(entry.sequence - previous.sequence) >= _INTERVAL_ENTRIES or abs(now_us - previous.at_us) >= _INTERVAL_US
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Let one process write at a time; a lock on the folder ends with whoever holds it."""
+    def _lock(self) -> Iterator[None]:
+        """Lets one process write at a time. The lock on the folder ends with the process that holds it."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -119,22 +125,22 @@ class Checkpoints:
             os.close(handle)
 
 
-def head_of(audit: AuditLog, link: AuditEntry, now: datetime) -> Checkpoint:
-    """The head that this link is, marked."""
+def head_of(audit: AuditLog, entry: AuditEntry, now: datetime) -> Checkpoint:
+    """Returns the signed checkpoint of this entry."""
     at_us = to_us(now)
     return Checkpoint(
-        sequence=link.sequence, seal=link.seal, at_us=at_us, mark=sign_checkpoint(audit.key, link.sequence, link.seal, at_us)
+        sequence=entry.sequence, seal=entry.seal, at_us=at_us, mark=sign_checkpoint(audit.key, entry.sequence, entry.seal, at_us)
     )
 
 
-def add_head(file: Path, head: Checkpoint) -> None:
-    """Add a line to a file of heads, safe from a power cut. Raises OSError."""
+def add_head(file: Path, checkpoint: Checkpoint) -> None:
+    """Appends a checkpoint to a file; survives a power failure. Raises OSError."""
     handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        _drop_broken_line(handle)
-        os.write(handle, msgspec.json.encode(head) + b"\n")
+        _drop_partial_line(handle)
+        os.write(handle, msgspec.json.encode(checkpoint) + b"\n")
         os.fsync(handle)
     finally:
         os.close(handle)
@@ -142,36 +148,36 @@ def add_head(file: Path, head: Checkpoint) -> None:
 
 
 def sign_checkpoint(key: AuditKey, sequence: int, seal: str, at_us: int) -> str:
-    """The mark of a head."""
+    """Returns the signature of a checkpoint."""
     return key.mark(["head", sequence, seal, at_us])
 
 
 def load_checkpoints(folder: Path) -> list[Checkpoint]:
-    """Every head that was written down in this folder. Raises ConfigError."""
+    """Returns every checkpoint in this folder. Raises ConfigError."""
     last = read_last(folder)
     return [*read_heads(folder / FILE), *([last] if last else [])]
 
 
 def read_last(folder: Path) -> Checkpoint | None:
-    """The head that was written down last. Raises ConfigError."""
+    """Returns the last checkpoint. Raises ConfigError."""
     return next(iter(read_heads(folder / LAST)), None)
 
 
 def read_heads(file: Path) -> list[Checkpoint]:
-    """Every head in a file; none where there is no file. Raises ConfigError for a file that holds something else.
+    """Returns every checkpoint in a file; none without a file. Raises ConfigError for a file with other content.
 
-    What a power cut left of a line at the end is none.
+    A partial last line, as left by a power failure, is ignored.
     """
     try:
-        lines = read_plain_text(file, most=_MOST_BYTES).splitlines(keepends=True)
-        return list(_decoded(lines))
+        lines = read_plain_text(file, most=_MAX_FILE_BYTES).splitlines(keepends=True)
+        return list(_decode_lines(lines))
     except FileNotFoundError:
         return []
     except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as cause:
         raise ConfigError(reason=f"{file} holds something else than heads of the audit") from cause
 
 
-def _decoded(lines: Iterable[str]) -> Iterator[Checkpoint]:
+def _decode_lines(lines: Iterable[str]) -> Iterator[Checkpoint]:
     for line in lines:
         try:
             if line.strip():
@@ -181,8 +187,8 @@ def _decoded(lines: Iterable[str]) -> Iterator[Checkpoint]:
                 raise
 
 
-def _drop_broken_line(handle: int) -> None:
+def _drop_partial_line(handle: int) -> None:
     size = os.fstat(handle).st_size
-    tail = os.pread(handle, _MOST_LINE, max(0, size - _MOST_LINE))
+    tail = os.pread(handle, _MAX_LINE_BYTES, max(0, size - _MAX_LINE_BYTES))
     if not tail.endswith(b"\n"):
         os.ftruncate(handle, size - len(tail) + tail.rfind(b"\n") + 1)

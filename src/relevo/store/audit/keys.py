@@ -1,11 +1,11 @@
-"""Keys of the audit: the one that seals now, and those before it, by which old links are still checked.
+"""Keys of the audit log: the current key, and former keys, which verify older entries.
 
-    keys/audit.key         seals now
-    keys/audit-ID.key      sealed before, or is about to
-    keys/marks.key         the first of all, once it was replaced: marks of it stand in rows for ever
+    keys/audit.key         the current key
+    keys/audit-ID.key      a former key, or the next one
+    keys/marks.key         the first key, saved when it was replaced: pseudonyms made with it are stored in rows permanently
 
-A new key is on the disk under its id before the chain speaks of it, and becomes audit.key after that was committed: whoever is
-killed in between leaves a chain whose every link can be checked.
+A new key is written under its id before the chain refers to it, and becomes audit.key after that commit: a process killed in
+between leaves a chain whose every entry can be verified.
 """
 
 from __future__ import annotations
@@ -26,76 +26,76 @@ if TYPE_CHECKING:
 
 _CURRENT = "audit.key"
 _MARKS = "marks.key"
-_MARK_LETTERS = 32
-_ID_LETTERS = 16
-_ID = re.compile(f"[0-9a-f]{{{_ID_LETTERS}}}")
+_DIGEST_CHARS = 32
+_ID_CHARS = 16
+_ID = re.compile(f"[0-9a-f]{{{_ID_CHARS}}}")
 
 
 @dataclass(frozen=True, slots=True)
 class AuditKey:
-    """One key of the audit."""
+    """One key of the audit log."""
 
     secret: bytes
 
     @property
     def id(self) -> str:
-        """How links name it, without giving it away."""
-        return self.mark("audit key")[:_ID_LETTERS]
+        """Public id of the key, stored in entries."""
+        return self.mark("audit key")[:_ID_CHARS]
 
     def seal(self, row: dict[str, Any]) -> str:
-        """What a link's seal must be."""
+        """Returns the MAC of an entry."""
         return hmac.new(self.secret, msgspec.json.encode(row, order="sorted"), hashlib.sha256).hexdigest()
 
-    def mark(self, thing: object) -> str:
-        """What stands for something: equal things have equal marks."""
-        data = b"mark " + msgspec.json.encode(thing, order="sorted")
-        return hmac.new(self.secret, data, hashlib.sha256).hexdigest()[:_MARK_LETTERS]
+    def mark(self, value: object) -> str:
+        """Returns the keyed digest of a value; equal values have equal digests."""
+        data = b"mark " + msgspec.json.encode(value, order="sorted")
+        return hmac.new(self.secret, data, hashlib.sha256).hexdigest()[:_DIGEST_CHARS]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRotation:
-    """Which key took the place of which."""
+    """Result of a key rotation."""
 
-    before: str  # ids, as links name them
-    after: str
-    entry: int  # the first that the new one sealed
+    before: str  # id of the former key
+    after: str  # id of the new key
+    entry: int  # sequence of the first entry with the new key
 
 
 class AuditKeyRing:
-    """The keys in their folder; lives as long as the process, keeps nothing. All methods raise ConfigError."""
+    """The key files in their folder. Lifetime: the process; caches nothing. All methods raise ConfigError."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def current(self) -> bytes:
-        """The key that seals, made when there is none."""
+        """Returns the current key; creates it if there is none."""
         return load_or_create_key(self._folder / _CURRENT)
 
     def marking(self, current: bytes) -> bytes:
-        """The key that marks are made with: the first one."""
-        place = self._folder / _MARKS
-        return load_or_create_key(place, make=False) if place.exists() else current
+        """Returns the key of keyed digests and pseudonyms: the first one."""
+        path = self._folder / _MARKS
+        return load_or_create_key(path, make=False) if path.exists() else current
 
     def all(self) -> list[bytes]:
-        """Every key that was ever replaced or took the place of another."""
-        return [load_or_create_key(place, make=False) for place in sorted(self._folder.glob("audit-*.key"))]
+        """Returns every key that was part of a rotation."""
+        return [load_or_create_key(path, make=False) for path in sorted(self._folder.glob("audit-*.key"))]
 
     def find(self, key_id: str) -> bytes | None:
-        """The key of this id; None where it is not here."""
-        place = self._named(key_id)
-        return load_or_create_key(place, make=False) if _ID.fullmatch(key_id) and place.exists() else None
+        """Returns the key of this id, or None."""
+        path = self._path(key_id)
+        return load_or_create_key(path, make=False) if _ID.fullmatch(key_id) and path.exists() else None
 
     def draw(self) -> bytes:
-        """A new key, on the disk under its id, as the one that it will replace."""
+        """Generates the next key and writes it and the current key under their ids."""
         current, new = self.current(), secrets.token_bytes(KEY_BYTES)
         write_key(self._folder / _MARKS, current)
         for secret in (current, new):
-            write_key(self._named(AuditKey(secret).id), secret)
+            write_key(self._path(AuditKey(secret).id), secret)
         return new
 
     def choose(self, secret: bytes) -> None:
-        """Make a key the one that seals."""
+        """Makes this key the current one."""
         write_key(self._folder / _CURRENT, secret, instead=True)
 
-    def _named(self, key_id: str) -> Path:
+    def _path(self, key_id: str) -> Path:
         return self._folder / f"audit-{key_id}.key"

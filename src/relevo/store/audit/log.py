@@ -1,13 +1,13 @@
-"""The audit: every change as a link of a chain, written in the transaction of the change itself.
+"""The audit log: a hash chain of all changes, each entry written in the transaction of its change.
 
-    link n: sequence, moment, act, key, seal of link n-1 ─ canonical JSON ─ HMAC-SHA-256 ─► seal of link n
-    after the commit ─► the witness, which writes the end of the chain down outside the database
+    entry n: sequence, time, event, key, MAC of entry n-1 ─ canonical JSON ─ HMAC-SHA-256 ─► MAC of entry n
+    after the commit ─► the witness, which writes a checkpoint outside the database
 
-A link that is changed, moved or taken out of the middle breaks every seal after it. Links are appended one after the other: SQLite
-has one writer, PostgreSQL is asked for a lock that lasts as long as the transaction. So `append` comes last in a transaction.
+Changing, moving or deleting an entry breaks the MACs that follow it. Entries are appended one after the other: SQLite has one
+writer, PostgreSQL an advisory lock until the end of the transaction. So `append` comes last in a transaction.
 
-The key is replaced by `hand_over`: the old one seals that it ends, the new one that it begins. Who still holds the old one sees the
-other in the last link, and takes it from the ring.
+`hand_over` rotates the key: the old key signs its retirement, the new one its start. A process that still has the old key finds
+the new id in the last entry and loads that key from the key ring.
 """
 
 from __future__ import annotations
@@ -32,106 +32,106 @@ if TYPE_CHECKING:
     from relevo.domain.audit import Actor
     from relevo.store.audit.keys import AuditKeyRing
 
-#: Any number will do; it must be the same in every process that appends to one PostgreSQL database.
+#: Arbitrary number, equal in every process that appends to one PostgreSQL database.
 _CHAIN_LOCK = 7_305_517_339
-_ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(:lock)")
-#: The act that ends a key; `after` names the one that follows.
+_LOCK = text("SELECT pg_advisory_xact_lock(:lock)")
+#: The action that retires a key; `after` is the id of the next one.
 RETIRE = "audit.retire_key"
 _BEGIN = "audit.begin_key"
-_ITSELF = "audit"
+_OBJECT = "audit"
 
 
 class AuditLog:
-    """Writes the chain; lives as long as the process, safe for several threads."""
+    """Writes the chain. Lifetime: the process; safe for several threads."""
 
     def __init__(self, key: bytes, *, ring: AuditKeyRing | None = None, witness: Callable[[], object] | None = None) -> None:
-        """key: kept outside the database, so that who may write there cannot forge a chain.
+        """key: stored outside the database, so that write access to the database does not suffice to forge a chain.
 
-        ring: where the keys before and after it are. witness: called after each commit of links.
+        ring: former and next keys. witness: called after each commit that adds entries.
         """
         self._key = AuditKey(key)
         self._ring = ring
         self._witness = witness
-        #: Marks stand in rows for things that nobody can be asked for again, so they outlive the key that seals.
-        self._marks = AuditKey(ring.marking(key)) if ring else self._key
+        #: Keyed digests in rows cannot be recomputed, because the values are not stored, so their key is never rotated.
+        self._digest_key = AuditKey(ring.marking(key)) if ring else self._key
 
     @property
     def key(self) -> AuditKey:
-        """What seals now."""
+        """The key that signs new entries."""
         return self._key
 
     @property
     def key_id(self) -> str:
-        """How links name the key that seals now, without giving it away."""
+        """The public id of the current key."""
         return self._key.id
 
     def witnessed_by(self, witness: Callable[[], object]) -> None:
-        """Have this called after each commit of links."""
+        """Sets the function called after each commit that adds entries."""
         self._witness = witness
 
     def keys(self) -> Mapping[str, AuditKey]:
-        """Every key that may have sealed a link, by its id. Raises ConfigError."""
+        """Returns every key that may have signed an entry, by its id. Raises ConfigError."""
         return {key.id: key for key in (*map(AuditKey, self._ring.all() if self._ring else ()), self._key)}
 
-    def append(self, connection: Connection, act: AuditEvent, *, at: datetime) -> None:
-        """Add a link, in the transaction of the change that it tells of."""
-        self.append_all(connection, [(act, at)])
+    def append(self, connection: Connection, event: AuditEvent, *, at: datetime) -> None:
+        """Adds an entry, in the transaction of the change it records."""
+        self.append_all(connection, [(event, at)])
 
-    def append_all(self, connection: Connection, acts: Sequence[tuple[AuditEvent, datetime]]) -> None:
-        """Add a link for each act with its moment, in the transaction of the changes that they tell of."""
+    def append_all(self, connection: Connection, events: Sequence[tuple[AuditEvent, datetime]]) -> None:
+        """Adds an entry for each event with its time, in the transaction of the changes they record."""
         if connection.dialect.name == "postgresql":
-            connection.execute(_ONE_AT_A_TIME, {"lock": _CHAIN_LOCK})
-        last = _last(connection)
-        key = self._following(connection, last)
-        _insert(connection, _linked(last, [(act, at, key) for act, at in acts]))
+            connection.execute(_LOCK, {"lock": _CHAIN_LOCK})
+        last_entry = _last_entry(connection)
+        key = self._next_key(connection, last_entry)
+        _insert(connection, _chain(last_entry, [(event, at, key) for event, at in events]))
         if self._witness is not None:
             after_commit(connection, self._witness)
 
     def hand_over(self, connection: Connection, new: bytes, *, by: Actor, at: datetime, reason: str = "") -> KeyRotation:
-        """End the key and begin a new one, which the ring must hold already, in two links."""
+        """Retires the current key and starts a new one, which must be in the ring already, with two entries."""
         self.append_all(connection, [])
-        old, following = self._key, AuditKey(new)
-        retire = AuditEvent(by=by, action=RETIRE, object=_ITSELF, before=old.id, after=following.id, reason=reason)
-        begin = AuditEvent(by=by, action=_BEGIN, object=_ITSELF, before=old.id, after=following.id, reason=reason)
-        rows = _linked(_last(connection), [(retire, at, old), (begin, at, following)])
+        old_key, new_key = self._key, AuditKey(new)
+        retire = AuditEvent(by=by, action=RETIRE, object=_OBJECT, before=old_key.id, after=new_key.id, reason=reason)
+        begin = AuditEvent(by=by, action=_BEGIN, object=_OBJECT, before=old_key.id, after=new_key.id, reason=reason)
+        rows = _chain(_last_entry(connection), [(retire, at, old_key), (begin, at, new_key)])
         _insert(connection, rows)
-        return KeyRotation(before=old.id, after=following.id, entry=rows[-1]["sequence"])
+        return KeyRotation(before=old_key.id, after=new_key.id, entry=rows[-1]["sequence"])
 
-    def mark(self, thing: object) -> str:
-        """What stands for something in the chain: equal things have equal marks, and without the key nobody can try them out."""
-        return self._marks.mark(thing)
+    def mark(self, value: object) -> str:
+        """Returns the keyed digest of a value: equal values have equal digests, and guessing values requires the key."""
+        return self._digest_key.mark(value)
 
-    def _following(self, connection: Connection, last: Row[Any] | None) -> AuditKey:
-        """The key that seals the next link: another process may have replaced ours."""
-        if last is None or self._ring is None or last.key == self._key.id:
+    def _next_key(self, connection: Connection, last_entry: Row[Any] | None) -> AuditKey:
+        """Returns the key for the next entry; another process may have rotated it."""
+        if last_entry is None or self._ring is None or last_entry.key == self._key.id:
             return self._key
         current = AuditKey(self._ring.current())
         if current.id == self._key.id:
-            # Race: whoever replaced it was killed after the commit and before the file bore its name.
-            secret = self._ring.find(last.key)
-            if secret is not None and self._ended_for(connection, last.key):
+            # Race: the process that rotated it may have been killed after the commit and before it renamed the file.
+            secret = self._ring.find(last_entry.key)
+            if secret is not None and self._was_retired_for(connection, last_entry.key):
                 self._ring.choose(secret)
                 current = AuditKey(secret)
         self._key = current
         return current
 
-    def _ended_for(self, connection: Connection, other: str) -> bool:
-        """Whether a link, sealed by our key, says that the other follows it."""
-        ends = select(audit).where(audit.c.action == RETIRE, audit.c.before == self._key.id, audit.c.after == other)
-        rows = [dict(row._mapping) for row in connection.execute(ends)]  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
+    def _was_retired_for(self, connection: Connection, next_id: str) -> bool:
+        """Whether an entry with a valid MAC of the current key says that the other key follows it."""
+        query = select(audit).where(audit.c.action == RETIRE, audit.c.before == self._key.id, audit.c.after == next_id)
+        rows = [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
         return any(row.pop("seal") == self._key.seal(row) for row in rows)
 
 
-def _last(connection: Connection) -> Row[Any] | None:
+def _last_entry(connection: Connection) -> Row[Any] | None:
     return connection.execute(select(audit).order_by(audit.c.sequence.desc()).limit(1)).first()
 
 
-def _linked(last: Row[Any] | None, acts: Sequence[tuple[AuditEvent, datetime, AuditKey]]) -> list[dict[str, Any]]:
-    sequence, previous = (last.sequence, last.seal) if last else (0, "")
+def _chain(last_entry: Row[Any] | None, events: Sequence[tuple[AuditEvent, datetime, AuditKey]]) -> list[dict[str, Any]]:
+    sequence, previous = (last_entry.sequence, last_entry.seal) if last_entry else (0, "")
     rows = []
-    for act, at, key in acts:
+    for event, at, key in events:
         sequence += 1
-        row = _row(act, at) | {"sequence": sequence, "key": key.id, "previous": previous}
+        row = _row(event, at) | {"sequence": sequence, "key": key.id, "previous": previous}
         previous = key.seal(row)
         rows.append(row | {"seal": previous})
     return rows
@@ -142,14 +142,14 @@ def _insert(connection: Connection, rows: list[dict[str, Any]]) -> None:
         connection.execute(audit.insert(), rows)
 
 
-def _row(act: AuditEvent, at: datetime) -> dict[str, Any]:
+def _row(event: AuditEvent, at: datetime) -> dict[str, Any]:
     return {
         "at_us": to_us(at),
-        "actor": strip_unstorable(act.by.actor),
-        "action": act.action,
-        "object": strip_unstorable(act.object),
-        "before": strip_unstorable(act.before),
-        "after": strip_unstorable(act.after),
-        "reason": strip_unstorable(act.reason),
-        "address": strip_unstorable(act.by.address),
+        "actor": strip_unstorable(event.by.actor),
+        "action": event.action,
+        "object": strip_unstorable(event.object),
+        "before": strip_unstorable(event.before),
+        "after": strip_unstorable(event.after),
+        "reason": strip_unstorable(event.reason),
+        "address": strip_unstorable(event.by.address),
     }

@@ -1,6 +1,6 @@
-"""The audit as it is read: newest first for people, oldest first for whoever checks it.
+"""Reads the audit log: newest first in pages, oldest first for verification.
 
-page(filters, cursor) ─► AuditPage         links() ─► Link, Link, … from the first one         head() ─► the last one
+page(filters, cursor) ─► AuditPage         links() ─► AuditEntry, AuditEntry, … oldest first         head() ─► the last one
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Engine, Row
 
 MOST_ITEMS = 1000
-_AT_ONCE = 1000
-_MOST_DIGITS = 18
+_FETCH_ROWS = 1000
+_MAX_DIGITS = 18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """One entry of the audit; never changed after it was written."""
+    """One entry of the audit log. Immutable."""
 
     sequence: int  # 1, 2, …
     at_us: int  # microseconds since 1970, UTC
@@ -40,38 +40,38 @@ class AuditEntry:
     after: str
     reason: str
     address: str
-    key: str  # id of the key of the seal
-    previous: str  # seal of the link before; "" of the first
-    seal: str
+    key: str  # id of the key of the MAC
+    previous: str  # MAC of the previous entry; "" for the first
+    seal: str  # MAC of this entry
 
     @property
     def at(self) -> datetime:
-        """When, aware, UTC."""
+        """Time of the entry, aware, UTC."""
         return from_us(self.at_us)
 
     @property
     def sealed(self) -> dict[str, Any]:
-        """What the seal is made of: everything but the seal."""
-        facts = asdict(self)
-        del facts["seal"]
-        return facts
+        """The authenticated fields: all except the MAC."""
+        fields = asdict(self)
+        del fields["seal"]
+        return fields
 
     @classmethod
     def from_row(cls, row: Row[Any]) -> AuditEntry:
-        """The value of a row of `audit`."""
+        """Creates the value from a row of `audit`."""
         return cls(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditPage:
-    """Some links, newest first, and where the next older ones begin."""
+    """One page of entries, newest first, and the cursor of the next."""
 
     items: list[AuditEntry]
     next_cursor: str | None  # None on the last page
 
 
 class AuditReader:
-    """Reads the audit; lives as long as the process, safe for several threads. All methods raise DatabaseUnavailableError."""
+    """Reads the audit log. Lifetime: the process; safe for several threads. All methods raise DatabaseUnavailableError."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -85,16 +85,16 @@ class AuditReader:
         actor: str | None = None,
         models: Sequence[str] | None = None,
     ) -> AuditPage:
-        """A page of links, newest first.
+        """Returns a page of entries, newest first.
 
-        object: a thing with all that lies within it: "model:digits" finds "model:digits/alias:champion", too. limit: 1 to 1000.
-        models: only what lies within these models. Raises FieldTypeError, FieldRangeError for cursor and limit.
+        object: an object and everything within it: "model:digits" also finds "model:digits/alias:champion". limit: 1 to 1000.
+        models: only objects within these models. Raises FieldTypeError, FieldRangeError for cursor and limit.
         """
         if not 1 <= limit <= MOST_ITEMS:
             raise FieldRangeError(field="limit", minimum=1, maximum=MOST_ITEMS)
         query = select(audit).order_by(audit.c.sequence.desc()).limit(limit + 1)
         if cursor is not None:
-            query = query.where(audit.c.sequence < _sequence_of(cursor))
+            query = query.where(audit.c.sequence < _decode_cursor(cursor))
         if object is not None:
             query = query.where(_within(object))
         if actor is not None:
@@ -107,30 +107,30 @@ class AuditReader:
         return AuditPage(items=items, next_cursor=str(items[-1].sequence) if len(rows) > limit else None)
 
     def head(self) -> AuditEntry | None:
-        """The last link; None while there is none."""
+        """Returns the last entry, or None."""
         with read_transaction(self._engine) as connection:
             row = connection.execute(select(audit).order_by(audit.c.sequence.desc()).limit(1)).first()
         return None if row is None else AuditEntry.from_row(row)
 
     def seal_of(self, sequence: int) -> str | None:
-        """The seal of one link; None where it is not there."""
+        """Returns the MAC of one entry, or None if it does not exist."""
         with read_transaction(self._engine) as connection:
             return connection.scalar(select(audit.c.seal).where(audit.c.sequence == sequence))
 
     def links(self) -> Iterator[AuditEntry]:
-        """Every link, the first one first, read in one state of the database."""
+        """Yields every entry, oldest first, from one snapshot of the database."""
         query = select(audit).order_by(audit.c.sequence)
         with read_transaction(self._engine) as connection:
-            for row in connection.execution_options(yield_per=_AT_ONCE).execute(query):
+            for row in connection.execution_options(yield_per=_FETCH_ROWS).execute(query):
                 yield AuditEntry.from_row(row)
 
 
-def _within(thing: str) -> ColumnElement[bool]:
-    named = strip_unstorable(thing)
-    return or_(audit.c.object == named, audit.c.object.startswith(f"{named}/", autoescape=True))
+def _within(object_name: str) -> ColumnElement[bool]:
+    storable = strip_unstorable(object_name)
+    return or_(audit.c.object == storable, audit.c.object.startswith(f"{storable}/", autoescape=True))
 
 
-def _sequence_of(cursor: str) -> int:
-    if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= _MOST_DIGITS):
+def _decode_cursor(cursor: str) -> int:
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= _MAX_DIGITS):
         raise FieldTypeError(field="cursor", expected="the next_cursor of an earlier page", got="something else")
     return int(cursor)

@@ -1,14 +1,14 @@
-"""Is the audit whole? Every link is held against its seal, against the one before it, and against the heads that were written down.
+"""Verifies the audit log: compares every entry with its MAC, with the previous entry, and with the checkpoints.
 
-links, keys, heads ─ verify ─► Verdict: how many, the last one, and a fault for each thing that is not as it was written
+entries, keys, checkpoints ─ verify ─► VerificationReport: number of entries, the last one, and an AuditFault for each problem
 
-    a changed, copied or exchanged link    its seal does not match          a removed one   a number is missing
-    two that follow the same one           a fork                           a cut end       a head knows more, or another seal
-    no head where the last one is kept     whoever cut the end took it, too; or took all, and users are left
-    a user, key or alias that no link made was changed by SQL
-    one sealed with a key that was replaced by then, or that is not this home's             its id is not the one due
+    changed, copied or exchanged entry      its MAC does not match              deleted entry     a number is missing
+    two entries after the same one          a fork                              cut-off end       a checkpoint is beyond it, or differs
+    last checkpoint missing                 it was deleted to hide a cut-off end, or of a whole chain while users remain
+    user, key or alias without an entry     it was changed by SQL
+    entry by a retired or foreign key       its key id is not the current one at that point
 
-A link that ends a key names the next one; from there on no other counts. Faults are told in English, each a template of its own.
+An entry that retires a key names the next one; from there on no other key is valid. Messages are English templates.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from relevo.store.audit.reader import AuditEntry
     from relevo.store.audit.state import State
 
-_MOST_FAULTS = 100
+_MAX_FAULTS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditFault:
-    """One thing that is not as it was written."""
+    """One problem found by the verification."""
 
     sequence: int
     kind: str  # altered, removed, forked, unlinked, foreign_key, replaced_key, cut, other_past, head_forged, heads_missing, state
@@ -45,17 +45,17 @@ class AuditFault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerificationReport:
-    """What a walk over the whole chain found."""
+    """Result of the verification of the whole chain."""
 
-    links: int
-    head: int  # sequence of the last link; 0 while there is none
-    seal: str
-    heads: int  # how many were compared
+    links: int  # number of entries
+    head: int  # sequence of the last entry; 0 for an empty chain
+    seal: str  # MAC of the last entry
+    heads: int  # number of compared checkpoints
     faults: list[AuditFault]  # the first hundred
 
     @property
     def whole(self) -> bool:
-        """Whether everything is as it was written."""
+        """Whether no problem was found."""
         return not self.faults
 
 
@@ -68,123 +68,135 @@ def verify(
     kept: bool = True,
     past: bool = False,
 ) -> VerificationReport:
-    """Walk the chain from its first link. audit: holds the keys that the seals are checked with.
+    """Verifies the chain from its first entry. audit: holds the keys.
 
-    state: what the database says beside the chain, read before the links are. kept: whether the last head lies where it is written.
-    past: whether files of the home tell of users, each of whom an entry tells of. Raises ConfigError.
+    state: content of the database, read before the entries. kept: whether the file of the last checkpoint exists.
+    past: whether files of the home say that users existed, each of whom has an entry. Raises ConfigError.
     """
-    written = sorted(heads, key=lambda head: head.sequence)
-    # Of heads of the same entry each counts: one of them may be of another past.
+    checkpoints = sorted(heads, key=lambda checkpoint: checkpoint.sequence)
+    # Several checkpoints of one entry are all compared: one of them may be of a replaced chain.
     expected: dict[int, set[str]] = {}
-    for head in written:
-        expected.setdefault(head.sequence, set()).add(head.seal)
+    for checkpoint in checkpoints:
+        expected.setdefault(checkpoint.sequence, set()).add(checkpoint.seal)
     keys = audit.keys()
-    walk, replay = _Walk(keys), Replay(state) if state else None
-    faults = [fault for head in written for fault in _head_faults(head, keys)]
-    for link in links:
-        found = [*walk.step(link), *_past(expected.get(link.sequence, set()), link)]
-        faults += found[: max(0, _MOST_FAULTS - len(faults))]
+    verifier, replay = _ChainVerifier(keys), Replay(state) if state else None
+    faults = [fault for checkpoint in checkpoints for fault in _check_signature(checkpoint, keys)]
+    for entry in links:
+        problems = [*verifier.step(entry), *_check_checkpoints(expected.get(entry.sequence, set()), entry)]
+        faults += problems[: max(0, _MAX_FAULTS - len(faults))]
         if replay is not None:
-            replay.step(link)
-    faults += [*_cut(written, walk.last)] or [*walk.lacks(audit.key)]
-    last = walk.last
-    if not kept and (last is not None or past or (state is not None and state.things)):
-        faults.append(_missing(last))
+            replay.step(entry)
+    faults += [*_check_end(checkpoints, verifier.last)] or [*verifier.lacks(audit.key)]
+    last_entry = verifier.last
+    if not kept and (last_entry is not None or past or (state is not None and state.things)):
+        faults.append(_missing_checkpoint(last_entry))
     if replay is not None:
-        differing = islice(replay.differences(audit.mark), max(0, _MOST_FAULTS - len(faults)))
-        faults += [AuditFault(sequence=last.sequence if last else 0, kind="state", told=told) for told in differing]
+        messages = islice(replay.differences(audit.mark), max(0, _MAX_FAULTS - len(faults)))
+        faults += [
+            AuditFault(sequence=last_entry.sequence if last_entry else 0, kind="state", told=message) for message in messages
+        ]
     return VerificationReport(
-        links=walk.count, head=last.sequence if last else 0, seal=last.seal if last else "", heads=len(written), faults=faults
+        links=verifier.count,
+        head=last_entry.sequence if last_entry else 0,
+        seal=last_entry.seal if last_entry else "",
+        heads=len(checkpoints),
+        faults=faults,
     )
 
 
-def _missing(last: AuditEntry | None) -> AuditFault:
-    told = "heads are missing: nothing here outside the database says where the record ends (last.json in the folder of the heads)"
-    return AuditFault(sequence=last.sequence if last else 0, kind="heads_missing", told=told)
+def _missing_checkpoint(last_entry: AuditEntry | None) -> AuditFault:
+    message = (
+        "heads are missing: nothing here outside the database says where the record ends (last.json in the folder of the heads)"
+    )
+    return AuditFault(sequence=last_entry.sequence if last_entry else 0, kind="heads_missing", told=message)
 
 
-class _Walk:
-    """Where a walk stands; lives as long as it."""
+class _ChainVerifier:
+    """Position within the chain. Lifetime: one verification."""
 
     def __init__(self, keys: Mapping[str, AuditKey]) -> None:
         self._keys = keys
-        self._due = ""  # id of the key that seals here; "" before the first link
-        self._met: set[str] = set()
+        self._current_key = ""  # id of the valid key at this point; "" before the first entry
+        self._used_keys: set[str] = set()
         self.last: AuditEntry | None = None
         self.count = 0
 
-    def step(self, link: AuditEntry) -> Iterator[AuditFault]:
-        """The faults of one link beside the one before it."""
-        last, self.last = self.last, link
+    def step(self, entry: AuditEntry) -> Iterator[AuditFault]:
+        """Yields the problems of one entry, compared with the previous one."""
+        previous, self.last = self.last, entry
         self.count += 1
-        yield from self._seal(link)
-        yield from _order(last, link)
+        yield from self._check_mac(entry)
+        yield from _check_order(previous, entry)
 
     def lacks(self, current: AuditKey) -> Iterator[AuditFault]:
-        """The fault of a chain that does not reach to the key which is in use, though keys were replaced before."""
-        if len(self._keys) > 1 and current.id not in self._met:
+        """Yields a fault if keys were rotated and no entry is signed with the current one."""
+        if len(self._keys) > 1 and current.id not in self._used_keys:
             missing = (self.last.sequence if self.last else 0) + 1
             yield AuditFault(
                 sequence=missing, kind="cut", told="the end is missing: no entry is sealed with the key that is in use"
             )
 
-    def _seal(self, link: AuditEntry) -> Iterator[AuditFault]:
-        number = link.sequence
-        key = self._keys.get(link.key)
+    def _check_mac(self, entry: AuditEntry) -> Iterator[AuditFault]:
+        number = entry.sequence
+        key = self._keys.get(entry.key)
         if key is None:
             yield AuditFault(
                 sequence=number, kind="foreign_key", told=f"entry {number} was sealed with another key than this home's"
             )
             return
-        self._due = self._due or link.key
-        if not hmac.compare_digest(key.seal(link.sealed), link.seal):
+        self._current_key = self._current_key or entry.key
+        if not hmac.compare_digest(key.seal(entry.sealed), entry.seal):
             yield AuditFault(sequence=number, kind="altered", told=f"entry {number} is not what was sealed")
             return
-        if link.key != self._due:
+        if entry.key != self._current_key:
             yield AuditFault(
                 sequence=number, kind="replaced_key", told=f"entry {number} was sealed with a key that was not in use then"
             )
             return
-        self._met.add(link.key)
-        if link.action == RETIRE and link.after in self._keys:
-            self._due = link.after
+        self._used_keys.add(entry.key)
+        if entry.action == RETIRE and entry.after in self._keys:
+            self._current_key = entry.after
 
 
-def _order(last: AuditEntry | None, link: AuditEntry) -> Iterator[AuditFault]:
-    number = link.sequence
-    before = last.sequence if last else 0
-    if number <= before or (last is not None and link.previous == last.previous):
+def _check_order(previous: AuditEntry | None, entry: AuditEntry) -> Iterator[AuditFault]:
+    number = entry.sequence
+    previous_number = previous.sequence if previous else 0
+    if number <= previous_number or (previous is not None and entry.previous == previous.previous):
         yield AuditFault(sequence=number, kind="forked", told=f"two entries follow the one before {number}")
-    elif number != before + 1:
+    elif number != previous_number + 1:
         yield AuditFault(
-            sequence=before + 1,
+            sequence=previous_number + 1,
             kind="removed",
-            told=f"entry {before + 1} is missing" if number == before + 2 else f"entries {before + 1} to {number - 1} are missing",
+            told=f"entry {previous_number + 1} is missing"
+            if number == previous_number + 2
+            else f"entries {previous_number + 1} to {number - 1} are missing",
         )
-    elif link.previous != (last.seal if last else ""):
+    elif entry.previous != (previous.seal if previous else ""):
         yield AuditFault(sequence=number, kind="unlinked", told=f"entry {number} does not follow the one before it")
 
 
-def _past(seals: Collection[str], link: AuditEntry) -> Iterator[AuditFault]:
-    if any(seal != link.seal for seal in seals):
-        number = link.sequence
+def _check_checkpoints(expected: Collection[str], entry: AuditEntry) -> Iterator[AuditFault]:
+    if any(seal != entry.seal for seal in expected):
+        number = entry.sequence
         yield AuditFault(
             sequence=number, kind="other_past", told=f"entry {number} is another one than was written down outside the database"
         )
 
 
-def _cut(written: list[Checkpoint], last: AuditEntry | None) -> Iterator[AuditFault]:
-    stands = last.sequence if last else 0
-    if written and written[-1].sequence > stands:
-        most = written[-1].sequence
+def _check_end(checkpoints: list[Checkpoint], last_entry: AuditEntry | None) -> Iterator[AuditFault]:
+    reached = last_entry.sequence if last_entry else 0
+    if checkpoints and checkpoints[-1].sequence > reached:
+        expected = checkpoints[-1].sequence
         yield AuditFault(
-            sequence=stands + 1, kind="cut", told=f"the end is missing: {most} entries were written down, {stands} are there"
+            sequence=reached + 1, kind="cut", told=f"the end is missing: {expected} entries were written down, {reached} are there"
         )
 
 
-def _head_faults(head: Checkpoint, keys: Mapping[str, AuditKey]) -> Iterator[AuditFault]:
-    marks = (sign_checkpoint(key, head.sequence, head.seal, head.at_us) for key in keys.values())
-    if head.mark and not any(hmac.compare_digest(mark, head.mark) for mark in marks):
+def _check_signature(checkpoint: Checkpoint, keys: Mapping[str, AuditKey]) -> Iterator[AuditFault]:
+    signatures = (sign_checkpoint(key, checkpoint.sequence, checkpoint.seal, checkpoint.at_us) for key in keys.values())
+    if checkpoint.mark and not any(hmac.compare_digest(signature, checkpoint.mark) for signature in signatures):
         yield AuditFault(
-            sequence=head.sequence, kind="head_forged", told=f"the head of entry {head.sequence} was not written by this home"
+            sequence=checkpoint.sequence,
+            kind="head_forged",
+            told=f"the head of entry {checkpoint.sequence} was not written by this home",
         )

@@ -1,1 +1,1 @@
-"""Users, keys, sessions, and sign-in through an identity provider."""
+"""Users, grants, API keys, sessions, and login through an OpenID Connect provider."""

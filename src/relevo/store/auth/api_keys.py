@@ -1,8 +1,8 @@
-"""Keys for programs: made, listed, rotated, revoked.
+"""API keys for programs: created, listed, rotated, revoked.
 
-    add ─► "rlv_1f0c2a9b_…" once, to whoever asked ─ SHA-256 ─► api_keys ─ known_keys ─► Roll, held by every worker
+    add ─► "rlv_1f0c2a9b_…", shown once ─ SHA-256 ─► api_keys ─ active_keys ─► AccessSnapshot, held by every worker
 
-A key is 256 random bits, so no slow hash is needed to keep it. Its beginning is its id, so that people can tell keys apart.
+A key is 256 random bits, so no slow hash is needed. Its public prefix is its id, so that users can tell keys apart.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from relevo.store.auth.grants import grants_by_user
 from relevo.store.db.engine import read_transaction, write_transaction
 from relevo.store.db.tables import api_keys, users
 from relevo.store.db.text import strip_unstorable, validate_name
-from relevo.store.pagination import MOST_ITEMS, checked_limit, decode_cursor
+from relevo.store.pagination import MOST_ITEMS, decode_cursor, validate_limit
 from relevo.store.pagination import encode_cursor as cursor_after
 from relevo.util.timestamps import from_us, to_us
 
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
 
     from relevo.store.audit.log import AuditLog
 
-_LARGEST = 2**63 - 1
+_MAX_BIGINT = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey:
-    """What is known of a key; never the key itself."""
+    """An API key without its secret."""
 
     id: str
     user: str  # id of its owner
     owner: str  # their name
-    owner_disabled: datetime | None  # since when they are switched off: their keys let nobody in
+    owner_disabled: datetime | None  # since when the owner is disabled; then the key is rejected
     name: str
     scopes: tuple[Scope, ...]
     model: str | None  # None: every model of its owner
@@ -55,7 +55,7 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewKey:
-    """A key when it is made; nobody can ask for `secret` a second time."""
+    """A newly created key. `secret` is not stored and cannot be read again."""
 
     key: ApiKey
     secret: str
@@ -63,33 +63,33 @@ class NewKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyPage:
-    """Some keys, the newest first."""
+    """One page of keys, newest first."""
 
     items: list[ApiKey]
     next_cursor: str | None  # opaque; None on the last page
 
 
 class ApiKeys:
-    """Everybody's keys; lives as long as the process, safe for several threads. All methods raise DatabaseUnavailableError."""
+    """API keys of all users. Lifetime: the process; safe for several threads. All methods raise DatabaseUnavailableError."""
 
     def __init__(self, engine: Engine, audit: AuditLog, *, next_epoch: Callable[[Connection], None]) -> None:
-        """next_epoch: says, within the transaction, that people changed."""
+        """next_epoch: increases the epoch of users and keys, within the transaction."""
         self._engine = engine
         self._audit = audit
         self._next_epoch = next_epoch
 
     def page(self, *, cursor: str | None = None, limit: int = 50, user: str | None = None) -> KeyPage:
-        """Some keys, the newest first, those that ended among them. user: only theirs, by id. limit: 1 to 1000.
+        """Returns a page of keys, newest first, including ended ones. user: id of an owner. limit: 1 to 1000.
 
         Raises FieldTypeError, FieldRangeError for cursor and limit.
         """
         made, key = api_keys.c.made_us, api_keys.c.id
-        query = _with_owner().order_by(made.desc(), key).limit(checked_limit(limit) + 1)
+        query = _with_owner().order_by(made.desc(), key).limit(validate_limit(limit) + 1)
         if cursor is not None:
-            made_us, last = decode_cursor(cursor, tuple[int, str])
-            # What is beyond a database's numbers lies after or before every key.
-            made_us = max(-_LARGEST, min(made_us, _LARGEST))
-            query = query.where(or_(made < made_us, (made == made_us) & (key > strip_unstorable(last))))
+            made_us, last_key = decode_cursor(cursor, tuple[int, str])
+            # A value outside a 64-bit integer is clamped: it sorts after or before every key.
+            made_us = max(-_MAX_BIGINT, min(made_us, _MAX_BIGINT))
+            query = query.where(or_(made < made_us, (made == made_us) & (key > strip_unstorable(last_key))))
         if user is not None:
             query = query.where(api_keys.c.user_id == strip_unstorable(user))
         with read_transaction(self._engine) as connection:
@@ -99,7 +99,7 @@ class ApiKeys:
         return KeyPage(items=items, next_cursor=cursor_after([rows[limit - 1].made_us, items[-1].id]) if more else None)
 
     def each(self, user: str | None = None) -> Iterator[ApiKey]:
-        """Every key, or those of one user, the newest first, read some hundred at a time."""
+        """Yields every key, or those of one user, newest first, page by page."""
         page = self.page(limit=MOST_ITEMS, user=user)
         yield from page.items
         while page.next_cursor is not None:
@@ -107,9 +107,9 @@ class ApiKeys:
             yield from page.items
 
     def one(self, key: str) -> ApiKey:
-        """The key with this id. Raises ApiKeyNotFoundError."""
+        """Returns the key with this id. Raises ApiKeyNotFoundError."""
         with read_transaction(self._engine) as connection:
-            return _found(connection, key)
+            return _require_key(connection, key)
 
     def add(
         self,
@@ -122,55 +122,55 @@ class ApiKeys:
         ends: datetime | None = None,
         by: Actor = LOCAL_ACTOR,
     ) -> NewKey:
-        """A new key. Raises UserNotFoundError, MissingFieldError without a scope, FieldTypeError for what is no name, or no model's.
+        """Adds a key. Raises UserNotFoundError, MissingFieldError without a scope, FieldTypeError for an invalid key or model name.
 
-        No name is that of another key of this user which still counts, by the rule for users' names.
+        The name must differ, by the rule for user names, from the names of this user's other active keys.
         """
         with write_transaction(self._engine) as connection:
             self._next_epoch(connection)
             if connection.execute(select(users.c.id).where(users.c.id == strip_unstorable(user))).first() is None:
                 raise UserNotFoundError
-            _refuse_taken(connection, user, name, at)
+            _check_name_free(connection, user, name, at)
             new = _insert(connection, user, name, tuple(sorted(set(scopes))), model, at, ends)
-            told = with_marks(_words(new.key), _mark(connection, self._audit, new.key.id))
-            self._say(connection, "key.add", new.key, by, at, told)
+            description = with_marks(_description(new.key), _signature(connection, self._audit, new.key.id))
+            self._audit_event(connection, "key.add", new.key, by, at, description)
         return new
 
     def revoke(self, key: str, *, at: datetime, by: Actor = LOCAL_ACTOR) -> ApiKey:
-        """End a key for good; a second time changes nothing. Raises ApiKeyNotFoundError."""
+        """Revokes a key; revoking it again changes nothing. Raises ApiKeyNotFoundError."""
         with write_transaction(self._engine) as connection:
             self._next_epoch(connection)
-            found = _found(connection, key)
-            if found.revoked is None:
-                connection.execute(update(api_keys).where(api_keys.c.id == found.id).values(revoked_us=to_us(at)))
-                self._say(connection, "key.revoke", found, by, at, _words(found))
-            return _found(connection, key)
+            api_key = _require_key(connection, key)
+            if api_key.revoked is None:
+                connection.execute(update(api_keys).where(api_keys.c.id == api_key.id).values(revoked_us=to_us(at)))
+                self._audit_event(connection, "key.revoke", api_key, by, at, _description(api_key))
+            return _require_key(connection, key)
 
     def rotate(
         self, key: str, *, at: datetime, old_ends: datetime, ends: datetime | None = None, by: Actor = LOCAL_ACTOR
     ) -> NewKey:
-        """A new key like this one, and an end for this one, so that programs can change over in between.
+        """Adds a key with the same properties and sets an end for the old one, so that programs can switch over in between.
 
-        ends: of the new key; without, it lasts as long as this one, from made to its end, counted from now.
-        Raises ApiKeyNotFoundError, also for a key that is over, and OriginError while its owner is switched off.
+        ends: of the new key; by default it lasts as long as the old one did, counted from now.
+        Raises ApiKeyNotFoundError, also for an ended key, and OriginError while its owner is disabled.
         """
         with write_transaction(self._engine) as connection:
             self._next_epoch(connection)
-            old = _found(connection, key)
+            old = _require_key(connection, key)
             if old.revoked is not None or (old.ends is not None and old.ends <= at):
                 raise ApiKeyNotFoundError
             if old.owner_disabled is not None:
                 raise OriginError(reason="the owner of the key is switched off (`relevo user enable` lets them in again)")
-            last = min(old_ends, old.ends) if old.ends else old_ends
-            connection.execute(update(api_keys).where(api_keys.c.id == old.id).values(ends_us=to_us(last)))
+            old_end = min(old_ends, old.ends) if old.ends else old_ends
+            connection.execute(update(api_keys).where(api_keys.c.id == old.id).values(ends_us=to_us(old_end)))
             ends = ends or (at + (old.ends - old.made) if old.ends else None)
             new = _insert(connection, old.user, old.name, old.scopes, old.model, at, ends)
-            marks = (_mark(connection, self._audit, one) for one in (new.key.id, old.id))
-            self._say(connection, "key.rotate", old, by, at, with_marks(f"key:{new.key.id}", *marks))
+            signatures = (_signature(connection, self._audit, key_id) for key_id in (new.key.id, old.id))
+            self._audit_event(connection, "key.rotate", old, by, at, with_marks(f"key:{new.key.id}", *signatures))
         return new
 
-    def _say(self, connection: Connection, action: str, key: ApiKey, by: Actor, at: datetime, told: str) -> None:
-        self._audit.append(connection, AuditEvent(by=by, action=action, object=f"key:{key.id}", after=told), at=at)
+    def _audit_event(self, connection: Connection, action: str, key: ApiKey, by: Actor, at: datetime, description: str) -> None:
+        self._audit.append(connection, AuditEvent(by=by, action=action, object=f"key:{key.id}", after=description), at=at)
 
 
 def _insert(
@@ -184,7 +184,7 @@ def _insert(
 ) -> NewKey:
     if not scopes:
         raise MissingFieldError(field="scopes", expected="one or more of predict, label, read, operate")
-    # Its beginning is public, so no part of what is secret stands there.
+    # The prefix is public, so it contains no part of the secret.
     prefix = f"rlv_{secrets.token_hex(4)}"
     secret = f"{prefix}_{secrets.token_urlsafe(32)}"
     row = {
@@ -198,47 +198,47 @@ def _insert(
         "ends_us": to_us(ends) if ends else None,
     }
     connection.execute(api_keys.insert().values(row))
-    return NewKey(key=_found(connection, prefix), secret=secret)
+    return NewKey(key=_require_key(connection, prefix), secret=secret)
 
 
-def _refuse_taken(connection: Connection, user: str, name: str, at: datetime) -> None:
-    counts = or_(api_keys.c.ends_us.is_(None), api_keys.c.ends_us > to_us(at))
-    theirs = select(api_keys.c.name).where(api_keys.c.user_id == user, api_keys.c.revoked_us.is_(None), counts)
-    if name_key(checked_name(name)) in {name_key(row.name) for row in connection.execute(theirs)}:
+def _check_name_free(connection: Connection, user: str, name: str, at: datetime) -> None:
+    not_ended = or_(api_keys.c.ends_us.is_(None), api_keys.c.ends_us > to_us(at))
+    active_names = select(api_keys.c.name).where(api_keys.c.user_id == user, api_keys.c.revoked_us.is_(None), not_ended)
+    if name_key(checked_name(name)) in {name_key(row.name) for row in connection.execute(active_names)}:
         raise FieldTypeError(field="name", expected="a name that no other key of this user has", got="one that is taken")
 
 
-def _words(key: ApiKey) -> str:
-    return words_of_key(key.user, key.scopes, key.model)
+def _description(key: ApiKey) -> str:
+    return describe_key(key.user, key.scopes, key.model)
 
 
-def facts_of_key(row: Row[Any]) -> list[object]:
-    """What the audit marks of a key: what is not in its words, and could be changed by SQL."""
+def signed_key_fields(row: Row[Any]) -> list[object]:
+    """Returns what the audit signs of a key: the columns that its description omits and SQL could change."""
     return ["key", row.id, row.name, row.secret_hash, row.made_us, row.ends_us]
 
 
-def _mark(connection: Connection, audit: AuditLog, key: str) -> str:
-    return audit.mark(facts_of_key(connection.execute(select(api_keys).where(api_keys.c.id == key)).one()))
+def _signature(connection: Connection, audit: AuditLog, key: str) -> str:
+    return audit.mark(signed_key_fields(connection.execute(select(api_keys).where(api_keys.c.id == key)).one()))
 
 
-def words_of_key(user: str, scopes: Iterable[str], model: str | None) -> str:
-    """How the audit says what a key is for."""
+def describe_key(user: str, scopes: Iterable[str], model: str | None) -> str:
+    """Returns how the audit describes a key: owner, scopes, model."""
     return f"user:{user} {' '.join(scopes)} {model or '*'}"
 
 
-def known_keys(connection: Connection) -> dict[str, ApiKeyEntry]:
-    """Every key that may count, by its SHA-256; whether one is over is asked when it comes."""
-    theirs = grants_by_user(connection)
-    counting = _with_owner().where(api_keys.c.revoked_us.is_(None), users.c.disabled_us.is_(None))
-    return {row.secret_hash: _known(row, theirs.get(row.user_id, {})) for row in connection.execute(counting)}
+def active_keys(connection: Connection) -> dict[str, ApiKeyEntry]:
+    """Returns every key not revoked, of enabled users, by its SHA-256; the end of a key is checked per request."""
+    user_grants = grants_by_user(connection)
+    active = _with_owner().where(api_keys.c.revoked_us.is_(None), users.c.disabled_us.is_(None))
+    return {row.secret_hash: _entry(row, user_grants.get(row.user_id, {})) for row in connection.execute(active)}
 
 
 def _with_owner() -> Any:
-    owner = users.c.id == api_keys.c.user_id
-    return select(api_keys, users.c.name.label("owner"), users.c.role, users.c.disabled_us).join(users, owner)
+    is_owner = users.c.id == api_keys.c.user_id
+    return select(api_keys, users.c.name.label("owner"), users.c.role, users.c.disabled_us).join(users, is_owner)
 
 
-def _known(row: Row[Any], grants: dict[str, Role]) -> ApiKeyEntry:
+def _entry(row: Row[Any], grants: dict[str, Role]) -> ApiKeyEntry:
     principal = Principal(
         id=row.user_id,
         name=row.owner,
@@ -246,13 +246,13 @@ def _known(row: Row[Any], grants: dict[str, Role]) -> ApiKeyEntry:
         role=Role(row.role) if row.role else None,
         grants=grants,
         key=row.id,
-        scopes=frozenset(Scope(one) for one in row.scopes.split()),
+        scopes=frozenset(Scope(scope) for scope in row.scopes.split()),
         only_model=row.model,
     )
     return ApiKeyEntry(principal=principal, ends_us=row.ends_us)
 
 
-def _found(connection: Connection, key: str) -> ApiKey:
+def _require_key(connection: Connection, key: str) -> ApiKey:
     row = connection.execute(_with_owner().where(api_keys.c.id == strip_unstorable(key))).first()
     if row is None:
         raise ApiKeyNotFoundError
@@ -266,7 +266,7 @@ def _key(row: Row[Any]) -> ApiKey:
         owner=row.owner,
         owner_disabled=from_us(row.disabled_us) if row.disabled_us is not None else None,
         name=row.name,
-        scopes=tuple(Scope(one) for one in row.scopes.split()),
+        scopes=tuple(Scope(scope) for scope in row.scopes.split()),
         model=row.model,
         made=from_us(row.made_us),
         ends=from_us(row.ends_us) if row.ends_us is not None else None,

@@ -1,6 +1,6 @@
-"""What users may do with single models, beside their role for all of them.
+"""Per-model roles of users, in addition to their role for all models.
 
-granted(connection, users) ─► {user: {model: role}}          users None: everybody
+grants_by_user(connection, ids) ─► {user: {model: role}}          ids None: all users
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 
-def grants_by_user(connection: Connection, some: Sequence[str] | None = None) -> dict[str, dict[str, Role]]:
-    """By user and model; who has no grant is left out. some: ids of users, a page of them at most."""
-    query = select(grants) if some is None else select(grants).where(grants.c.user_id.in_(some))
-    found: dict[str, dict[str, Role]] = {}
+def grants_by_user(connection: Connection, ids: Sequence[str] | None = None) -> dict[str, dict[str, Role]]:
+    """Returns the grants by user and model, without users that have none. ids: of users, at most one page."""
+    query = select(grants) if ids is None else select(grants).where(grants.c.user_id.in_(ids))
+    result: dict[str, dict[str, Role]] = {}
     for row in connection.execute(query):
-        found.setdefault(row.user_id, {})[row.model] = Role(row.role)
-    return found
+        result.setdefault(row.user_id, {})[row.model] = Role(row.role)
+    return result

@@ -1,9 +1,10 @@
-"""Who tried to sign in and was not let in: by user, address and hour, so that a flood is a few rows, and never what was typed.
+"""Log of failed logins, aggregated by user, address, reason and hour, so that an attack adds few rows. Never stores what was typed.
 
-refused try ─ note ─► same user or unknown name, same address, same reason, same hour ─► a row more, or one more in its count
-page(cursor) ─► Attempts, newest first                     of more than so many rows the oldest go
+failed login ─ note ─► same user or unknown name, same address, same reason, same hour ─► a new row, or its count increased
+page(cursor) ─► AttemptPage, newest first                  above the maximum number of rows the oldest are deleted
 
-A name that nobody has is not kept, for people type passwords there by mistake: a mark of it tells whether two tries named the same.
+An unknown name is stored as a keyed digest, because users type passwords into the name field by mistake. Equal names have equal
+digests.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from relevo.domain.names import name_key
 from relevo.store.db.engine import read_transaction, write_transaction
 from relevo.store.db.tables import sign_in_attempts, users
 from relevo.store.db.text import strip_unstorable
-from relevo.store.pagination import checked_limit, decode_cursor
+from relevo.store.pagination import decode_cursor, validate_limit
 from relevo.store.pagination import encode_cursor as cursor_after
 from relevo.util.timestamps import from_us, to_us
 
@@ -28,16 +29,16 @@ if TYPE_CHECKING:
 
     from relevo.store.audit.log import AuditLog
 
-#: Rows kept.
+#: Maximum number of stored rows.
 MOST_ROWS = 10_000
 _HOUR_US = 3_600_000_000
-_MOST_ADDRESS = 64
-_MARK_LETTERS = 16
+_MAX_ADDRESS_CHARS = 64
+_DIGEST_CHARS = 16
 
-#: Why somebody was not let in.
+#: Reasons of a failed login.
 WRONG, UNKNOWN, WAITING = "wrong_password", "unknown_name", "waiting"
 
-_COUNT = text(
+_UPSERT = text(
     "INSERT INTO sign_in_attempts (user_id, name_mark, address, reason, hour, tries, first_us, last_us) "
     "VALUES (:user_id, :name_mark, :address, :reason, :hour, 1, :now, :now) "
     "ON CONFLICT (address, user_id, name_mark, reason, hour) DO UPDATE "
@@ -47,11 +48,11 @@ _COUNT = text(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """Tries of one hour that are alike."""
+    """Failed logins of one hour with the same user, address and reason."""
 
-    user: str | None  # id; None for a name that nobody has
+    user: str | None  # id; None for an unknown name
     name: str | None  # of that user
-    mark: str  # equal for equal names; "" for a user's
+    mark: str  # keyed digest of an unknown name; "" for a user
     address: str
     reason: str
     tries: int
@@ -61,35 +62,40 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptPage:
-    """Some attempts, newest first, and where the next older ones begin."""
+    """One page of failed logins, newest first."""
 
     items: list[Attempt]
     next_cursor: str | None  # opaque; None on the last page
 
 
 class Attempts:
-    """Tries that were refused; lives as long as the process, safe for several threads. All methods raise DatabaseUnavailableError."""
+    """Failed logins. Lifetime: the process; safe for several threads. All methods raise DatabaseUnavailableError."""
 
     def __init__(self, engine: Engine, audit: AuditLog, *, most: int = MOST_ROWS) -> None:
         self._engine = engine
         self._audit = audit
-        self._most = most
+        self._max_rows = most
 
     def note(self, user: str | None, name: str, address: str, reason: str, *, at: datetime) -> None:
-        """One more try. user: whose name it was; None for nobody's, of which a mark is kept."""
+        """Records a failed login. user: id of the user with this name; None for an unknown name, which is stored as a digest."""
         now, table = to_us(at), sign_in_attempts.c
-        mark = "" if user else self._audit.mark(["name", name_key(name)])[:_MARK_LETTERS]
-        alike = {"user_id": user or "", "name_mark": mark, "address": strip_unstorable(address)[:_MOST_ADDRESS], "reason": reason}
+        digest = "" if user else self._audit.mark(["name", name_key(name)])[:_DIGEST_CHARS]
+        group = {
+            "user_id": user or "",
+            "name_mark": digest,
+            "address": strip_unstorable(address)[:_MAX_ADDRESS_CHARS],
+            "reason": reason,
+        }
         with write_transaction(self._engine) as connection:
-            connection.execute(_COUNT, {**alike, "hour": str(now // _HOUR_US), "now": now})
+            connection.execute(_UPSERT, {**group, "hour": str(now // _HOUR_US), "now": now})
             newest = connection.scalar(select(func.max(table.serial))) or 0
-            connection.execute(delete(sign_in_attempts).where(table.serial <= newest - self._most))
+            connection.execute(delete(sign_in_attempts).where(table.serial <= newest - self._max_rows))
 
     def page(self, *, cursor: str | None = None, limit: int = 50) -> AttemptPage:
-        """Some attempts, those that began last first. limit: 1 to 1000. Raises FieldTypeError, FieldRangeError."""
+        """Returns a page of failed logins, those that began last first. limit: 1 to 1000. Raises FieldTypeError, FieldRangeError."""
         table = sign_in_attempts.c
         query = select(sign_in_attempts, users.c.name).outerjoin(users, users.c.id == table.user_id)
-        query = query.order_by(table.serial.desc()).limit(checked_limit(limit) + 1)
+        query = query.order_by(table.serial.desc()).limit(validate_limit(limit) + 1)
         if cursor is not None:
             query = query.where(table.serial < max(0, min(decode_cursor(cursor, int), 2**62)))
         with read_transaction(self._engine) as connection:

@@ -1,8 +1,8 @@
-"""Codes by which a console gets the session of whoever has just signed in elsewhere: drawn once, good for a minute, taken once.
+"""One-time codes that hand a login over to a console: valid for one minute, redeemed once (RFC 6749 authorization code with PKCE).
 
-    issue(user, console, challenge) ─► code, to that browser alone ─ SHA-256 ─► hand_overs ─ take(code) ─► LoginCode | None
+    issue(login code) ─► code, sent to that browser only ─ SHA-256 ─► hand_overs ─ take(code) ─► LoginCode | None
 
-A code that was shown is gone, whatever became of it.
+A presented code is deleted, whether it was accepted or not.
 """
 
 from __future__ import annotations
@@ -24,49 +24,54 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-#: How long a code counts.
+#: Lifetime of a code.
 LONGEST = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoginCode:
-    """Who is handed over to whom; lives as long as its code."""
+    """The user and console that a code is for. Lifetime: the code."""
 
     user: str  # id
-    console: str  # address at which the browser reaches it
-    challenge: str  # of the secret that only who asked for the code knows (RFC 7636, S256)
+    console: str  # URL at which the browser reaches it
+    challenge: str  # PKCE code challenge of the requesting console (RFC 7636, S256)
 
 
 class LoginCodes:
-    """Codes under way; lives as long as the process, safe for several threads. All methods raise DatabaseUnavailableError."""
+    """Codes not yet redeemed. Lifetime: the process; safe for several threads. All methods raise DatabaseUnavailableError."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def issue(self, wanted: LoginCode, *, at: datetime) -> str:
-        """A code for this; of what is kept nobody can make it."""
+    def issue(self, login_code: LoginCode, *, at: datetime) -> str:
+        """Issues a code; the table stores only its hash."""
         code = secrets.token_urlsafe(32)
-        row = {"code_hash": _kept(code), "user_id": wanted.user, "console": wanted.console, "challenge": wanted.challenge}
+        row = {
+            "code_hash": _code_hash(code),
+            "user_id": login_code.user,
+            "console": login_code.console,
+            "challenge": login_code.challenge,
+        }
         with write_transaction(self._engine) as connection:
             connection.execute(delete(hand_overs).where(hand_overs.c.issued_us <= to_us(at - LONGEST)))
             connection.execute(hand_overs.insert().values(**row, issued_us=to_us(at)))
         return code
 
     def take(self, code: str, *, at: datetime) -> LoginCode | None:
-        """What a code is for, the first time and in time; None else."""
-        here = hand_overs.c
-        this = here.code_hash == _kept(code)
+        """Redeems a code. Returns None for an unknown, expired or used one."""
+        columns = hand_overs.c
+        matches = columns.code_hash == _code_hash(code)
         with read_transaction(self._engine) as connection:
-            # Words that are no code cost no writing.
-            if connection.scalar(select(here.issued_us).where(this)) is None:
+            # An invalid code causes no write.
+            if connection.scalar(select(columns.issued_us).where(matches)) is None:
                 return None
-        columns = (here.user_id, here.console, here.challenge, here.issued_us)
+        returned = (columns.user_id, columns.console, columns.challenge, columns.issued_us)
         with write_transaction(self._engine) as connection:
-            row = connection.execute(delete(hand_overs).where(this).returning(*columns)).first()
+            row = connection.execute(delete(hand_overs).where(matches).returning(*returned)).first()
         if row is None or row.issued_us <= to_us(at - LONGEST):
             return None
         return LoginCode(user=row.user_id, console=row.console, challenge=row.challenge)
 
 
-def _kept(code: str) -> str:
+def _code_hash(code: str) -> str:
     return hashlib.sha256(code.encode("utf-8", "replace")).hexdigest()

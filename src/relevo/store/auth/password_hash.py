@@ -1,10 +1,10 @@
-"""Passwords at rest: argon2id, slow on purpose, so only whoever signs in or sets one meets it.
+"""Password hashing with argon2id.
 
-    hashed(password) ─► "$argon2id$v=19$m=19456,t=2,p=1$…" ─ fits(hash, password) ─► yes | no
-    no such user ─► the same work against a hash of nobody's, so that the time it takes tells nothing
+    hash_password(password) ─► "$argon2id$v=19$m=19456,t=2,p=1$…" ─ verify_password(hash, password) ─► yes | no
+    unknown user ─► the same work against a dummy hash, so that the response time reveals nothing
 
-Parameters: OWASP Password Storage Cheat Sheet, the least it recommends for argon2id. One check
-holds 19 MiB for some 30 ms and lets go of the interpreter meanwhile; who calls this bounds how many run at once.
+Parameters: OWASP Password Storage Cheat Sheet, the minimum it recommends for argon2id. One verification
+uses 19 MiB for about 30 ms and releases the GIL meanwhile; callers limit how many run at once.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ PARALLELISM = 1
 
 
 def hash_password(password: str) -> str:
-    """What may be kept of a password."""
-    return _hasher().hash(_same_bytes(password))
+    """Returns the hash to store."""
+    return _hasher().hash(_normalized(password))
 
 
-def verify_password(kept: str | None, password: str) -> bool:
-    """Whether this is the password. kept: None for a user who is not there or has none; that takes as long and is never true."""
+def verify_password(stored_hash: str | None, password: str) -> bool:
+    """Whether this is the password. stored_hash: None for an unknown user or one without a password: false, after equal work."""
     from argon2.exceptions import InvalidHashError, VerifyMismatchError
 
     try:
-        found = _hasher().verify(kept or _nobodys(), _same_bytes(password))
+        matches = _hasher().verify(stored_hash or _dummy_hash(), _normalized(password))
     except (VerifyMismatchError, InvalidHashError):
         return False
-    return found and kept is not None
+    return matches and stored_hash is not None
 
 
-def needs_rehash(kept: str) -> bool:
-    """Whether it was made with other parameters than today's, so that the next sign-in should make it anew."""
-    return _hasher().check_needs_rehash(kept)
+def needs_rehash(stored_hash: str) -> bool:
+    """Whether the hash was made with other parameters, so that the next login should replace it."""
+    return _hasher().check_needs_rehash(stored_hash)
 
 
-def _same_bytes(password: str) -> bytes:
-    # One keyboard sends é as one sign, another as two; both mean the same password (NIST SP 800-63B §3.1.1.2).
+def _normalized(password: str) -> bytes:
+    # Keyboards send é as one code point or as two; both are the same password (NIST SP 800-63B §3.1.1.2).
     return unicodedata.normalize("NFKC", password).encode("utf-8", "surrogatepass")
 
 
@@ -55,5 +55,5 @@ def _hasher() -> PasswordHasher:
 
 
 @cache
-def _nobodys() -> str:
+def _dummy_hash() -> str:
     return _hasher().hash(b"nobody")

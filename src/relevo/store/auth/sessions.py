@@ -1,9 +1,9 @@
-"""Who is signed in, and who mistypes: sessions and wrong passwords, shared by every worker.
+"""Login sessions and failed password attempts, shared by every worker.
 
-    open(user) ─► token, to the browser alone ─ SHA-256 ─► sessions ─ find(token) ─► Principal, as the user is at this moment
-    try_password(name, desk) ─ too many wrong ones? ─► LoginThrottledError   else noted, until it turns out right
+    open(user) ─► token, sent to the browser only ─ SHA-256 ─► sessions ─ find(token) ─► Principal with the user's current role
+    try_password(name, desk) ─ too many failures? ─► LoginThrottledError   else recorded as failed until the password is verified
 
-A try is noted before the password is looked at, so that a hundred at once are a hundred.
+An attempt is recorded before the password is verified, so that concurrent attempts are all counted.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ if TYPE_CHECKING:
 
 IDLE = timedelta(minutes=30)
 LONGEST = timedelta(hours=12)
-#: A session's last use is written at most this often: looking is no writing.
-_NOTED_EVERY = timedelta(minutes=1)
-_MOST_DESK = 64
-#: Networks of a user's that are remembered as theirs.
-_MOST_PLACES = 20
-_BE_AT = text(
+#: A session's last use is written at most this often, so that most requests only read.
+_LAST_USE_INTERVAL = timedelta(minutes=1)
+_MAX_SOURCE_CHARS = 64
+#: Number of networks stored as known for each user.
+_MAX_NETWORKS = 20
+_UPSERT_NETWORK = text(
     "INSERT INTO sign_in_places (user_id, network, last_us) VALUES (:user_id, :network, :now) "
     "ON CONFLICT (user_id, network) DO UPDATE SET last_us = excluded.last_us"
 )
@@ -51,129 +51,138 @@ _BE_AT = text(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
-    """From where somebody would sign in."""
+    """Source of a login attempt, the key of the throttle."""
 
     name: str
-    known: bool  # whether that user has signed in there before
+    known: bool  # whether that user has logged in from there before
 
 
 class Sessions:
-    """Everybody's sessions; lives as long as the process, safe for several threads. All methods raise DatabaseUnavailableError."""
+    """Sessions of all users. Lifetime: the process; safe for several threads. All methods raise DatabaseUnavailableError."""
 
     def __init__(self, engine: Engine, audit: AuditLog) -> None:
         self._engine = engine
         self._audit = audit
 
     def open(self, user: str, *, at: datetime, by: Actor, instead_of: str | None = None) -> str:
-        """A new session; gives its token, which lies nowhere. instead_of: the token of one that ends now, if any."""
+        """Opens a session and returns its token, which is not stored. instead_of: token of a session that ends now."""
         token = secrets.token_urlsafe(32)
         now = to_us(at)
-        row = {"token_hash": _kept(token), "user_id": user, "made_us": now, "seen_us": now}
+        row = {"token_hash": _token_hash(token), "user_id": user, "made_us": now, "seen_us": now}
         with write_transaction(self._engine) as connection:
-            over = _over(at) if instead_of is None else or_(_over(at), sessions.c.token_hash == _kept(instead_of))
-            connection.execute(delete(sessions).where(over))
+            ended = _expired(at) if instead_of is None else or_(_expired(at), sessions.c.token_hash == _token_hash(instead_of))
+            connection.execute(delete(sessions).where(ended))
             connection.execute(sessions.insert().values(**row, ends_us=to_us(at + LONGEST)))
             self._audit.append(connection, AuditEvent(by=by, action="session.open", object=f"user:{user}"), at=at)
         return token
 
     def find(self, token: str, *, at: datetime) -> Principal:
-        """Whoever signed in with this token, with the role of now; being seen keeps it from idling. Raises AuthenticationError."""
+        """Returns the user of this session with their current role, and updates its last use. Raises AuthenticationError."""
         with read_transaction(self._engine) as connection:
             row = connection.execute(
                 select(sessions.c.seen_us, users.c.id, users.c.name, users.c.role)
                 .join(users, users.c.id == sessions.c.user_id)
-                .where(sessions.c.token_hash == _kept(token), users.c.disabled_us.is_(None), ~_over(at))
+                .where(sessions.c.token_hash == _token_hash(token), users.c.disabled_us.is_(None), ~_expired(at))
             ).first()
             if row is None:
                 raise AuthenticationError
-            theirs = grants_by_user(connection, [row.id]).get(row.id, {})
-        if to_us(at - _NOTED_EVERY) > row.seen_us:
-            self._note(token, at)
-        return Principal(id=row.id, name=row.name, way=AuthMethod.SESSION, role=Role(row.role) if row.role else None, grants=theirs)
+            user_grants = grants_by_user(connection, [row.id]).get(row.id, {})
+        if to_us(at - _LAST_USE_INTERVAL) > row.seen_us:
+            self._update_last_use(token, at)
+        return Principal(
+            id=row.id, name=row.name, way=AuthMethod.SESSION, role=Role(row.role) if row.role else None, grants=user_grants
+        )
 
     def close(self, token: str, *, at: datetime, by: Actor) -> None:
-        """End a session; one that is over already is no trouble."""
+        """Ends a session, if it exists."""
         with write_transaction(self._engine) as connection:
-            found = connection.scalar(select(sessions.c.user_id).where(sessions.c.token_hash == _kept(token)))
-            if found is not None:
-                connection.execute(delete(sessions).where(sessions.c.token_hash == _kept(token)))
-                self._audit.append(connection, AuditEvent(by=by, action="session.close", object=f"user:{found}"), at=at)
+            user = connection.scalar(select(sessions.c.user_id).where(sessions.c.token_hash == _token_hash(token)))
+            if user is not None:
+                connection.execute(delete(sessions).where(sessions.c.token_hash == _token_hash(token)))
+                self._audit.append(connection, AuditEvent(by=by, action="session.close", object=f"user:{user}"), at=at)
 
     def recognised(self, user: str) -> str:
-        """What a browser keeps in which this user has signed in: it opens nothing, and only says that it was here before."""
+        """Returns a device token for a browser in which this user has logged in. It grants no access; it only identifies the browser."""
         nonce = secrets.token_urlsafe(12)
         return f"{nonce}.{self._audit.mark(['browser', user, nonce])}"
 
-    def desk(self, user: str | None, kept: str | None, address: str) -> Desk:
-        """Where somebody sits who would sign in as this user: an address, or the browser that kept what `recognised` gave it."""
-        nonce, _, mark = (kept or "").partition(".")
-        if user is not None and hmac.compare_digest(self._audit.mark(["browser", user, nonce]).encode(), mark.encode()):
+    def desk(self, user: str | None, device_token: str | None, address: str) -> Desk:
+        """Returns the source of an attempt to log in as this user: the browser, if it sent a valid device token, else the network.
+
+        device_token: as issued by `recognised`.
+        """
+        nonce, _, signature = (device_token or "").partition(".")
+        if user is not None and hmac.compare_digest(self._audit.mark(["browser", user, nonce]).encode(), signature.encode()):
             return Desk(name=f"browser {nonce}", known=True)
-        network = strip_unstorable(network_of(address))[:_MOST_DESK]
-        mine = (sign_in_places.c.user_id == (user or "")) & (sign_in_places.c.network == network)
+        network = strip_unstorable(network_of(address))[:_MAX_SOURCE_CHARS]
+        known_network = (sign_in_places.c.user_id == (user or "")) & (sign_in_places.c.network == network)
         with read_transaction(self._engine) as connection:
-            return Desk(name=network, known=connection.execute(select(sign_in_places.c.network).where(mine)).first() is not None)
+            return Desk(
+                name=network, known=connection.execute(select(sign_in_places.c.network).where(known_network)).first() is not None
+            )
 
     def was_at(self, user: str, address: str, *, at: datetime) -> None:
-        """This user has just signed in from there; the last few such places are theirs."""
-        network = strip_unstorable(network_of(address))[:_MOST_DESK]
-        here = sign_in_places.c
+        """Stores that this user has just logged in from this address; the most recent networks are kept."""
+        network = strip_unstorable(network_of(address))[:_MAX_SOURCE_CHARS]
+        columns = sign_in_places.c
         with write_transaction(self._engine) as connection:
-            connection.execute(_BE_AT, {"user_id": user, "network": network, "now": to_us(at)})
-            newest = select(here.network).where(here.user_id == user).order_by(here.last_us.desc()).limit(_MOST_PLACES)
-            connection.execute(delete(sign_in_places).where(here.user_id == user, here.network.not_in(newest)))
+            connection.execute(_UPSERT_NETWORK, {"user_id": user, "network": network, "now": to_us(at)})
+            newest = select(columns.network).where(columns.user_id == user).order_by(columns.last_us.desc()).limit(_MAX_NETWORKS)
+            connection.execute(delete(sign_in_places).where(columns.user_id == user, columns.network.not_in(newest)))
 
     def places(self) -> frozenset[str]:
-        """Every network from which anybody has signed in, of the last few of each."""
+        """Returns the networks from which any user has recently logged in."""
         with read_transaction(self._engine) as connection:
             return frozenset(connection.scalars(select(sign_in_places.c.network).distinct()))
 
     def try_password(self, name: str, desk: Desk, *, at: datetime) -> None:
-        """Note a try as a wrong one, for the time being. Raises LoginThrottledError, and then it was not noted."""
+        """Records an attempt as failed. Raises LoginThrottledError, and then the attempt was not recorded."""
         now = to_us(at)
-        pair = _pair(name, desk.name)
+        pair = _throttle_pair(name, desk.name)
         with write_transaction(self._engine) as connection:
             connection.execute(delete(sign_in_failures).where(sign_in_failures.c.at_us <= now - WINDOW_S * 1_000_000))
-            tries = connection.scalars(select(sign_in_failures.c.at_us).where(_of(pair))).all()
-            wait = login_delay_s(tries, now)
+            failures = connection.scalars(select(sign_in_failures.c.at_us).where(_matches_pair(pair))).all()
+            wait = login_delay_s(failures, now)
             if not wait and not desk.known:
-                of_name = select(func.count(), func.max(sign_in_failures.c.at_us)).where(sign_in_failures.c.name_hash == pair[0])
-                count, last = connection.execute(of_name).one()
-                wait = name_wait_s(count, last, now)
+                name_failures = select(func.count(), func.max(sign_in_failures.c.at_us)).where(
+                    sign_in_failures.c.name_hash == pair[0]
+                )
+                count, last_us = connection.execute(name_failures).one()
+                wait = name_wait_s(count, last_us, now)
             if wait:
                 raise LoginThrottledError(retry_after=wait)
             connection.execute(sign_in_failures.insert().values(name_hash=pair[0], address=pair[1], at_us=now))
 
     def forget_tries(self, name: str, desk: Desk) -> None:
-        """It was the right password after all."""
+        """Deletes the failed attempts after a successful login."""
         with write_transaction(self._engine) as connection:
-            connection.execute(delete(sign_in_failures).where(_of(_pair(name, desk.name))))
+            connection.execute(delete(sign_in_failures).where(_matches_pair(_throttle_pair(name, desk.name))))
 
     def count(self, user: str, *, at: datetime) -> int:
-        """How many sessions a user has now."""
+        """Returns how many sessions a user has at this time."""
         with read_transaction(self._engine) as connection:
-            query = select(func.count()).select_from(sessions).where(sessions.c.user_id == user, ~_over(at))
+            query = select(func.count()).select_from(sessions).where(sessions.c.user_id == user, ~_expired(at))
             return connection.scalar(query) or 0
 
-    def _note(self, token: str, at: datetime) -> None:
+    def _update_last_use(self, token: str, at: datetime) -> None:
         with write_transaction(self._engine) as connection:
-            seen = update(sessions).where(sessions.c.token_hash == _kept(token)).values(seen_us=to_us(at))
-            connection.execute(seen)
+            query = update(sessions).where(sessions.c.token_hash == _token_hash(token)).values(seen_us=to_us(at))
+            connection.execute(query)
 
 
-def _kept(token: str) -> str:
-    """What stands for a token in the table. It is 256 random bits, so no slow hash is needed."""
+def _token_hash(token: str) -> str:
+    """Returns the stored hash of a token. A token is 256 random bits, so no slow hash is needed."""
     return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
 
 
-def _over(at: datetime) -> ColumnElement[bool]:
+def _expired(at: datetime) -> ColumnElement[bool]:
     return or_(sessions.c.ends_us <= to_us(at), sessions.c.seen_us <= to_us(at - IDLE))
 
 
-def _pair(name: str, desk: str) -> tuple[str, str]:
-    # The name is kept as its hash: people type passwords there by mistake.
-    return hashlib.sha256(name_key(name).encode()).hexdigest(), strip_unstorable(desk)[:_MOST_DESK]
+def _throttle_pair(name: str, source: str) -> tuple[str, str]:
+    # The name is stored as a hash: users type passwords into the name field by mistake.
+    return hashlib.sha256(name_key(name).encode()).hexdigest(), strip_unstorable(source)[:_MAX_SOURCE_CHARS]
 
 
-def _of(pair: tuple[str, str]) -> ColumnElement[bool]:
+def _matches_pair(pair: tuple[str, str]) -> ColumnElement[bool]:
     return (sign_in_failures.c.name_hash == pair[0]) & (sign_in_failures.c.address == pair[1])

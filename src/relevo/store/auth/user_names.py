@@ -1,4 +1,4 @@
-"""Whose name it is: as it is written, or one that is the same by `domain.names.name_key`; and what the audit marks of a user."""
+"""Lookup of users by name, also by names that `domain.names.name_key` makes equal, and the data of a user that the audit signs."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ if TYPE_CHECKING:
     from relevo.store.audit.log import AuditLog
 
 
-def plain(name: str) -> str:
-    """The name as databases can be asked for it."""
+def normalize_text(name: str) -> str:
+    """Returns the name normalized and safe as a query parameter."""
     return unicodedata.normalize("NFKC", name).encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
 
 
-def called(name: str) -> Select[Any]:
-    """The one user who goes by this name, first who writes it so."""
-    written = plain(name)
-    return select(users).where(_is(name)).order_by(case((users.c.name == written, 0), else_=1)).limit(1)
+def select_by_name(name: str) -> Select[Any]:
+    """Selects the user with this name; an exact match comes first."""
+    normalized = normalize_text(name)
+    return select(users).where(_has_name(name)).order_by(case((users.c.name == normalized, 0), else_=1)).limit(1)
 
 
-def refuse_taken(connection: Connection, name: str, *, but: str = "") -> None:
-    """See that nobody, or only the user of this id, goes by the name. Raises NameTakenError."""
-    if connection.execute(select(users.c.id).where(_is(name), users.c.id != but)).first() is not None:
+def check_name_free(connection: Connection, name: str, *, but: str = "") -> None:
+    """Checks that no user, except the one with id `but`, has this name. Raises NameTakenError."""
+    if connection.execute(select(users.c.id).where(_has_name(name), users.c.id != but)).first() is not None:
         raise NameTakenError
 
 
-def _is(name: str) -> ColumnElement[bool]:
-    return or_(users.c.name == plain(name), users.c.name_key == name_key(name))
+def _has_name(name: str) -> ColumnElement[bool]:
+    return or_(users.c.name == normalize_text(name), users.c.name_key == name_key(name))
 
 
-def facts_of_user(row: Row[Any]) -> list[object]:
-    """What a change by SQL could give to somebody else: name, account, and the hash of the password."""
+def signed_user_fields(row: Row[Any]) -> list[object]:
+    """Returns what the audit signs of a user: the columns with which SQL could hand the account to another person."""
     return ["user", row.id, row.name, row.name_key, row.issuer, row.subject, row.password_hash]
 
 
-def mark_of_user(connection: Connection, audit: AuditLog, user: str) -> str:
-    """The mark of a user as this transaction leaves them."""
-    return audit.mark(facts_of_user(connection.execute(select(users).where(users.c.id == user)).one()))
+def user_signature(connection: Connection, audit: AuditLog, user: str) -> str:
+    """Returns the audit's signature of a user as stored in this transaction."""
+    return audit.mark(signed_user_fields(connection.execute(select(users).where(users.c.id == user)).one()))

@@ -1,1 +1,1 @@
-"""The database: engine, SQLite specifics, tables, migrations."""
+"""The database layer: engine, SQLite specifics, tables, migrations."""

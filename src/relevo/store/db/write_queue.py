@@ -1,10 +1,10 @@
-"""One queue for all who want to write into an SQLite file, so that a busy writer cannot keep the others out.
+"""A fair lock for SQLite writers, so that one busy writer cannot starve the others.
 
-    writer ─ takes the turn ─ BEGIN IMMEDIATE, waits for the write lock ─ gives the turn back ─► its transaction
-    the next one waits for the turn meanwhile, even if it has written a millisecond ago
+    writer ─ takes the lock ─ BEGIN IMMEDIATE, waits for SQLite's write lock ─ releases the lock ─► its transaction
+    meanwhile the next writer waits for this lock, even if it has written a millisecond ago
 
-SQLite has no queue: who finds the lock taken sleeps for up to a tenth of a second and tries again. A loop that ships a backlog has
-the lock nine tenths of the time, and who sleeps in between may never meet the rest.
+SQLite has no queue: a writer that finds its lock taken sleeps for up to a tenth of a second and retries. While a backlog is shipped,
+the lock is held nine tenths of the time, and a sleeping writer may never find it free.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_AGAIN_S = 0.005
+_RETRY_S = 0.005
 
 
 @contextmanager
 def write_lock(file: Path, *, patience_s: float) -> Iterator[None]:
-    """Hold the turn at this file; without it where no lock can be made, and once patience ends: its holder may be stopped."""
+    """Holds the lock of this file. After `patience_s`, or where no lock can be created, continues without: its holder may be stopped."""
     try:
         handle = os.open(file.with_name(file.name + "-turn"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError:
@@ -44,9 +44,9 @@ def _wait(handle: int, *, until: float) -> None:
         except BlockingIOError:
             if time.monotonic() > until:
                 return
-            time.sleep(_AGAIN_S)
+            time.sleep(_RETRY_S)
         except OSError:
-            # This file system has no such locks: nobody can take turns, and waiting brings none.
+            # This file system does not support locks.
             return
         else:
             return

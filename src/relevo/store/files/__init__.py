@@ -1,1 +1,1 @@
-"""What is kept in files: packages, inputs, keys."""
+"""Storage in files: packages, large inputs, keys."""

@@ -1,9 +1,9 @@
-"""Large inputs as files, each named by the SHA-256 of its content: the same bytes are kept once, and a changed file is noticed.
+"""Large inputs as content-addressed files, named by their SHA-256: equal bytes are stored once, and a changed file is detected.
 
 put_all(inputs) ─► temporary files ─ fsync each ─ rename each ─► <folder>/ab/abcd… ─ fsync the folders
 get(sha256) ─► bytes, verified
 
-Many at once are cheaper than one after the other: what the first fsync brings to the disk, the others find there.
+Many files at once are cheaper than one after the other: the first fsync also writes much of what the others need.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Blobs:
-    """Content-addressed files under one folder; lives as long as the process, safe for several threads and processes."""
+    """Content-addressed files in one folder. Lifetime: the process; safe for several threads and processes."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = Path(folder)
 
     def put(self, data: bytes) -> str:
-        """Keep the bytes; they are on the disk when this returns. Returns their SHA-256 in hex. Raises DatabaseUnavailableError."""
+        """Stores the bytes and returns their SHA-256 in hex; they are on disk when it returns. Raises DatabaseUnavailableError."""
         return self.put_all([data])[0]
 
     def put_all(self, inputs: Sequence[bytes]) -> list[str]:
-        """Keep them all; they are on the disk when this returns. Returns the SHA-256 of each. Raises DatabaseUnavailableError.
+        """Stores all inputs and returns the SHA-256 of each; they are on disk when it returns. Raises DatabaseUnavailableError.
 
-        When it raises, some may be kept: whole, and found again when they are put once more.
+        After an error some may be stored, each complete; storing them again finds these.
         """
         names = [hashlib.sha256(data).hexdigest() for data in inputs]
-        wanted = {self._path(name): data for name, data in zip(names, inputs, strict=True)}
+        data_by_path = {self._path(name): data for name, data in zip(names, inputs, strict=True)}
         try:
-            absent = {path: data for path, data in wanted.items() if not _is_whole(path, len(data))}
-            self._make({path.parent for path in absent})
+            absent = {path: data for path, data in data_by_path.items() if not _has_size(path, len(data))}
+            self._create_folders({path.parent for path in absent})
             write_atomic(absent)
         except OSError as cause:
             raise DatabaseUnavailableError from cause
         return names
 
     def get(self, sha256: str) -> bytes:
-        """The bytes of that name. Raises InputNotStoredError when they are gone or no longer what they were, DatabaseUnavailableError."""
+        """Returns the bytes of this name. Raises InputNotStoredError when they are missing or changed, DatabaseUnavailableError."""
         if _SHA256.fullmatch(sha256) is None:
             raise InputNotStoredError
         try:
@@ -67,7 +67,7 @@ class Blobs:
         return data
 
     def remove(self, names: Iterable[str]) -> None:
-        """Remove the files of these names, those that are there. Raises DatabaseUnavailableError."""
+        """Deletes the files of these names, if they exist. Raises DatabaseUnavailableError."""
         folders = set()
         try:
             for path in map(self._path, names):
@@ -79,7 +79,7 @@ class Blobs:
         except OSError as cause:
             raise DatabaseUnavailableError from cause
 
-    def _make(self, folders: set[Path]) -> None:
+    def _create_folders(self, folders: set[Path]) -> None:
         new = [folder for folder in folders if not folder.is_dir()]
         for folder in new:
             folder.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ class Blobs:
         return self._folder / sha256[:2] / sha256
 
 
-def _is_whole(path: Path, size: int) -> bool:
+def _has_size(path: Path, size: int) -> bool:
     try:
         return path.stat().st_size == size
     except FileNotFoundError:
@@ -98,24 +98,24 @@ def _is_whole(path: Path, size: int) -> bool:
 
 
 def write_atomic(files: Mapping[Path, bytes]) -> None:
-    """Write files so that each is there with all its bytes or not at all, also after a power cut. Raises OSError."""
-    written: dict[Path, Path] = {}
+    """Writes files so that each is complete or absent, also after a power failure. Raises OSError."""
+    temporaries: dict[Path, Path] = {}
     try:
         for path, data in files.items():
-            written[path] = _write_beside(path, data)
-        for temporary in written.values():
+            temporaries[path] = _write_temporary(path, data)
+        for temporary in temporaries.values():
             sync_file(temporary)
-        for path, temporary in written.items():
+        for path, temporary in temporaries.items():
             temporary.replace(path)
     except BaseException:
-        for temporary in written.values():
+        for temporary in temporaries.values():
             temporary.unlink(missing_ok=True)
         raise
-    for folder in {path.parent for path in written}:
+    for folder in {path.parent for path in temporaries}:
         sync_folder(folder)
 
 
-def _write_beside(path: Path, data: bytes) -> Path:
+def _write_temporary(path: Path, data: bytes) -> Path:
     handle, name = mkstemp(prefix=draft_prefix(), dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -127,12 +127,12 @@ def _write_beside(path: Path, data: bytes) -> Path:
 
 
 def sync_file(path: Path) -> None:
-    """Make what a file holds survive a power cut. Raises OSError."""
+    """Flushes a file's content to disk. Raises OSError."""
     _sync(path, os.O_RDONLY)
 
 
 def sync_folder(folder: Path) -> None:
-    """Make names in a folder survive a power cut. Raises OSError."""
+    """Flushes a folder's entries to disk. Raises OSError."""
     _sync(folder, os.O_RDONLY | os.O_DIRECTORY)
 
 

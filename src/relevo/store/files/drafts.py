@@ -1,6 +1,6 @@
-"""Drafts: files that are written beside their place and renamed into it. A killed process leaves its drafts; a start removes them.
+"""Temporary files that are written next to their target and renamed. A killed process leaves its own; the next start removes them.
 
-.new-<pid>-… · <name>.<pid> · <name>.<pid>.draft ─ is that process gone? ─► removed
+.new-<pid>-… · <name>.<pid> · <name>.<pid>.draft ─ has that process ended? ─► removed
 """
 
 from __future__ import annotations
@@ -15,32 +15,32 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-_BEGINS = ".new-"
-#: A draft's name, and the process that writes it. One without a number is nobody's any more.
+_PREFIX = ".new-"
+#: A draft's name with the id of its process. One without an id is always abandoned.
 _DRAFT = re.compile(
     r"\.new-(?:(?P<first>\d+)-)?.*|(?:people|routes|unserved|day|database-state|database-log)\.(?P<last>\d+)|.+\.(?P<count>\d+)\.draft"
 )
 
 
 def draft_prefix() -> str:
-    """How the name of a draft of this process begins."""
-    return f"{_BEGINS}{os.getpid()}-"
+    """Returns the name prefix of this process's drafts."""
+    return f"{_PREFIX}{os.getpid()}-"
 
 
 def sweep_drafts(folders: Iterable[Path]) -> None:
-    """Remove what processes that are gone have left in these folders; what cannot be removed stays."""
+    """Removes the drafts of ended processes in these folders. Errors are ignored."""
     for folder in folders:
         with suppress(OSError):
             for path in list(folder.iterdir()):
-                if _is_left(path.name):
+                if _is_abandoned(path.name):
                     _remove(path)
 
 
-def _is_left(name: str) -> bool:
-    found = _DRAFT.fullmatch(name)
-    if found is None:
+def _is_abandoned(name: str) -> bool:
+    match = _DRAFT.fullmatch(name)
+    if match is None:
         return False
-    writer = found["first"] or found["last"] or found["count"]
+    writer = match["first"] or match["last"] or match["count"]
     return writer is None or not _is_alive(int(writer))
 
 

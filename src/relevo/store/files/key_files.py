@@ -1,8 +1,8 @@
-"""Keys of this home, each a file of its own beside the database and never in it.
+"""Key files of a home, one for each key, stored outside the database.
 
-put_key(path, secret) ─► there whole, or not at all; one that is there already stays, unless another shall take its place
-key_from(path) ─┬ there: 64 hex digits, nobody else's to read ─► 32 bytes
-                └ not there: drawn, written whole, linked under its name: of several who make it at once one wins, all read that one
+write_key(path, secret) ─► complete or not written; an existing file stays, unless `instead`
+load_or_create_key(path) ─┬ exists: 64 hex digits, readable by the owner only ─► 32 bytes
+                          └ missing: generated, written, linked under its name: of concurrent processes one wins, all read its key
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from relevo.store.files.drafts import draft_prefix
 from relevo.util.files import read_plain_text
 
 KEY_BYTES = 32
-_OF_OTHERS = 0o077
-_MOST = 4096
-_NEVER_WRITTEN = "it cannot be made"
+_GROUP_AND_OTHERS = 0o077
+_MAX_BYTES = 4096
+_UNKNOWN_CAUSE = "it cannot be made"
 
 
 def load_or_create_key(path: Path, *, make: bool = True) -> bytes:
-    """The 32 bytes that a key file holds, made when it is not there. Raises ConfigError, which repeats nothing of the key."""
+    """Returns the 32 bytes of a key file, created if missing. Raises ConfigError, whose message contains nothing of the key."""
     try:
         return _read(path)
     except FileNotFoundError:
@@ -36,20 +36,20 @@ def load_or_create_key(path: Path, *, make: bool = True) -> bytes:
     try:
         return _read(path)
     except FileNotFoundError:
-        # Its name is taken by a link to nothing.
+        # The name is a dangling symbolic link.
         raise ConfigError(reason=f"the key file {path} cannot be read") from None
 
 
 def write_key(path: Path, secret: bytes, *, instead: bool = False) -> None:
-    """Write a key file, safe from a power cut. instead: in the place of one that is there. Raises ConfigError."""
+    """Writes a key file; survives a power failure. instead: replaces an existing file. Raises ConfigError."""
     try:
-        _put(path, secret, instead=instead)
+        _write(path, secret, instead=instead)
     except OSError as cause:
-        raise ConfigError(reason=f"the key file {path} cannot be made ({cause.strerror or _NEVER_WRITTEN})") from cause
+        raise ConfigError(reason=f"the key file {path} cannot be made ({cause.strerror or _UNKNOWN_CAUSE})") from cause
 
 
 def parse_key(text: str, source: str) -> bytes:
-    """The 32 bytes that 64 hex digits stand for. source: names where they came from. Raises ConfigError."""
+    """Decodes 64 hex digits to 32 bytes. source: where they come from, for the message. Raises ConfigError."""
     digits = text.strip()
     with contextlib.suppress(ValueError):
         if len(digits) == 2 * KEY_BYTES:
@@ -60,17 +60,17 @@ def parse_key(text: str, source: str) -> bytes:
 def _read(path: Path) -> bytes:
     try:
         mode = path.stat().st_mode
-        text = read_plain_text(path, most=_MOST)
+        text = read_plain_text(path, most=_MAX_BYTES)
     except FileNotFoundError:
         raise
     except (OSError, UnicodeDecodeError) as cause:
         raise ConfigError(reason=f"the key file {path} cannot be read") from cause
-    if stat.S_IMODE(mode) & _OF_OTHERS:
+    if stat.S_IMODE(mode) & _GROUP_AND_OTHERS:
         raise ConfigError(reason=f"others may read the key file {path}; close it: chmod 600 {path}")
     return parse_key(text, f"the key file {path}")
 
 
-def _put(path: Path, secret: bytes, *, instead: bool) -> None:
+def _write(path: Path, secret: bytes, *, instead: bool) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle, draft = tempfile.mkstemp(prefix=draft_prefix(), dir=path.parent)
     try:
@@ -79,9 +79,9 @@ def _put(path: Path, secret: bytes, *, instead: bool) -> None:
             file.flush()
             os.fsync(file.fileno())
         if instead:
-            os.replace(draft, path)  # noqa: PTH105 - of one name by another, as the line above and below
+            os.replace(draft, path)  # noqa: PTH105 - the call beside os.link below
         else:
-            # Race: another process makes it, too; then its key counts, and this one was never used.
+            # Race: another process may create the file too; then its key is used, and this one never was.
             with contextlib.suppress(FileExistsError):
                 os.link(draft, path)
         sync_folder(path.parent)

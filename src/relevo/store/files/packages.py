@@ -1,4 +1,4 @@
-"""Packages on this machine, each folder named by its digest; a package is put there once and never changed.
+"""Packages stored on this machine, one folder for each digest; written once and never changed.
 
 put(folder, digest) ─► copy, fsync ─ rename ─► <folder>/<digest>/          path(digest) ─► Path
 """
@@ -18,52 +18,52 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class PackageStore:
-    """Package folders by digest; lives as long as the process, safe for several threads and processes."""
+    """Package folders by digest. Lifetime: the process; safe for several threads and processes."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = Path(folder)
 
     def put(self, package_folder: Path, digest: str) -> Path:
-        """Copy an opened and verified package folder; on the disk, whole, when this returns. The same digest again is left alone.
+        """Copies an opened and verified package folder; complete and on disk when this returns. An existing digest is not copied again.
 
-        Raises PackageError for a digest that is none, DatabaseUnavailableError when the disk does not take it.
+        Raises PackageError for an invalid digest, DatabaseUnavailableError when the disk rejects it.
         """
-        place = self._place(digest)
-        if place.is_dir():
-            return place
+        path = self._path(digest)
+        if path.is_dir():
+            return path
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._copy(Path(package_folder), place)
+            self._copy(Path(package_folder), path)
         except OSError as cause:
             raise DatabaseUnavailableError from cause
-        return place
+        return path
 
     def path(self, digest: str) -> Path:
-        """Where the package lies. Raises PackageError when it is not here."""
-        place = self._place(digest)
-        if not place.is_dir():
+        """Returns the folder of a package. Raises PackageError when it is not stored here."""
+        path = self._path(digest)
+        if not path.is_dir():
             raise PackageError(reason=f"{digest[:12]}… is not among this machine's packages")
-        return place
+        return path
 
-    def _place(self, digest: str) -> Path:
+    def _path(self, digest: str) -> Path:
         if _SHA256.fullmatch(digest) is None:
             raise PackageError(reason="its digest is not a SHA-256")
         return self._folder / digest
 
-    def _copy(self, source: Path, place: Path) -> None:
-        fresh = Path(mkdtemp(prefix=draft_prefix(), dir=self._folder))
+    def _copy(self, source: Path, path: Path) -> None:
+        draft = Path(mkdtemp(prefix=draft_prefix(), dir=self._folder))
         try:
-            shutil.copytree(source, fresh, dirs_exist_ok=True)
-            fresh.chmod(0o755)
-            _sync_tree(fresh)
+            shutil.copytree(source, draft, dirs_exist_ok=True)
+            draft.chmod(0o755)
+            _sync_tree(draft)
             try:
-                fresh.rename(place)
+                draft.rename(path)
             except OSError:
-                # Race: another process put the same package first, and a folder with files is never replaced.
-                if not place.is_dir():
+                # Race: another process may have stored the same package first; a folder with files is never replaced.
+                if not path.is_dir():
                     raise
         finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+            shutil.rmtree(draft, ignore_errors=True)
         sync_folder(self._folder)
 
 

@@ -1,1 +1,1 @@
-"""Labels, the label that counts, and the queue of what to label next."""
+"""Labels of predictions, the resolved label of each prediction, and the queue of predictions to label next."""

@@ -1,9 +1,9 @@
-"""The truth about predictions, as their authors gave it. Append-only: corrections and judgements are further rows.
+"""Labels that people and systems give to predictions. Append-only: corrections and reviews are further rows.
 
-    put, judge ─► one transaction: the row, a link of the audit, and the prediction's truth found anew by the rule in force
-    settle(rule) ─► another rule: every truth is found anew, some at a time; the loop calls it at its start
+    put, judge ─► one transaction: the row, an audit entry, and the prediction's resolved label recomputed by the current rule
+    settle(rule) ─► a new rule: recomputes every resolved label in batches; the background process calls it at start
 
-The rule stands in the store, so that every process finds the same truth.
+The aggregation rule is stored in the database, so that every process computes the same resolved label.
 """
 
 from __future__ import annotations
@@ -33,58 +33,58 @@ if TYPE_CHECKING:
     from relevo.domain.prediction import Label, ReviewStatus
     from relevo.store.audit.log import AuditLog
 
-#: Ids asked for in one statement, and labels kept in one transaction.
-_AT_ONCE = 500
+#: Ids in one query, and labels inserted in one transaction.
+_BATCH_SIZE = 500
 
 
 class Labels:
-    """Labels by prediction; lives as long as the process, safe for several threads. All methods raise DatabaseUnavailableError."""
+    """Labels by prediction. Lifetime: the process; safe for several threads. All methods raise DatabaseUnavailableError."""
 
     def __init__(self, engine: Engine, audit: AuditLog, notes: Notes | None = None) -> None:
-        """notes: what seals and opens what people write; without, notes stand as they came."""
+        """notes: encrypts and decrypts notes; without it they are stored as they are."""
         self._engine = engine
         self._audit = audit
         self._notes = notes or Notes(engine)
 
     def put(self, label: Label, *, by: Actor = LOCAL_ACTOR, user: str | None = None) -> Label:
-        """Keep a label; what its author said last is not kept twice. Gives the label as it is kept, with its number.
+        """Stores a label and returns it with its serial. If its author's last label is equal, returns that one and stores nothing.
 
-        user: id of whoever gives it, whose queue no longer asks for it. Its prediction may not have been shipped yet; whoever must
-        know looks there first.
+        user: id of the author, whose queue item it completes. The prediction may not have been shipped yet; a caller that needs it
+        checks first.
         """
         row = self._row(label)
         with write_transaction(self._engine) as connection:
             if user is not None:
-                mine = and_(asks.c.prediction == label.prediction, asks.c.user_id == user)
-                connection.execute(asks.update().where(mine).values(answered_us=to_us(label.at)))
-            # Race: the same person twice at once. SQLite has one writer, PostgreSQL lets the second wait for the prediction's row.
+                queue_item = and_(asks.c.prediction == label.prediction, asks.c.user_id == user)
+                connection.execute(asks.update().where(queue_item).values(answered_us=to_us(label.at)))
+            # Race: the same person may send it twice. SQLite has one writer; on PostgreSQL the second waits for the prediction's row.
             connection.execute(select(predictions.c.id).where(predictions.c.id == label.prediction).with_for_update())
-            before = self._last_word(connection, label)
-            if before is not None and _says_the_same(before, label):
+            before = self._last_label(connection, label)
+            if before is not None and _is_equal(before, label):
                 return before
             connection.execute(labels.insert(), [row])
-            resolved.find_anew(connection, [label.prediction])
-            self._tell(connection, [label], by)
-            kept = self._last_word(connection, label)
-        assert kept is not None  # noqa: S101 - narrows: it was added above, in the same transaction
-        return kept
+            resolved.recompute(connection, [label.prediction])
+            self._audit_labels(connection, [label], by)
+            stored = self._last_label(connection, label)
+        assert stored is not None  # noqa: S101 - narrows: it was inserted above, in the same transaction
+        return stored
 
-    def put_many(self, some: Sequence[Label], *, by: Actor = LOCAL_ACTOR) -> None:
-        """Keep many labels, in transactions of some hundred: what was kept when it fails stays kept."""
-        for start in range(0, len(some), _AT_ONCE):
-            batch = some[start : start + _AT_ONCE]
+    def put_many(self, items: Sequence[Label], *, by: Actor = LOCAL_ACTOR) -> None:
+        """Stores many labels, some hundred in a transaction; after an error the committed batches remain."""
+        for start in range(0, len(items), _BATCH_SIZE):
+            batch = items[start : start + _BATCH_SIZE]
             rows = [self._row(label) for label in batch]
             with write_transaction(self._engine) as connection:
                 connection.execute(labels.insert(), rows)
-                resolved.find_anew(connection, list({label.prediction for label in batch}))
-                self._tell(connection, batch, by)
+                resolved.recompute(connection, list({label.prediction for label in batch}))
+                self._audit_labels(connection, batch, by)
 
-    def _tell(self, connection: Connection, some: Sequence[Label], by: Actor) -> None:
-        self._audit.append_all(connection, [(self._given(label, by), label.at) for label in some])
+    def _audit_labels(self, connection: Connection, items: Sequence[Label], by: Actor) -> None:
+        self._audit.append_all(connection, [(self._label_event(label, by), label.at) for label in items])
 
-    def _given(self, label: Label, by: Actor) -> AuditEvent:
-        given = self._audit.mark([label.value, label.author, label.source, label.note])
-        return AuditEvent(by=by, action="label.give", object=_thing(label.prediction), after=given)
+    def _label_event(self, label: Label, by: Actor) -> AuditEvent:
+        signature = self._audit.mark([label.value, label.author, label.source, label.note])
+        return AuditEvent(by=by, action="label.give", object=_object_name(label.prediction), after=signature)
 
     def judge(
         self,
@@ -97,8 +97,8 @@ class Labels:
         reason: str = "",
         by: Actor = LOCAL_ACTOR,
     ) -> None:
-        """Accept or reject one label of a prediction. Raises LabelNotFoundError."""
-        told = self._notes.reason_columns(reason, prediction, serial)
+        """Accepts or rejects one label of a prediction. Raises LabelNotFoundError."""
+        reason_columns = self._notes.reason_columns(reason, prediction, serial)
         with write_transaction(self._engine) as connection:
             before = next(
                 (label for label in resolved.labels_of(connection, [prediction]).get(prediction, []) if label.serial == serial),
@@ -107,93 +107,97 @@ class Labels:
             if before is None:
                 raise LabelNotFoundError
             row = {"label": serial, "verdict": verdict.value, "judge": strip_unstorable(judge)}
-            connection.execute(judgements.insert().values(**row, **told, at_us=to_us(at)))
-            thing = f"{_thing(prediction)}/label:{serial}"
-            # The reason may speak of a person; it stays with the judgement, which can be erased.
-            act = AuditEvent(by=by, action="label.judge", object=thing, before=before.verdict.value, after=verdict.value)
-            resolved.find_anew(connection, [prediction])
-            self._audit.append(connection, act, at=at)
+            connection.execute(judgements.insert().values(**row, **reason_columns, at_us=to_us(at)))
+            object_name = f"{_object_name(prediction)}/label:{serial}"
+            # The reason may contain personal data; it is stored with the review only, which can be erased.
+            event = AuditEvent(by=by, action="label.judge", object=object_name, before=before.verdict.value, after=verdict.value)
+            resolved.recompute(connection, [prediction])
+            self._audit.append(connection, event, at=at)
 
     def of(self, prediction: bytes) -> list[Label]:
-        """Every label of a prediction, in the order they were given."""
+        """Returns every label of a prediction, oldest first."""
         with read_transaction(self._engine) as connection:
             return resolved.labels_of(connection, [prediction], self._notes).get(prediction, [])
 
     def current(self, prediction: bytes) -> Label | None:
-        """The label that counts, or None."""
+        """Returns the resolved label, or None."""
         return self.current_many([prediction]).get(prediction)
 
     def current_many(self, predictions: Iterable[bytes]) -> dict[bytes, Label]:
-        """The label that counts for each of these predictions that has one."""
-        asked = list(predictions)
-        found: dict[bytes, Label] = {}
+        """Returns the resolved label of each of these predictions that has one."""
+        ids = list(predictions)
+        result: dict[bytes, Label] = {}
         with read_transaction(self._engine) as connection:
             rule = resolved.rule_of(connection)
-            for start in range(0, len(asked), _AT_ONCE):
-                given = resolved.labels_of(connection, asked[start : start + _AT_ONCE], self._notes)
-                found |= {prediction: label for prediction, several in given.items() if (label := rule.of(several))}
-        return found
+            for start in range(0, len(ids), _BATCH_SIZE):
+                batch = resolved.labels_of(connection, ids[start : start + _BATCH_SIZE], self._notes)
+                result |= {prediction: label for prediction, candidates in batch.items() if (label := rule.of(candidates))}
+        return result
 
     def given(self, *, cursor: int | None = None, limit: int = 50, **filters: Unpack[LabelFilters]) -> LabelPage:
-        """A page of all labels, newest first, also of those that no longer count."""
+        """Returns a page of all labels, newest first, including those that the rule does not select."""
         return list_labels(self._engine, self._notes, cursor=cursor, limit=limit, **filters)
 
     def labelled(self, model: str) -> Iterator[dict[bytes, list[Label]]]:
-        """Every prediction of a model that somebody labelled, by id, some hundred at a time, each with all its labels."""
-        last = b""
+        """Yields every labelled prediction of a model, by id, in batches, each with all its labels."""
+        last_id = b""
         while True:
             with read_transaction(self._engine) as connection:
-                some = resolved.labelled(connection, model, last, _AT_ONCE)
-                given = resolved.labels_of(connection, some, self._notes)
-            if not some:
+                ids = resolved.labelled_ids(connection, model, last_id, _BATCH_SIZE)
+                labels_by_id = resolved.labels_of(connection, ids, self._notes)
+            if not ids:
                 return
-            # Those without a label were erased meanwhile.
-            yield {prediction: given[prediction] for prediction in some if prediction in given}
-            last = some[-1]
+            # An id without labels was erased meanwhile.
+            yield {prediction: labels_by_id[prediction] for prediction in ids if prediction in labels_by_id}
+            last_id = ids[-1]
 
     def state(self) -> str:
-        """Changes with every label, judgement, erasure and rule."""
+        """Returns a fingerprint of all labels; it changes whenever a label, review, erasure or the rule changes."""
         with read_transaction(self._engine) as connection:
-            return resolved.state(connection)
+            return resolved.fingerprint(connection)
 
     def rule(self) -> LabelAggregation:
-        """The rule in force."""
+        """Returns the current aggregation rule."""
         with read_transaction(self._engine) as connection:
             return resolved.rule_of(connection)
 
     def settle(self, rule: LabelAggregation, *, at: datetime, by: Actor = LOCAL_ACTOR) -> int:
-        """Find every truth by this rule from now on. Returns how many predictions were looked at: 0 when it is in force already.
+        """Makes this the aggregation rule and recomputes every resolved label. Returns the number of predictions; 0 if nothing changed.
 
-        A crash on the way is made good by the next call.
+        After a crash the next call finishes the work.
         """
         with write_transaction(self._engine) as connection:
-            before, whole = resolved.rule_of(connection), resolved.is_whole(connection)
-            if whole and before == rule:
+            before, complete = resolved.rule_of(connection), resolved.is_recomputed(connection)
+            if complete and before == rule:
                 return 0
-            resolved.begin(connection, rule)
+            resolved.start_recompute(connection, rule)
             if before != rule:
-                act = AuditEvent(
-                    by=by, action="label.rule", object="labels", before=resolved.words(before), after=resolved.words(rule)
+                event = AuditEvent(
+                    by=by,
+                    action="label.rule",
+                    object="labels",
+                    before=resolved.encode_rule(before),
+                    after=resolved.encode_rule(rule),
                 )
-                self._audit.append(connection, act, at=at)
-        done, last = 0, b""
-        while some := self._find_some(last):
-            done, last = done + len(some), some[-1]
+                self._audit.append(connection, event, at=at)
+        count, last_id = 0, b""
+        while batch := self._recompute_batch(last_id):
+            count, last_id = count + len(batch), batch[-1]
         with write_transaction(self._engine) as connection:
-            resolved.end(connection)
-        return done
+            resolved.finish_recompute(connection)
+        return count
 
-    def _find_some(self, after: bytes) -> list[bytes]:
+    def _recompute_batch(self, after: bytes) -> list[bytes]:
         query = select(labels.c.prediction).where(labels.c.prediction > after).distinct().order_by(labels.c.prediction)
         with write_transaction(self._engine) as connection:
-            some = [bytes(row.prediction) for row in connection.execute(query.limit(_AT_ONCE))]
-            resolved.find_anew(connection, some)
-        return some
+            batch = [bytes(row.prediction) for row in connection.execute(query.limit(_BATCH_SIZE))]
+            resolved.recompute(connection, batch)
+        return batch
 
-    def _last_word(self, connection: Connection, label: Label) -> Label | None:
-        """What this label's author said last of its prediction."""
-        given = resolved.labels_of(connection, [label.prediction], self._notes).get(label.prediction, [])
-        return next((it for it in reversed(given) if it.author == strip_unstorable(label.author)), None)
+    def _last_label(self, connection: Connection, label: Label) -> Label | None:
+        """Returns the last label of this prediction by the same author."""
+        candidates = resolved.labels_of(connection, [label.prediction], self._notes).get(label.prediction, [])
+        return next((candidate for candidate in reversed(candidates) if candidate.author == strip_unstorable(label.author)), None)
 
     def _row(self, label: Label) -> dict[str, object]:
         at_us = to_us(label.at)
@@ -207,7 +211,7 @@ class Labels:
         }
 
 
-def _says_the_same(before: Label, label: Label) -> bool:
+def _is_equal(before: Label, label: Label) -> bool:
     return (before.value, before.note, before.source) == (
         strip_unstorable(label.value),
         strip_unstorable(label.note),
@@ -215,5 +219,5 @@ def _says_the_same(before: Label, label: Label) -> bool:
     )
 
 
-def _thing(prediction: bytes) -> str:
+def _object_name(prediction: bytes) -> str:
     return f"prediction:{ids.text(prediction)}"

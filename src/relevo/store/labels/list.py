@@ -1,4 +1,4 @@
-"""The labels in the order they were given, newest first: who said what about which model.
+"""Lists labels, newest first, with the model and prediction of each.
 
 labels ⨝ predictions ─ filters, cursor ─► page
 """
@@ -23,30 +23,30 @@ if TYPE_CHECKING:
 
     from relevo.store.labels.notes import Notes
 
-#: No index has it: so the labels are walked through from the newest, instead of all predictions of a model.
+#: An expression that no index covers, so that the planner scans labels from the newest instead of all predictions of a model.
 _MODEL = predictions.c.model.concat("")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelEntry:
-    """A label and what it is about."""
+    """A label with the model and the prediction it is about."""
 
     label: Label
     model: str
     version: int
-    answer: str | float | None  # of the model
+    answer: str | float | None  # prediction of the model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelPage:
-    """Some labels, newest first, and where the next older ones begin."""
+    """One page of labels, newest first, and the cursor of the next."""
 
     items: list[LabelEntry]
     next_cursor: int | None  # None on the last page
 
 
 class LabelFilters(TypedDict, total=False):
-    """What narrows the labels; everything may be left out or None."""
+    """Filters of a query; each may be missing or None."""
 
     model: str | None
     models: list[str] | None  # any of these
@@ -57,41 +57,41 @@ class LabelFilters(TypedDict, total=False):
 def list_labels(
     engine: Engine, notes: Notes, *, cursor: int | None = None, limit: int = 50, **filters: Unpack[LabelFilters]
 ) -> LabelPage:
-    """A page of labels whose predictions are in the history, newest first. Raises DatabaseUnavailableError."""
+    """Returns a page of labels whose predictions are stored, newest first. Raises DatabaseUnavailableError."""
     columns = (labels, predictions.c.model, predictions.c.version, predictions.c.label, predictions.c.value.label("number"))
     query = select(*columns).join(predictions, predictions.c.id == labels.c.prediction).where(*_conditions(filters))
     if cursor is not None:
         query = query.where(labels.c.serial < cursor)
     with read_transaction(engine) as connection:
         rows = connection.execute(query.order_by(labels.c.serial.desc()).limit(limit + 1)).all()
-        judged = _judged(connection, [row.serial for row in rows])
-        told = [notes.of(connection, row) for row in rows[:limit]]
+        reviews = _last_reviews(connection, [row.serial for row in rows])
+        texts = [notes.of(connection, row) for row in rows[:limit]]
     items = [
         LabelEntry(
-            label=label_of(row, judged.get(row.serial, ReviewStatus.PENDING), note),
+            label=label_of(row, reviews.get(row.serial, ReviewStatus.PENDING), note),
             model=row.model,
             version=row.version,
             answer=row.number if row.label is None else row.label,
         )
-        for row, note in zip(rows[:limit], told, strict=True)
+        for row, note in zip(rows[:limit], texts, strict=True)
     ]
     return LabelPage(items=items, next_cursor=items[-1].label.serial if len(rows) > limit else None)
 
 
 def _conditions(filters: LabelFilters) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
+    result: list[ColumnElement[bool]] = []
     if (model := filters.get("model")) is not None:
-        found.append(_MODEL.in_([strip_unstorable(model)]))
+        result.append(_MODEL.in_([strip_unstorable(model)]))
     if (models := filters.get("models")) is not None:
-        found.append(_MODEL.in_([strip_unstorable(one) for one in models]))
+        result.append(_MODEL.in_([strip_unstorable(model) for model in models]))
     if (author := filters.get("author")) is not None:
-        found.append(labels.c.author == strip_unstorable(author))
+        result.append(labels.c.author == strip_unstorable(author))
     if (source := filters.get("source")) is not None:
-        found.append(labels.c.source == strip_unstorable(source))
-    return found
+        result.append(labels.c.source == strip_unstorable(source))
+    return result
 
 
-def _judged(connection: Connection, serials: Sequence[int]) -> dict[int, ReviewStatus]:
+def _last_reviews(connection: Connection, serials: Sequence[int]) -> dict[int, ReviewStatus]:
     newest = select(func.max(judgements.c.serial)).where(judgements.c.label.in_(serials)).group_by(judgements.c.label)
     rows = connection.execute(select(judgements.c.label, judgements.c.verdict).where(judgements.c.serial.in_(newest)))
     return {row.label: ReviewStatus(row.verdict) for row in rows}

@@ -1,7 +1,7 @@
-"""What people write about predictions, free text: sealed where inputs are, with the key of the same subject or day.
+"""Notes of labels and reasons of reviews: free text, encrypted where inputs are, with the key of the same subject or day.
 
-label, judgement ─ seal ─► its columns: the text as it came, or ciphertext and the id of its key
-row ─ of ─► the text, or SEALED where its key was destroyed or is not this server's
+label, review ─ columns ─► the plain text, or ciphertext and the id of its key
+row ─ of ─► the text, or SEALED where its key was destroyed or is unknown to this server
 """
 
 from __future__ import annotations
@@ -22,57 +22,60 @@ if TYPE_CHECKING:
     from relevo.domain.prediction import Label
     from relevo.store.encryption import InputEncryption
 
-#: What is told in place of a note that does not open.
+#: Shown in place of a note that cannot be decrypted.
 SEALED = "[sealed]"
 
 
 class Notes:
-    """Seals and opens notes; lives as long as the process, safe for several threads. All methods raise DatabaseUnavailableError."""
+    """Encrypts and decrypts notes. Lifetime: the process; safe for several threads. All methods raise DatabaseUnavailableError."""
 
     def __init__(self, engine: Engine, sealing: InputEncryption | None = None, *, seals: bool = False) -> None:
-        """sealing: what opens those that are sealed. seals: whether new ones are."""
+        """sealing: decrypts encrypted notes. seals: whether new notes are encrypted."""
         self._engine = engine
         self._sealing = sealing
-        self._seals = seals
+        self._encrypt = seals
 
     def columns(self, label: Label, at_us: int) -> dict[str, Any]:
-        """The columns of a label that hold its note. It may write a key: not within a transaction."""
-        return self._columns("note", label.note, label.prediction, _of_label(label.prediction, at_us))
+        """Returns the columns of a label that hold its note. May create a key: do not call within a transaction."""
+        return self._columns("note", label.note, label.prediction, _note_context(label.prediction, at_us))
 
     def reason_columns(self, reason: str, prediction: bytes, label: int) -> dict[str, Any]:
-        """The columns of a judgement on a label, by its number, that hold the reason; as above."""
-        return self._columns("reason", reason, prediction, _of_judgement(label))
+        """Returns the columns of a review that hold its reason. May create a key: do not call within a transaction.
+
+        label: serial of the label.
+        """
+        return self._columns("reason", reason, prediction, _reason_context(label))
 
     def of(self, connection: Connection, row: Row[Any]) -> str:
-        """The note of a label's row."""
+        """Returns the note of a label's row."""
         if row.note_key is None:
             return str(row.note)
         if self._sealing is None:
             return SEALED
         try:
-            tied = _of_label(bytes(row.prediction), row.at_us)
-            return self._sealing.open_text(connection, bytes(row.sealed_note), row.note_key, tied)
+            context = _note_context(bytes(row.prediction), row.at_us)
+            return self._sealing.open_text(connection, bytes(row.sealed_note), row.note_key, context)
         except InputUndecryptableError:
             return SEALED
 
-    def _columns(self, name: str, text: str, prediction: bytes, tied: bytes) -> dict[str, Any]:
+    def _columns(self, name: str, text: str, prediction: bytes, context: bytes) -> dict[str, Any]:
         text, sealed, key = strip_unstorable(text), None, None
-        if text and self._seals and self._sealing is not None:
-            # The prediction's day: retention destroys that key when it removes the prediction.
+        if text and self._encrypt and self._sealing is not None:
+            # The key of the prediction's day: retention destroys it when it deletes the prediction.
             day = datetime.fromtimestamp(int.from_bytes(prediction[:6], "big") / 1000, UTC)
-            sealed, key = self._sealing.seal_text(text, tied, subject=self._subject_of(prediction), at=day)
+            sealed, key = self._sealing.seal_text(text, context, subject=self._load_subject(prediction), at=day)
             text = ""
         return {name: text, f"sealed_{name}": sealed, f"{name}_key": key}
 
-    def _subject_of(self, prediction: bytes) -> str | None:
+    def _load_subject(self, prediction: bytes) -> str | None:
         with read_transaction(self._engine) as connection:
-            found: str | None = connection.scalar(select(predictions.c.subject).where(predictions.c.id == prediction))
-        return found
+            subject: str | None = connection.scalar(select(predictions.c.subject).where(predictions.c.id == prediction))
+        return subject
 
 
-def _of_label(prediction: bytes, at_us: int) -> bytes:
+def _note_context(prediction: bytes, at_us: int) -> bytes:
     return b"labels\0note\0" + prediction + str(at_us).encode()
 
 
-def _of_judgement(label: int) -> bytes:
+def _reason_context(label: int) -> bytes:
     return b"judgements\0reason\0" + str(label).encode()

@@ -1,11 +1,10 @@
-"""The label queue: whom it asked about what, and what it asks about next.
+"""The label queue: selects which predictions a person labels next and records what was assigned to whom.
 
-    GET /queue ─► slate(model, user) ─► still open asks of this person ─ enough? ─► as they are
-                                        └ too few ─► newest predictions ─ uncertain, then disputed, then by lot ─► new asks, kept
+    GET /queue ─► slate(model, user) ─► open items of this person ─ enough? ─► returned
+                                        └ too few ─► newest predictions ─ uncertain, then disputed, then random ─► new items, stored
 
-An ask is open until somebody labels its prediction (of a disputed one: until the asked person does, or it is no longer disputed)
-or the person skips it.
-What one person is asked about, nobody else is for a while.
+An item is open until its prediction is labelled (a disputed one: until this person labels it, or it is no longer disputed) or the
+person skips it. A prediction assigned to one person is not assigned to another for some time.
 """
 
 from __future__ import annotations
@@ -28,141 +27,155 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-#: How many of a model's newest predictions the queue looks through; who labels wants to hear of today.
+#: Number of a model's newest predictions that the queue considers, so that people label recent data.
 NEWEST = 20_000
-#: Among so many of them inputs are compared.
+#: Number of these among which equal inputs are searched.
 COMPARED = 2000
-#: As long as one person is asked, nobody else is.
+#: How long a prediction is reserved for the person it is assigned to.
 ALONE = timedelta(hours=1)
-_SHARE = 0.1
-_LOT = func.substr(predictions.c.id, LOT_FROM + 1, LOT_BYTES)
-_TURN = case({SamplingReason.UNCERTAIN.value: 0, SamplingReason.DISAGREEMENT.value: 1}, value=asks.c.why, else_=2)
+_DEFAULT_SHARE = 0.1
+_SAMPLING_KEY = func.substr(predictions.c.id, LOT_FROM + 1, LOT_BYTES)
+_PRIORITY = case({SamplingReason.UNCERTAIN.value: 0, SamplingReason.DISAGREEMENT.value: 1}, value=asks.c.why, else_=2)
 
 
-#: The same person may look twice at once.
-_ASK = text(
+#: Race: the same person may request the queue twice at once.
+_INSERT_ITEM = text(
     "INSERT INTO asks (prediction, model, user_id, why, propensity, at_us) "
     "VALUES (:prediction, :model, :user_id, :why, :propensity, :at_us) ON CONFLICT DO NOTHING"
 )
 
 
 class LabelQueue:
-    """The label queue; lives as long as the process, safe for several threads. All methods raise DatabaseUnavailableError."""
+    """The label queue. Lifetime: the process; safe for several threads. All methods raise DatabaseUnavailableError."""
 
-    def __init__(self, engine: Engine, *, share: float = _SHARE) -> None:
-        """share: of the predictions that are neither uncertain nor disputed, 0..1."""
+    def __init__(self, engine: Engine, *, share: float = _DEFAULT_SHARE) -> None:
+        """share: fraction of the predictions that are neither uncertain nor disputed to sample, 0..1."""
         self._engine = engine
-        self._share = share
+        self._sampling_share = share
 
     def slate(self, model: str, user: str, limit: int, *, now: datetime) -> list[QueueItem]:
-        """What this person is asked about next, at most `limit`: uncertain ones, disputed ones, then those drawn by lot."""
+        """Returns the next items of this person, at most `limit`: uncertain ones, disputed ones, then randomly sampled ones."""
         with read_transaction(self._engine) as connection:
-            found = _open(connection, model, user, limit)
-        if len(found) == limit:
-            return found
+            items = _open_items(connection, model, user, limit)
+        if len(items) == limit:
+            return items
         with write_transaction(self._engine) as connection:
-            for ask in self._new(connection, model, user, limit - len(found), now):
-                row = {"prediction": ask.prediction, "model": model, "user_id": user, "why": ask.why.value}
-                connection.execute(_ASK, row | {"propensity": ask.propensity, "at_us": to_us(now)})
-            return _open(connection, model, user, limit)
+            for item in self._new_items(connection, model, user, limit - len(items), now):
+                row = {"prediction": item.prediction, "model": model, "user_id": user, "why": item.why.value}
+                connection.execute(_INSERT_ITEM, row | {"propensity": item.propensity, "at_us": to_us(now)})
+            return _open_items(connection, model, user, limit)
 
     def skip(self, prediction: bytes, user: str, *, now: datetime) -> None:
-        """Ask this person no more about it. Raises PredictionNotFoundError when they were never asked."""
-        mine = and_(asks.c.prediction == prediction, asks.c.user_id == user)
+        """Removes this prediction from this person's queue. Raises PredictionNotFoundError if it was never assigned to them."""
+        assigned = and_(asks.c.prediction == prediction, asks.c.user_id == user)
         with write_transaction(self._engine) as connection:
-            if not connection.execute(asks.update().where(mine).values(skipped_us=to_us(now))).rowcount:
+            if not connection.execute(asks.update().where(assigned).values(skipped_us=to_us(now))).rowcount:
                 raise PredictionNotFoundError
 
     def asked(self, prediction: bytes, user: str, *, now: datetime) -> bool:
-        """Whether this person is asked about it, or was within the last hour and may take back what they said."""
+        """Whether this prediction is assigned to this person, or was completed within the last hour, so that they can correct it."""
         recent = to_us(now - ALONE)
-        open_still = [or_(done.is_(None), done > recent) for done in (asks.c.skipped_us, asks.c.answered_us)]
-        query = select(asks.c.serial).where(asks.c.prediction == prediction, asks.c.user_id == user, *open_still).limit(1)
+        still_open = [
+            or_(completed_us.is_(None), completed_us > recent) for completed_us in (asks.c.skipped_us, asks.c.answered_us)
+        ]
+        query = select(asks.c.serial).where(asks.c.prediction == prediction, asks.c.user_id == user, *still_open).limit(1)
         with read_transaction(self._engine) as connection:
             return connection.scalar(query) is not None
 
-    def of(self, some: Sequence[bytes]) -> dict[bytes, QueueItem]:
-        """Why these predictions were first asked about, and how likely that was; those that were asked about at all."""
-        query = select(asks.c.prediction, asks.c.why, asks.c.propensity).where(asks.c.prediction.in_(some))
+    def of(self, ids: Sequence[bytes]) -> dict[bytes, QueueItem]:
+        """Returns, for these predictions, why they were first assigned and with which propensity; without those never assigned."""
+        query = select(asks.c.prediction, asks.c.why, asks.c.propensity).where(asks.c.prediction.in_(ids))
         with read_transaction(self._engine) as connection:
             rows = connection.execute(query.order_by(asks.c.serial.desc())).all()
-        # Read from the last to the first, so that the first stays.
-        return {bytes(row.prediction): _ask(row) for row in rows}
+        # Newest first, so that the first assignment overwrites the later ones.
+        return {bytes(row.prediction): _item(row) for row in rows}
 
-    def _new(self, connection: Connection, model: str, user: str, count: int, now: datetime) -> list[QueueItem]:
-        lowest = _lowest(connection, model, NEWEST)
-        free = and_(predictions.c.model == model, predictions.c.id >= lowest, _answered(), _not_asked(user, now))
-        found: list[QueueItem] = []
-        for why, condition, propensity in (
-            (SamplingReason.UNCERTAIN, and_(predictions.c.uncertain.is_(True), ~_labelled()), 1.0),
+    def _new_items(self, connection: Connection, model: str, user: str, count: int, now: datetime) -> list[QueueItem]:
+        oldest = _oldest_of_newest(connection, model, NEWEST)
+        available = and_(predictions.c.model == model, predictions.c.id >= oldest, _can_be_labelled(), _is_unassigned(user, now))
+        items: list[QueueItem] = []
+        for reason, condition, propensity in (
+            (SamplingReason.UNCERTAIN, and_(predictions.c.uncertain.is_(True), ~_is_labelled()), 1.0),
             (SamplingReason.DISAGREEMENT, predictions.c.disputed.is_(True), 1.0),
-            (SamplingReason.DISAGREEMENT, and_(predictions.c.id.in_(_versions_differ(connection, model)), ~_labelled()), 1.0),
-            (SamplingReason.RANDOM, and_(predictions.c.uncertain.is_(False), _drawn(self._share), ~_labelled()), self._share),
+            (
+                SamplingReason.DISAGREEMENT,
+                and_(predictions.c.id.in_(_disagreeing_versions(connection, model)), ~_is_labelled()),
+                1.0,
+            ),
+            (
+                SamplingReason.RANDOM,
+                and_(predictions.c.uncertain.is_(False), _is_sampled(self._sampling_share), ~_is_labelled()),
+                self._sampling_share,
+            ),
         ):
-            others = predictions.c.id.not_in([ask.prediction for ask in found])
-            query = select(predictions.c.id).where(free, condition, others).order_by(_LOT).limit(count - len(found))
-            found += [QueueItem(prediction=bytes(row.id), why=why, propensity=propensity) for row in connection.execute(query)]
-        return found
+            not_selected = predictions.c.id.not_in([item.prediction for item in items])
+            query = (
+                select(predictions.c.id).where(available, condition, not_selected).order_by(_SAMPLING_KEY).limit(count - len(items))
+            )
+            items += [QueueItem(prediction=bytes(row.id), why=reason, propensity=propensity) for row in connection.execute(query)]
+        return items
 
 
-def _drawn(share: float) -> ColumnElement[bool]:
-    return _LOT.__lt__(sampling_threshold(share))
+def _is_sampled(share: float) -> ColumnElement[bool]:
+    return _SAMPLING_KEY.__lt__(sampling_threshold(share))
 
 
-def _lowest(connection: Connection, model: str, count: int) -> bytes:
-    """The smallest id among so many of the newest of a model; no bytes when there are fewer."""
+def _oldest_of_newest(connection: Connection, model: str, count: int) -> bytes:
+    """Returns the smallest id among the `count` newest of a model; empty when there are fewer."""
     query = select(predictions.c.id).where(predictions.c.model == model).order_by(predictions.c.id.desc())
     return bytes(connection.scalar(query.offset(count - 1).limit(1)) or b"")
 
 
-def _versions_differ(connection: Connection, model: str) -> list[bytes]:
-    """The newest of those that were asked the same and answered otherwise by another version. Sealed inputs look never the same."""
-    recent = and_(predictions.c.model == model, predictions.c.id >= _lowest(connection, model, COMPARED))
+def _disagreeing_versions(connection: Connection, model: str) -> list[bytes]:
+    """Returns the newest predictions whose input another version labelled differently. Encrypted inputs never compare equal."""
+    recent = and_(predictions.c.model == model, predictions.c.id >= _oldest_of_newest(connection, model, COMPARED))
     newest = select(predictions.c.version).where(predictions.c.model == model).order_by(predictions.c.id.desc()).limit(COMPARED)
     versions = newest.subquery().c.version
-    least, most = connection.execute(select(func.min(versions), func.max(versions))).one()
-    if least == most:
+    lowest, highest = connection.execute(select(func.min(versions), func.max(versions))).one()
+    if lowest == highest:
         return []
-    same: dict[str, Any] = {"partition_by": (predictions.c.input_sha256, predictions.c.input)}
+    same_input: dict[str, Any] = {"partition_by": (predictions.c.input_sha256, predictions.c.input)}
     columns = [
-        over.label(f"{name}_{column.name}")
+        extreme.label(f"{name}_{column.name}")
         for column in (predictions.c.version, predictions.c.label)
-        for name, over in (("least", func.min(column).over(**same)), ("most", func.max(column).over(**same)))
+        for name, extreme in (("least", func.min(column).over(**same_input)), ("most", func.max(column).over(**same_input)))
     ]
-    turn = func.row_number().over(**same, order_by=predictions.c.id.desc()).label("turn")
-    every = select(predictions.c.id, turn, *columns).where(recent, _answered()).subquery().c
-    differ = and_(every.turn == 1, every.least_version != every.most_version, every.least_label != every.most_label)
-    return [bytes(row.id) for row in connection.execute(select(every.id).where(differ))]
+    position = func.row_number().over(**same_input, order_by=predictions.c.id.desc()).label("turn")
+    candidates = select(predictions.c.id, position, *columns).where(recent, _can_be_labelled()).subquery().c
+    differ = and_(
+        candidates.turn == 1, candidates.least_version != candidates.most_version, candidates.least_label != candidates.most_label
+    )
+    return [bytes(row.id) for row in connection.execute(select(candidates.id).where(differ))]
 
 
-def _open(connection: Connection, model: str, user: str, limit: int) -> list[QueueItem]:
-    mine = (asks.c.model == model, asks.c.user_id == user, asks.c.skipped_us.is_(None), asks.c.answered_us.is_(None))
+def _open_items(connection: Connection, model: str, user: str, limit: int) -> list[QueueItem]:
+    assigned = (asks.c.model == model, asks.c.user_id == user, asks.c.skipped_us.is_(None), asks.c.answered_us.is_(None))
     labelled = exists().where(labels.c.prediction == asks.c.prediction)
-    there = predictions.c.id == asks.c.prediction
-    disputed = exists().where(there, predictions.c.disputed.is_(True))
+    same_prediction = predictions.c.id == asks.c.prediction
+    disputed = exists().where(same_prediction, predictions.c.disputed.is_(True))
     needed = or_(~labelled, and_(asks.c.why == SamplingReason.DISAGREEMENT.value, disputed))
     query = (
         select(asks.c.prediction, asks.c.why, asks.c.propensity)
-        .where(*mine, needed, exists().where(there, _answered()))
-        .order_by(_TURN, asks.c.serial)
+        .where(*assigned, needed, exists().where(same_prediction, _can_be_labelled()))
+        .order_by(_PRIORITY, asks.c.serial)
     )
-    return [_ask(row) for row in connection.execute(query.limit(limit))]
+    return [_item(row) for row in connection.execute(query.limit(limit))]
 
 
-def _ask(row: Any) -> QueueItem:
+def _item(row: Any) -> QueueItem:
     return QueueItem(prediction=bytes(row.prediction), why=SamplingReason(row.why), propensity=row.propensity)
 
 
-def _answered() -> ColumnElement[bool]:
-    """What somebody can judge: it was answered to a caller, and what was asked is still there to look at."""
-    kept = or_(predictions.c.input.is_not(None), predictions.c.input_sha256.is_not(None))
-    return and_(predictions.c.error.is_(None), predictions.c.arm != Arm.SHADOW.value, kept)
+def _can_be_labelled() -> ColumnElement[bool]:
+    """Condition: the prediction answered a request without error, and its input is still stored."""
+    has_input = or_(predictions.c.input.is_not(None), predictions.c.input_sha256.is_not(None))
+    return and_(predictions.c.error.is_(None), predictions.c.arm != Arm.SHADOW.value, has_input)
 
 
-def _labelled() -> ColumnElement[bool]:
+def _is_labelled() -> ColumnElement[bool]:
     return exists().where(labels.c.prediction == predictions.c.id)
 
 
-def _not_asked(user: str, now: datetime) -> ColumnElement[bool]:
-    alone = and_(asks.c.skipped_us.is_(None), asks.c.answered_us.is_(None), asks.c.at_us > to_us(now - ALONE))
-    return ~exists().where(asks.c.prediction == predictions.c.id, or_(asks.c.user_id == user, alone))
+def _is_unassigned(user: str, now: datetime) -> ColumnElement[bool]:
+    reserved = and_(asks.c.skipped_us.is_(None), asks.c.answered_us.is_(None), asks.c.at_us > to_us(now - ALONE))
+    return ~exists().where(asks.c.prediction == predictions.c.id, or_(asks.c.user_id == user, reserved))

@@ -1,8 +1,8 @@
-"""Which label counts for a prediction, written beside it whenever that may have changed, so that the history narrows by it.
+"""Resolved labels: computes which label applies to a prediction and stores it in the prediction's row, so that filters can use it.
 
-    labels ⨝ last judgement of each ─► rule in force ─► predictions.truth, predictions.disputed
+    labels ⨝ last review of each ─► current rule ─► predictions.truth, predictions.disputed
 
-All of it works within the caller's transaction.
+All functions work within the caller's transaction.
 """
 
 from __future__ import annotations
@@ -24,29 +24,31 @@ if TYPE_CHECKING:
 
     from relevo.store.labels.notes import Notes
 
-_IN_FORCE, _UNDER_WAY = 1, 2
-_SET = text('INSERT INTO label_rule ("row", rule) VALUES (:row, :rule) ON CONFLICT ("row") DO UPDATE SET rule = excluded.rule')
+_CURRENT, _PENDING = 1, 2
+_UPSERT_RULE = text(
+    'INSERT INTO label_rule ("row", rule) VALUES (:row, :rule) ON CONFLICT ("row") DO UPDATE SET rule = excluded.rule'
+)
 
 
-def labels_of(connection: Connection, some: Sequence[bytes], notes: Notes | None = None) -> dict[bytes, list[Label]]:
-    """Every label of these predictions, in the order they were given, each with the last verdict on it.
+def labels_of(connection: Connection, ids: Sequence[bytes], notes: Notes | None = None) -> dict[bytes, list[Label]]:
+    """Returns every label of these predictions, oldest first, each with its last review.
 
-    notes: what opens their notes; without it they are empty.
+    notes: decrypts their notes; without it notes are empty.
     """
-    wanted = select(labels.c.serial).where(labels.c.prediction.in_(some))
-    newest = select(func.max(judgements.c.serial)).where(judgements.c.label.in_(wanted)).group_by(judgements.c.label)
-    verdicts = select(judgements.c.label, judgements.c.verdict).where(judgements.c.serial.in_(newest))
-    judged = {row.label: ReviewStatus(row.verdict) for row in connection.execute(verdicts)}
-    found: dict[bytes, list[Label]] = {}
-    for row in connection.execute(select(labels).where(labels.c.prediction.in_(some)).order_by(labels.c.serial)):
+    serials = select(labels.c.serial).where(labels.c.prediction.in_(ids))
+    newest = select(func.max(judgements.c.serial)).where(judgements.c.label.in_(serials)).group_by(judgements.c.label)
+    last_reviews = select(judgements.c.label, judgements.c.verdict).where(judgements.c.serial.in_(newest))
+    reviews = {row.label: ReviewStatus(row.verdict) for row in connection.execute(last_reviews)}
+    result: dict[bytes, list[Label]] = {}
+    for row in connection.execute(select(labels).where(labels.c.prediction.in_(ids)).order_by(labels.c.serial)):
         note = "" if notes is None else notes.of(connection, row)
-        label = label_of(row, judged.get(row.serial, ReviewStatus.PENDING), note)
-        found.setdefault(label.prediction, []).append(label)
-    return found
+        label = label_of(row, reviews.get(row.serial, ReviewStatus.PENDING), note)
+        result.setdefault(label.prediction, []).append(label)
+    return result
 
 
 def label_of(row: Row[Any], verdict: ReviewStatus, note: str) -> Label:
-    """A label out of its row."""
+    """Creates the value from a row of `labels`."""
     return Label(
         prediction=bytes(row.prediction),
         value=row.value,
@@ -59,55 +61,58 @@ def label_of(row: Row[Any], verdict: ReviewStatus, note: str) -> Label:
     )
 
 
-def find_anew(connection: Connection, some: Sequence[bytes]) -> None:
-    """Write what counts for these predictions beside them."""
+def recompute(connection: Connection, ids: Sequence[bytes]) -> None:
+    """Recomputes the resolved labels of these predictions."""
     rule = rule_of(connection)
-    given = labels_of(connection, some)
-    for prediction in some:
-        several = given.get(prediction, [])
-        label = rule.of(several)
-        values = {"truth": None if label is None else label.value, "disputed": is_disputed(several)}
+    labels_by_id = labels_of(connection, ids)
+    for prediction in ids:
+        candidates = labels_by_id.get(prediction, [])
+        label = rule.of(candidates)
+        values = {"truth": None if label is None else label.value, "disputed": is_disputed(candidates)}
         connection.execute(predictions.update().where(predictions.c.id == prediction).values(values))
 
 
-def labelled(connection: Connection, model: str, after: bytes, limit: int) -> list[bytes]:
-    """Ids of predictions of a model that have a truth or a dispute about it, ascending, beyond `after`."""
-    mine = (predictions.c.model == model, predictions.c.id > after)
-    kinds = (predictions.c.truth.is_not(None), predictions.c.disputed.is_(True))
-    parts = [select(predictions.c.id).where(*mine, kind).order_by(predictions.c.id).limit(limit).subquery() for kind in kinds]
-    every = union(*(select(part) for part in parts)).subquery()
-    return [bytes(row.id) for row in connection.execute(select(every.c.id).order_by(every.c.id).limit(limit))]
+def labelled_ids(connection: Connection, model: str, after: bytes, limit: int) -> list[bytes]:
+    """Returns ids greater than `after` of a model's predictions that have a resolved label or a dispute, ascending."""
+    conditions = (predictions.c.model == model, predictions.c.id > after)
+    states = (predictions.c.truth.is_not(None), predictions.c.disputed.is_(True))
+    parts = [
+        select(predictions.c.id).where(*conditions, condition).order_by(predictions.c.id).limit(limit).subquery()
+        for condition in states
+    ]
+    candidates = union(*(select(part) for part in parts)).subquery()
+    return [bytes(row.id) for row in connection.execute(select(candidates.c.id).order_by(candidates.c.id).limit(limit))]
 
 
-def state(connection: Connection) -> str:
-    """A word that changes with every label, judgement, erasure and rule."""
-    given = connection.execute(select(func.count(), func.max(labels.c.serial))).one()
-    judged = connection.scalar(select(func.max(judgements.c.serial)))
-    return f"{given[0]} {given[1]} {judged} {words(rule_of(connection))}"
+def fingerprint(connection: Connection) -> str:
+    """Returns a fingerprint of all labels; it changes whenever a label, review, erasure or the rule changes."""
+    label_stats = connection.execute(select(func.count(), func.max(labels.c.serial))).one()
+    last_review = connection.scalar(select(func.max(judgements.c.serial)))
+    return f"{label_stats[0]} {label_stats[1]} {last_review} {encode_rule(rule_of(connection))}"
 
 
 def rule_of(connection: Connection) -> LabelAggregation:
-    """The rule in force; the last label counts where none was ever set."""
-    found = connection.scalar(select(label_rule.c.rule).where(label_rule.c.row == _IN_FORCE))
-    return LabelAggregation() if found is None else msgspec.json.decode(found, type=LabelAggregation)
+    """Returns the current rule; by default the last label applies."""
+    stored = connection.scalar(select(label_rule.c.rule).where(label_rule.c.row == _CURRENT))
+    return LabelAggregation() if stored is None else msgspec.json.decode(stored, type=LabelAggregation)
 
 
-def is_whole(connection: Connection) -> bool:
-    """Whether every truth was found by the rule in force."""
-    return connection.scalar(select(label_rule.c.row).where(label_rule.c.row == _UNDER_WAY)) is None
+def is_recomputed(connection: Connection) -> bool:
+    """Whether every resolved label was computed by the current rule."""
+    return connection.scalar(select(label_rule.c.row).where(label_rule.c.row == _PENDING)) is None
 
 
-def words(rule: LabelAggregation) -> str:
-    """The rule as its row holds it, and as the audit tells it."""
+def encode_rule(rule: LabelAggregation) -> str:
+    """Returns the rule as JSON, as stored and as the audit records it."""
     return msgspec.json.encode(rule).decode()
 
 
-def begin(connection: Connection, rule: LabelAggregation) -> None:
-    """From now on this rule is in force, and truths found before are to be found anew."""
-    for row in (_IN_FORCE, _UNDER_WAY):
-        connection.execute(_SET, {"row": row, "rule": words(rule)})
+def start_recompute(connection: Connection, rule: LabelAggregation) -> None:
+    """Makes this the current rule and marks the resolved labels as outdated."""
+    for row in (_CURRENT, _PENDING):
+        connection.execute(_UPSERT_RULE, {"row": row, "rule": encode_rule(rule)})
 
 
-def end(connection: Connection) -> None:
-    """Every truth is found by the rule in force."""
-    connection.execute(label_rule.delete().where(label_rule.c.row == _UNDER_WAY))
+def finish_recompute(connection: Connection) -> None:
+    """Marks every resolved label as computed by the current rule."""
+    connection.execute(label_rule.delete().where(label_rule.c.row == _PENDING))

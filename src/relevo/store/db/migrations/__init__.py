@@ -1,14 +1,13 @@
-"""The schema's history, one file a step, run by `relevo.store.db.engine.migrate`.
+"""Alembic migrations of the schema, one file each, run by `relevo.store.db.engine.migrate`.
 
-    versions/mNNNN_pre_….py    before the new code starts: adds only what the old code does not mind
-    versions/mNNNN_post_….py   after the last old process has gone: takes away what nobody reads any more
+    versions/mNNNN_pre_….py    runs before the new code starts: only adds what the old code tolerates
+    versions/mNNNN_post_….py   runs after the last old process has stopped: removes what no code reads any more
 
-So a database is upgraded without a stop. A step is never changed once released; it says everything itself and imports
-nothing of Relevo, whose tables will have moved on. To add one: write the file, raise HEAD, change `tables/`; the tests
-hold all three against each other.
+So a database is upgraded without downtime. A released migration is never changed. A migration imports nothing of Relevo, whose
+tables change later. To add one: write the file, raise HEAD, change `tables/`; the tests compare all three.
 """
 
 from __future__ import annotations
 
-#: The newest revision. A database that stands here is not touched, and Alembic is not loaded.
-HEAD = "0012"
+#: The newest revision. For a database at this revision nothing runs, and Alembic is not imported.
+HEAD = "0001"

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the steps on the connection it is given, inside that connection's transaction. Sets up no logging."""
+"""Alembic's entry point: runs the migrations in the transaction of the given connection. Configures no logging."""
 
 from __future__ import annotations
 

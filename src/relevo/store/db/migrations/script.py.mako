@@ -10,5 +10,5 @@ down_revision = ${repr(down_revision)}
 
 
 def upgrade() -> None:
-    """Say here what changes for the code that still runs."""
+    """Describe here what this changes for the code that still runs."""
     ${upgrades if upgrades else "pass"}

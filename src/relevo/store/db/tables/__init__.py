@@ -1,14 +1,14 @@
-"""The schema as the queries see it; one for SQLite and PostgreSQL.
+"""The database schema as SQLAlchemy tables; one for SQLite and PostgreSQL.
 
-    core      models, versions, aliases, predictions, labels, how far journals were read
-    people    users, their grants, sessions and keys, tries to sign in
-    audit     who changed what: a chain that only grows
-    sealing   one key a subject, and the tombstone of what was erased
-    asking    which predictions somebody was asked about, and how likely that was
-    judging   what somebody thought of a label, and by which rule the one that counts was found
-    traffic   how many requests there were in each minute and hour
+    core            models, versions, alias moves, predictions, labels, journal positions
+    users           users, their grants, sessions, API keys and failed logins
+    audit           the hash-chained audit log
+    data_keys       encryption keys of subjects, and the tombstones of erased ones
+    label_queue     which predictions were assigned for labelling, and with which propensity
+    label_reviews   reviews of labels, and the current aggregation rule
+    traffic         request counts by minute and hour
 
-What a database really holds is made by `migrations/`; a test keeps the two alike. Moments are microseconds since 1970, UTC.
+Real databases are created by `migrations/`; a test compares both. Times are microseconds since 1970, UTC.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ __all__ = [
     "versions",
 ]
 
-#: What the database itself refuses. Labels may be deleted (with their prediction, or when a person asks), never changed.
+#: Statements that triggers reject. Labels may be deleted (with their prediction, or on request), never changed.
 REFUSALS = (
     ("alias_moves", "UPDATE"),
     ("alias_moves", "DELETE"),
@@ -86,24 +86,24 @@ AS 'BEGIN RAISE EXCEPTION ''% is append-only'', TG_TABLE_NAME; END'
 
 
 def create(connection: Connection) -> None:
-    """The whole schema at once, for a database that lives in memory or in a test. Real ones are migrated."""
+    """Creates the whole schema without migrations, for a database in memory or in a test."""
     metadata.create_all(connection)
     for statement in refusals(connection.dialect.name):
         connection.execute(text(statement))
 
 
 def refusals(dialect: str) -> list[str]:
-    """The statements that make the database refuse changes to what is append-only."""
+    """Returns the statements that create the triggers of the append-only tables."""
     if dialect == "sqlite":
         return [
-            f"CREATE TRIGGER {table}_refuse_{act.lower()} BEFORE {act} ON {table} "
+            f"CREATE TRIGGER {table}_refuse_{operation.lower()} BEFORE {operation} ON {table} "
             f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
-            for table, act in REFUSALS
+            for table, operation in REFUSALS
         ]
     return [
         _POSTGRES_REFUSE,
         *(
-            f"CREATE TRIGGER {table}_refuse_{act.lower()} BEFORE {act} ON {table} FOR EACH ROW EXECUTE FUNCTION relevo_refuse()"
-            for table, act in REFUSALS
+            f"CREATE TRIGGER {table}_refuse_{operation.lower()} BEFORE {operation} ON {table} FOR EACH ROW EXECUTE FUNCTION relevo_refuse()"
+            for table, operation in REFUSALS
         ),
     ]

@@ -1,4 +1,4 @@
-"""Who changed what, when, from where: each row holds the hash of the one before. Append-only; the database refuses the rest."""
+"""The audit log: each row contains the MAC of the previous one. Append-only, enforced by triggers."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ audit = Table(
     metadata,
     Column("sequence", BigInteger, primary_key=True, autoincrement=False),
     Column("at_us", BigInteger, nullable=False),
-    Column("actor", Text, nullable=False),  # a user's or key's id, never a name
+    Column("actor", Text, nullable=False),  # id of a user or key, never a name
     Column("action", Text, nullable=False),
     Column("object", Text, nullable=False),
-    Column("before", Text, nullable=False),  # hash of what it was, "" when it was not
+    Column("before", Text, nullable=False),  # description before the change, "" when it did not exist
     Column("after", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("address", Text, nullable=False),
-    Column("key", Text, nullable=False),  # id of the key of its seal
-    Column("previous", Text, nullable=False, unique=True),  # so that no two rows follow one
-    Column("seal", Text, nullable=False),
+    Column("key", Text, nullable=False),  # id of the key of the MAC
+    Column("previous", Text, nullable=False, unique=True),  # MAC of the previous row; unique, so that the chain cannot fork
+    Column("seal", Text, nullable=False),  # MAC of this row
 )

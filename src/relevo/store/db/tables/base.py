@@ -1,4 +1,4 @@
-"""What every table shares: one collection, one way to name what is unnamed, one kind of counted number."""
+"""Metadata shared by all tables: naming conventions, and the type of serial numbers."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ metadata = MetaData(
     }
 )
 
-#: A number given by the database; SQLite counts up only a column called INTEGER.
+#: A serial number assigned by the database; SQLite assigns one only to a column of type INTEGER.
 Serial = BigInteger().with_variant(Integer(), "sqlite")

@@ -1,10 +1,10 @@
 """Models, predictions and labels.
 
-    models ◄─ versions ◄─ alias_moves      append-only: the last move of an alias says where it stands
-    predictions ◄┄ labels                  no foreign key: a label may come before its prediction is shipped
-    spool_positions                        how far each journal file was taken over, moved in the predictions' transaction
+    models ◄─ versions ◄─ alias_moves      append-only: the last move of an alias is its current version
+    predictions ◄┄ labels                  no foreign key: a label may arrive before its prediction is shipped
+    spool_positions                        how far each journal file was read, updated in the transaction of the predictions
 
-The one wide column, `input`, stands behind what a page shows: SQLite then reads that without walking over it.
+The only wide column, `input`, comes after those that a page shows: SQLite then reads these without reading the input.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ alias_moves = Table(
     Column("move", Serial, primary_key=True),
     Column("model", Text, nullable=False),
     Column("alias", Text, nullable=False),
-    Column("serial", Integer, nullable=False),  # 1, 2, … for each model and alias; a champion's is the route's epoch
+    Column("serial", Integer, nullable=False),  # 1, 2, … for each model and alias; of the champion: the route's epoch
     Column("version", Integer, nullable=False),
     Column("previous", Integer),
     Column("who", Text, nullable=False),
@@ -82,17 +82,17 @@ predictions = Table(
     Column("error", Text),
     Column("subject", Text),
     Column("input_bytes", BigInteger, nullable=False),
-    Column("input_sha256", Text),  # where a large input lies among the blobs
+    Column("input_sha256", Text),  # name of a large input in Blobs
     Column("input", LargeBinary),
-    Column("input_key", Text),  # id of the key that the input is sealed with; NULL: it is as it came
-    # Found from the labels whenever those change; read off an index, never from here.
+    Column("input_key", Text),  # id in subject_keys of an encrypted input; NULL: not encrypted
+    # Computed from the labels whenever those change; read from an index, never from the row.
     Column("truth", Text),
     Column("disputed", Boolean, nullable=False, server_default=false()),
-    Column("asked_by", Text),  # "key:…" or "user:…"; NULL while nobody had to say
+    Column("asked_by", Text),  # "key:…" or "user:…"; NULL without authentication
 )
 _SUBJECT = predictions.c.subject.is_not(None)
 Index("ix_predictions_subject", predictions.c.subject, sqlite_where=_SUBJECT, postgresql_where=_SUBJECT)
-# Every index has all that the history narrows by, so that no filter, however odd, has to look into the rows themselves.
+# Every index contains all filter columns, so that no combination of filters reads the rows themselves.
 _UNCERTAIN, _LABELLED = predictions.c.uncertain.is_(True), predictions.c.truth.is_not(None)
 _DISPUTED = predictions.c.disputed.is_(True)
 _MODEL, _ID, _VERSION = predictions.c.model, predictions.c.id, predictions.c.version
@@ -100,11 +100,11 @@ _LABEL, _TRUTH = predictions.c.label, predictions.c.truth
 Index("ix_predictions_newest", _MODEL, _ID, _VERSION, _LABEL, predictions.c.uncertain, _TRUTH)
 Index("ix_predictions_version", _MODEL, _VERSION, _ID, _LABEL, predictions.c.uncertain, _TRUTH)
 Index("ix_predictions_label", _MODEL, _LABEL, _ID, _VERSION, predictions.c.uncertain, _TRUTH)
-# These kinds are few, so an index of them alone costs little and finds the first page at once.
+# These rows are few, so a partial index is small and finds the first page at once.
 Index("ix_predictions_uncertain", _MODEL, _ID, _VERSION, _LABEL, _TRUTH, sqlite_where=_UNCERTAIN, postgresql_where=_UNCERTAIN)
 for _name, _columns in (("truth", (_MODEL, _TRUTH, _ID)), ("labelled", (_MODEL, _ID))):
-    _rest = [it for it in (_VERSION, _LABEL, predictions.c.uncertain, _TRUTH) if it not in _columns[1:2]]
-    Index(f"ix_predictions_{_name}", *_columns, *_rest, sqlite_where=_LABELLED, postgresql_where=_LABELLED)
+    _covered = [column for column in (_VERSION, _LABEL, predictions.c.uncertain, _TRUTH) if column not in _columns[1:2]]
+    Index(f"ix_predictions_{_name}", *_columns, *_covered, sqlite_where=_LABELLED, postgresql_where=_LABELLED)
 _ASKED_BY = predictions.c.asked_by.is_not(None)
 Index(
     "ix_predictions_asked_by",
@@ -123,7 +123,7 @@ labels = Table(
     Column("author", Text, nullable=False),
     Column("source", Text, nullable=False),
     Column("at_us", BigInteger, nullable=False),
-    Column("note", Text, nullable=False),  # "" where it is sealed
+    Column("note", Text, nullable=False),  # "" when encrypted
     Column("sealed_note", LargeBinary),
     Column("note_key", Text),  # id in subject_keys
 )
@@ -136,7 +136,7 @@ spool_positions = Table(
     Column("position", BigInteger, nullable=False),
 )
 
-#: One row: by what id a home recognises this database.
+#: One row: the id by which a home identifies this database.
 database_identity = Table(
     "database_identity",
     metadata,

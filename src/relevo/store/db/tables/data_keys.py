@@ -1,4 +1,4 @@
-"""Keys that inputs are sealed with, wrapped by the master key; without its key, what was sealed is noise."""
+"""Data keys that encrypt inputs, wrapped by the master key. Destroying a key makes its ciphertexts unreadable."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from relevo.store.db.tables.base import metadata
 subject_keys = Table(
     "subject_keys",
     metadata,
-    Column("id", Text, primary_key=True),  # 32 hex digits, what a sealed row names
-    Column("subject", Text, nullable=False),  # pseudonym of the subject, or the day of what is about nobody named: "day:2026-03-01"
-    Column("wrapped", LargeBinary),  # NULL: destroyed, and the row is the tombstone
-    Column("master", Text, nullable=False),  # id of the master key that wraps it; "" of a tombstone that never was a key
+    Column("id", Text, primary_key=True),  # 32 hex digits, stored in encrypted rows
+    Column("subject", Text, nullable=False),  # pseudonym of the subject, or the day of records without one: "day:2026-03-01"
+    Column("wrapped", LargeBinary),  # NULL: destroyed; the row is a tombstone
+    Column("master", Text, nullable=False),  # id of the master key that wraps it; "" for a tombstone without a key
     Column("made_us", BigInteger, nullable=False),
     Column("destroyed_us", BigInteger),
 )

@@ -1,4 +1,4 @@
-"""Which predictions the label queue asked about, why, and how likely it was to ask: estimates weigh by that."""
+"""Items of the label queue: which prediction was assigned to whom, why, and with which propensity; estimates are weighted by it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ asks = Table(
     Column("serial", Serial, primary_key=True),
     Column("prediction", LargeBinary(16), nullable=False),
     Column("model", Text, nullable=False),
-    Column("user_id", Text, nullable=False),  # who was asked
+    Column("user_id", Text, nullable=False),  # to whom it is assigned
     Column("why", Text, nullable=False),  # uncertain, disagreement, random
     Column("propensity", Float, nullable=False),  # 0..1
     Column("at_us", BigInteger, nullable=False),
     Column("skipped_us", BigInteger),
-    Column("answered_us", BigInteger),  # the asked person gave a label
+    Column("answered_us", BigInteger),  # this person gave a label
 )
-# Who asks twice at once is asked once.
+# Concurrent requests of one person assign a prediction once.
 Index("uq_asks_prediction_user_id", asks.c.prediction, asks.c.user_id, unique=True)
 Index(None, asks.c.user_id, asks.c.serial)

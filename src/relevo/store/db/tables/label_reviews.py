@@ -1,4 +1,4 @@
-"""What somebody thought of a label, and by which rule the label that counts was found."""
+"""Reviews of labels, and the rule that computes the resolved label."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ judgements = Table(
     "judgements",
     metadata,
     Column("serial", Serial, primary_key=True),
-    Column("label", BigInteger, nullable=False),  # its serial
-    Column("verdict", Text, nullable=False),  # accepted, rejected; the last one counts
+    Column("label", BigInteger, nullable=False),  # serial of the label
+    Column("verdict", Text, nullable=False),  # accepted, rejected; the last review applies
     Column("judge", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("at_us", BigInteger, nullable=False),
-    Column("sealed_reason", LargeBinary),  # then reason is ""
+    Column("sealed_reason", LargeBinary),  # if set, reason is ""
     Column("reason_key", Text),  # id in subject_keys
 )
 Index(None, judgements.c.label, judgements.c.serial)
 
-#: One row: the rule that `predictions.truth` was last found by. Another one set means that all are found anew.
+#: Row 1: the current rule of `predictions.truth`. Row 2 exists while all truths are being recomputed by it.
 label_rule = Table(
     "label_rule",
     metadata,

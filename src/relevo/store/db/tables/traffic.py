@@ -1,4 +1,4 @@
-"""How many requests there were in each minute and each hour, by model and version: counts alone, nothing of anybody."""
+"""Request counts of each minute and each hour, by model and version; no personal data."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ traffic = Table(
     "traffic",
     metadata,
     Column("model", Text, primary_key=True),
-    Column("step_s", Integer, primary_key=True, autoincrement=False),  # 60 or 3600: how long one row's time is
+    Column("step_s", Integer, primary_key=True, autoincrement=False),  # 60 or 3600: length of the interval
     Column("start_s", BigInteger, primary_key=True, autoincrement=False),  # seconds since 1970, a multiple of step_s
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("requests", BigInteger, nullable=False),
     Column("errors", BigInteger, nullable=False),
     Column("uncertain", BigInteger, nullable=False),
-    Column("latency_us", BigInteger, nullable=False),  # of all answered, together
-    Column("confidence", Float, nullable=False),  # of all answered, together
-    Column("latencies", LargeBinary, nullable=False),  # answered in each bin of stats.tallies, little-endian 32-bit numbers
-    Column("confidences", LargeBinary, nullable=False),  # the same by confidence
-    # In SQLite the rows lie in the order of their key, which is the order they are read in.
+    Column("latency_us", BigInteger, nullable=False),  # sum over successful requests
+    Column("confidence", Float, nullable=False),  # sum over successful requests
+    Column("latencies", LargeBinary, nullable=False),  # histogram, bins of stats.histograms, little-endian 32-bit counts
+    Column("confidences", LargeBinary, nullable=False),  # the same for the confidence
+    # In SQLite the rows are stored in key order, in which they are read.
     sqlite_with_rowid=False,
 )
