@@ -136,7 +136,7 @@ class PredictHandlers:
         routing_key = client[0].encode() if client else b""
         request = PredictRequest(model=model, key=routing_key, caller=caller, asked_by=_asked_by(principal))
         payload = parsed.image if parsed.image is not None else parsed.record
-        if payload is None:
+        if payload is None or parsed.form:  # a form beside the image may name a model
             return None
         if self.allowance is None:
             return self._service.ask(request, payload)
