@@ -527,11 +527,11 @@ def test_a_session_just_seen_outlives_the_store(world: World, ana: str, monkeypa
 
     assert who(token) == "ana"
     monkeypatch.setattr(type(people.sessions), "find", _away)
-    monkeypatch.setattr("relevo.web.auth.sessions._REMEMBERED_S", 0.0)
+    monkeypatch.setattr("relevo.web.auth.sessions._CACHE_TTL_S", 0.0)
     assert who(token) == "ana"
     with pytest.raises(DatabaseUnavailableError):
         who("another")
-    monkeypatch.setattr("relevo.web.auth.sessions._REMEMBERED_IN_NEED_S", 0.0)
+    monkeypatch.setattr("relevo.web.auth.sessions._OFFLINE_CACHE_TTL_S", 0.0)
     with pytest.raises(DatabaseUnavailableError):
         who(token)
 
