@@ -2,7 +2,9 @@
 #
 #   make demo [ARGS=--headless]    train on real digits, serve, ask, look back
 #   make example NAME=churn        one of examples/: train on the real data, serve, ask, check every promise
-#   make test [ARGS="-k spool"]    every test
+#   make test [ARGS="-k journal"]  the tests of every package
+#   make test-slow                 chaos, browsers, examples, pages of the documentation
+#   make test-all                  both
 #   make lint                      format, lint, types, layers, changelog
 #   make bench [ARGS=…]            the figures of benchmarks/RESULTS.md
 #   make container [ARGS=…]        build both images, start them, look whether they keep what they promise (root, buildah)
@@ -21,14 +23,14 @@ PINNED := $(PIP) --require-hashes --only-binary :all:
 # The library reports usage unless this is set before it loads.
 export ORT_DISABLE_TELEMETRY := 1
 
-# Many tests wait for servers and browsers; which of them stay together is said in tests/support/xdist_scheduler.py.
-IN_TWOS := -n 2 --no-loadscope-reorder
+# Many tests wait for servers and browsers. Which of them run in the same process: tests/support/xdist_scheduler.py.
+PARALLEL := -n 2 --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo example test lint bench container lock docs clean
+.PHONY: help demo example test test-slow test-all lint bench container lock docs clean
 
 help:
-	@sed -n '2,11s/^# *//p' Makefile
+	@sed -n '2,13s/^# *//p' Makefile
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/relevo demo $(ARGS)
@@ -39,7 +41,12 @@ example: $(VENV)/dev.stamp
 	$(BIN)/python -m examples.run $(NAME) $(ARGS)
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest $(IN_TWOS) $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(ARGS)
+
+test-slow: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest $(PARALLEL) -m slow $(ARGS)
+
+test-all: test test-slow
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .

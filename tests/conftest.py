@@ -1,4 +1,4 @@
-"""What many rooms' tests share: two tiny real models packed once, inputs they have not seen, the real-world data where it is."""
+"""What tests of several packages share: two tiny real models packed once, inputs they have not seen, the real-world data where it is."""
 
 from __future__ import annotations
 
@@ -38,8 +38,10 @@ settings.load_profile("relevo")
 
 _DATA = Path(os.environ.get("RELEVO_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
 _TESTS = Path(__file__).parent
-#: Rooms whose tests train, serve or start browsers, by how long that takes.
+#: Folders whose tests train, serve or start browsers, longest first.
 _LONG = ("chaos", "examples", "docs", "cli", "console", "server", "flow", "importing", "converters", "package")
+#: Folders of the slow tier, beside the tests that are marked `slow`, `chaos` or `browser`.
+_SLOW = ("chaos", "examples", "docs")
 #: Rows of the bundled digits that train; the others are held out.
 _TRAINED = 1200
 
@@ -52,12 +54,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return ByFile(config, log)
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` looks at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long comes first, so that at the end no process is left alone with it."""
-    items.sort(key=lambda item: _LONG.index(_room(item)) if _room(item) in _LONG else len(_LONG))
+    """Mark the slow tier. Long tests come first, so that at the end no process is left alone with one."""
+    for item in items:
+        if _folder(item) in _SLOW or any(item.get_closest_marker(name) for name in ("chaos", "browser")):
+            item.add_marker("slow")
+    items.sort(key=lambda item: _LONG.index(_folder(item)) if _folder(item) in _LONG else len(_LONG))
 
 
-def _room(item: pytest.Item) -> str:
+def _folder(item: pytest.Item) -> str:
     return item.path.relative_to(_TESTS).parts[0]
 
 

@@ -48,14 +48,14 @@ def against(word: str) -> Manifest:
     return msgspec.structs.replace(MANIFEST, lineage=lineage)
 
 
-@pytest.mark.parametrize(("word", "said"), CASES.items())
-def test_whose_word_it_is_is_said(word: str, translate: str) -> None:
+@pytest.mark.parametrize(("word", "expected"), CASES.items())
+def test_whose_word_it_is_is_said(word: str, expected: str) -> None:
     """Current library, original library version, or supplied outputs; a clear statement without a parity test."""
-    assert translate in proof(against(word).lineage)
+    assert expected in proof(against(word).lineage)
 
 
 @pytest.mark.parametrize(
-    ("word", "said"),
+    ("word", "expected"),
     [
         ("original", "the original model answered the same"),
         ("original in scikit-learn 0.24.2", "read by scikit-learn 0.24.2 in an environment of its own time, answered the same"),
@@ -63,9 +63,9 @@ def test_whose_word_it_is_is_said(word: str, translate: str) -> None:
         ("none", "**NOT PROVED.**"),
     ],
 )
-def test_the_card_says_it_too(word: str, translate: str) -> None:
+def test_the_card_says_it_too(word: str, expected: str) -> None:
     """The model card contains the same statement about parity."""
-    assert translate in write_card(against(word), {}, [], profiled=False)
+    assert expected in write_card(against(word), {}, [], profiled=False)
 
 
 @pytest.fixture
