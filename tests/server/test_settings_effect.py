@@ -73,7 +73,7 @@ def test_places_and_numbers(tmp_path: Path, digits_package: Package, churn_packa
         assert len(children(server.pid)) == 3  # two workers and the loop
         output = httpx.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG).json()
         assert output["model"] == "digits"
-        assert "Falta" in httpx.post(f"{server.url}/models/churn/predict", json={}).json()["error"]
+        assert "sin comillas" in httpx.post(f"{server.url}/models/churn/predict", json={"tenure": "41"}).json()["error"]
         address = f"{server.url}/predictions/{output['query_id']}"
         eventually(lambda: httpx.get(address).status_code == 200)
         assert httpx.get(f"{address}/input").json()["code"] == "input_not_kept"
