@@ -95,7 +95,7 @@ async def _who(scope: Scope, receive: Receive, send: Send) -> None:
 class _Handlers:
     language = "en"
 
-    def refused(self, error: Exception) -> None:
+    def count_error(self, error: Exception) -> None:
         """Count nothing."""
 
 

@@ -197,7 +197,7 @@ class _Counting:
     def __init__(self) -> None:
         self.codes: list[str] = []
 
-    def refused(self, error: Any) -> None:
+    def count_error(self, error: Any) -> None:
         self.codes.append(error.code)
 
 
