@@ -40,8 +40,27 @@ _DATA = Path(os.environ.get("RELEVO_TEST_DATA") or Path(__file__).parents[2] / "
 _TESTS = Path(__file__).parent
 #: Folders whose tests train, serve or start browsers, longest first.
 _LONG = ("chaos", "examples", "docs", "cli", "console", "server", "flow", "importing", "converters", "package")
-#: Folders of the slow tier, beside the tests that are marked `slow`, `chaos` or `browser`.
-_SLOW = ("chaos", "examples", "docs")
+#: What the slow tier has, beside the tests that are marked `slow` or `chaos` or look at a page in a browser.
+_SLOW = (
+    "chaos/",
+    "examples/",
+    "docs/",
+    "flow/",
+    "importing/legacy/",
+    "importing/sandbox/test_client.py",
+    "importing/test_import_keras.py",
+    "importing/test_import_model.py",
+    "cli/commands/test_demo.py",
+    "cli/test_https.py",
+    "cli/test_promotion_guard.py",
+    "cli/test_workspace.py",
+    "runtime/test_image_bounds.py",
+    "server/test_https.py",
+    "server/test_users_marker.py",
+    "web/test_fuzz.py",
+    "web/test_old_clients.py",
+)
+_BROWSER_FIXTURES = frozenset({"browser", "chromium", "visit"})
 #: Rows of the bundled digits that train; the others are held out.
 _TRAINED = 1200
 
@@ -58,9 +77,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the slow tier. Long tests come first, so that at the end no process is left alone with one."""
     for item in items:
-        if _folder(item) in _SLOW or any(item.get_closest_marker(name) for name in ("chaos", "browser")):
+        if _is_slow(item):
             item.add_marker("slow")
     items.sort(key=lambda item: _LONG.index(_folder(item)) if _folder(item) in _LONG else len(_LONG))
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    if item.path.relative_to(_TESTS).as_posix().startswith(_SLOW) or item.get_closest_marker("chaos"):
+        return True
+    return not _BROWSER_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
 
 
 def _folder(item: pytest.Item) -> str:
