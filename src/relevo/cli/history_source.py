@@ -92,7 +92,7 @@ class LocalHistory:
 
         stored = self._store.history.get(_parse_id(query_id))
         stored_labels = self._store.labels.of(stored.prediction.id)
-        labels = [Truth.of(label).model_dump(mode="json") for label in stored_labels]
+        labels = [Truth.from_domain(label).model_dump(mode="json") for label in stored_labels]
         names = self._store.people.names_of([stored.prediction.asked_by])
         return _item(stored, self._store.labels.current(stored.prediction.id), names) | {"labels": labels}
 
@@ -107,7 +107,7 @@ class LocalHistory:
         label = Label(
             prediction=record.id, value=value, author=author or current_user(), source="cli", at=datetime.now(UTC), note=note
         )
-        return Truth.of(self._store.labels.put(label)).model_dump(mode="json")
+        return Truth.from_domain(self._store.labels.put(label)).model_dump(mode="json")
 
 
 def _parse_id(query_id: str) -> bytes:
@@ -120,4 +120,4 @@ def _parse_id(query_id: str) -> bytes:
 def _item(stored: StoredPrediction, label: Label | None, names: Mapping[str, str]) -> dict[str, Any]:
     from relevo.web.schemas.common import PredictionView
 
-    return PredictionView.of(stored, label, names).model_dump(mode="json")
+    return PredictionView.from_domain(stored, label, names).model_dump(mode="json")

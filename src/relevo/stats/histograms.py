@@ -46,7 +46,9 @@ class Tally:
     confidences: NDArray[np.int64] = field(default_factory=_empty_confidences)  # (20,) answers by confidence
 
     @classmethod
-    def of(cls, latencies_us: Sequence[int], confidences: Sequence[float], *, errors: int = 0, uncertain: int = 0) -> Tally:
+    def from_values(
+        cls, latencies_us: Sequence[int], confidences: Sequence[float], *, errors: int = 0, uncertain: int = 0
+    ) -> Tally:
         """The tally of these requests. latencies_us: of the answered ones; confidences: of the answers that have one, 0..1."""
         return cls(
             requests=len(latencies_us) + errors,

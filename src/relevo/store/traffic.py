@@ -140,7 +140,7 @@ def count(connection: Connection, records: Iterable[PredictionRecord]) -> None:
     """Counts new predictions, in the transaction that inserts them."""
     counts: dict[_Key, Tally] = {}
     for (model, start, version), values in _group(records).items():
-        tally = Tally.of(values.latencies_us, values.confidences, errors=values.errors, uncertain=values.uncertain)
+        tally = Tally.from_values(values.latencies_us, values.confidences, errors=values.errors, uncertain=values.uncertain)
         for step in (MINUTE_S, HOUR_S):
             counts.setdefault((model, step, start // step * step, version), Tally()).take_in(tally)
     # Sorted, so that two processes lock rows in the same order and cannot deadlock.

@@ -54,7 +54,7 @@ def list_(
     if as_json:
         from relevo.web.schemas.audit import TrailView
 
-        show_json(TrailView.of(page).model_dump(mode="json"))
+        show_json(TrailView.from_domain(page).model_dump(mode="json"))
         return
     names = {user.id: user.name for user in store.people.each()}
     show_table(_HEADS, (_row(entry, names) for entry in page.items), empty="Nothing was changed yet.")
@@ -75,7 +75,7 @@ def sign_ins(
     if as_json:
         from relevo.web.schemas.audit import AttemptsView
 
-        show_json(AttemptsView.of(page).model_dump(mode="json"))
+        show_json(AttemptsView.from_domain(page).model_dump(mode="json"))
         return
     rows = (
         (

@@ -99,7 +99,7 @@ def _erase_in_folder(subject: str, why: str, home: Path | None, *, vacuum: bool)
     if vacuum and not postgres:
         raise ConfigError(reason="--vacuum is for PostgreSQL; SQLite overwrites what is erased by itself")
     report = erase_offline(settings, validate_subject(subject), why=why, write_anew=vacuum)
-    return ErasedView.of(report, left_in_files=postgres and not vacuum).model_dump(mode="json")
+    return ErasedView.from_domain(report, left_in_files=postgres and not vacuum).model_dump(mode="json")
 
 
 def _erase_at_server(subject: str, why: str, url: str, key: str | None, ca: Path | None) -> dict[str, Any]:

@@ -145,7 +145,7 @@ def _show_new_key(new_key: NewKey, *, as_json: bool) -> None:
 def _to_json(key: ApiKey) -> dict[str, object]:
     from relevo.web.schemas.users import KeyShape
 
-    return KeyShape.of(key).model_dump(mode="json")
+    return KeyShape.from_domain(key).model_dump(mode="json")
 
 
 def _state(key: ApiKey, now: datetime) -> str:

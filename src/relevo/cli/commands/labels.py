@@ -288,7 +288,7 @@ def _curation_in_folder(settings: Settings, model: str) -> dict[str, Any]:
     store = open_store(settings, begins=False)
     store.registry.aliases(model)  # raises ModelNotFoundError
     report = LabelCuration(store.history, store.labels, settings).report(model)
-    return CleaningPage.of(report, b"", max(len(report.excluded), 1)).model_dump(mode="json", exclude={"next_cursor"})
+    return CleaningPage.from_domain(report, b"", max(len(report.excluded), 1)).model_dump(mode="json", exclude={"next_cursor"})
 
 
 def _curation_at_server(url: str, key: str | None, ca: Path | None, model: str) -> dict[str, Any]:

@@ -215,7 +215,7 @@ def _show_user(user: User, *, as_json: bool, message: str) -> None:
 def _to_json(user: User) -> dict[str, object]:
     from relevo.web.schemas.users import UserShape
 
-    return UserShape.of(user).model_dump(mode="json")
+    return UserShape.from_domain(user).model_dump(mode="json")
 
 
 def _state_text(user: User) -> str:

@@ -18,14 +18,14 @@ router = APIRouter(prefix="/audit", tags=["audit"])
 def list_audit_entries(request: Request, query: Annotated[AuditQuery, Query()]) -> TrailView:
     """A page of the audit. Who operates some models sees what was done to those."""
     page = request.app.state.parts.trail.page(**query.model_dump(exclude={"lang"}), models=audited_models(principal_of(request)))
-    return TrailView.of(page)
+    return TrailView.from_domain(page)
 
 
 @router.get("/sign-ins", summary="Who tried to sign in and was refused, newest first", responses=error_responses(422, 503))
 def list_login_attempts(request: Request, query: Annotated[LoginAttemptQuery, Query()]) -> AttemptsView:
     """Alike ones of an hour stand together. No name is told that nobody has, for people type passwords there by mistake."""
     page = request.app.state.parts.people.attempts.page(**query.model_dump(exclude={"lang"}))
-    return AttemptsView.of(page)
+    return AttemptsView.from_domain(page)
 
 
 def audited_models(principal: Principal) -> list[str] | None:

@@ -105,7 +105,7 @@ async def redeem_code(request: Request) -> Response:
         raise InvalidJsonError(reason="it is no hand-over") from cause
     user = await run_in_threadpool(_redeem, parts, redemption)
     token = await open_session(request, user)
-    answer = SignedIn(user=Me.of(as_principal(user)), csrf=csrf_token_for(token))
+    answer = SignedIn(user=Me.from_domain(as_principal(user)), csrf=csrf_token_for(token))
     return with_session(request, Response(answer.model_dump_json(), media_type="application/json"), token)
 
 

@@ -25,4 +25,4 @@ def get_curation(request: Request, name: str, query: Annotated[CurationQuery, Qu
     parts: AppContext = request.app.state.parts
     parts.registry.aliases(name)  # raises ModelNotFoundError for an unknown model
     after = ids.raw(query.cursor) if query.cursor else None
-    return CleaningPage.of(parts.clean(name), after or b"", query.limit)
+    return CleaningPage.from_domain(parts.clean(name), after or b"", query.limit)

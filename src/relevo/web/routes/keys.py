@@ -24,7 +24,7 @@ KeyId = Annotated[str, InPath(description="Id of a key, the part of it that can 
 def list_keys(request: Request, query: Annotated[ApiKeyQuery, Query()]) -> ApiKeyPage:
     """A page of them, those that ended among them. Raises FieldTypeError for a foreign cursor."""
     page = request.app.state.parts.people.keys.page(**query.model_dump(exclude={"lang"}))
-    return ApiKeyPage(keys=[KeyShape.of(key) for key in page.items], next_cursor=page.next_cursor)
+    return ApiKeyPage(keys=[KeyShape.from_domain(key) for key in page.items], next_cursor=page.next_cursor)
 
 
 @router.post("", summary="Make a key", status_code=201, responses=error_responses(400, 403, 404, 422, 503))
@@ -42,7 +42,7 @@ def create_key(request: Request, response: Response, body: AddKey) -> NewApiKeyO
 def revoke_key(request: Request, key_id: KeyId) -> KeyShape:
     """Every worker refuses it within a second. Raises ApiKeyNotFoundError."""
     parts = request.app.state.parts
-    return KeyShape.of(parts.people.keys.revoke(key_id, at=parts.now(), by=audit_actor(request)))
+    return KeyShape.from_domain(parts.people.keys.revoke(key_id, at=parts.now(), by=audit_actor(request)))
 
 
 @router.post(

@@ -33,7 +33,7 @@ def get_label_queue(request: Request, query: Annotated[QueueQuery, Query()]) -> 
         raise ModelNotFoundError(model="")
     require_permission(principal, Action.LABEL, model)
     items = parts.asking.slate(model, principal.id, query.limit, now=parts.now())
-    return QueueOut(items=[QueueItemOut.of(item, parts.history.get(item.prediction)) for item in items])
+    return QueueOut(items=[QueueItemOut.from_domain(item, parts.history.get(item.prediction)) for item in items])
 
 
 @router.post("/{query_id}/skip", summary="Leave one out", status_code=204, responses=error_responses(404, 422, 503))

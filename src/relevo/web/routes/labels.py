@@ -40,7 +40,7 @@ async def set_label(request: Request, query_id: QueryId, body: LabelIn) -> Truth
     Raises PredictionNotFoundError, InvalidLabelError.
     """
     stored_label = await store_label(request, query_id, _text(body.value), source="api", note=body.note)
-    return Truth.of(stored_label.label)
+    return Truth.from_domain(stored_label.label)
 
 
 @router.get("", summary="The labels of a prediction", responses=error_responses(404, 422, 503))
@@ -73,7 +73,7 @@ async def review_label(request: Request, query_id: QueryId, number: Number, body
 
 def _label_list(parts: AppContext, prediction: bytes) -> LabelList:
     current = parts.labels.current(prediction)
-    history = [Truth.of(label) for label in parts.labels.of(prediction)]
+    history = [Truth.from_domain(label) for label in parts.labels.of(prediction)]
     return LabelList(query_id=ids.text(prediction), label=None if current is None else current.value, history=history)
 
 

@@ -73,7 +73,7 @@ async def log_in(request: Request) -> Response:
         credentials = await _read_credentials(request)
         user = await _authenticate(request, credentials.name, credentials.password)
         token = await open_session(request, user)
-        answer = SignedIn(user=Me.of(as_principal(user)), csrf=csrf_token_for(token))
+        answer = SignedIn(user=Me.from_domain(as_principal(user)), csrf=csrf_token_for(token))
         return _with_device_cookie(
             request, with_session(request, Response(answer.model_dump_json(), media_type="application/json"), token), user
         )
@@ -101,7 +101,7 @@ async def get_me(request: Request) -> Me:
     """The same for sessions, keys, and whoever asks while there are no users."""
     parts = request.app.state.parts
     insecure = missing_protection(parts.settings, users=not parts.door.roll.open)
-    return Me.of(principal_of(request), csrf_token(request.scope) or None, insecure)
+    return Me.from_domain(principal_of(request), csrf_token(request.scope) or None, insecure)
 
 
 def renew_session(request: Request, response: Response, user: User) -> None:

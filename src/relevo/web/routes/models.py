@@ -42,7 +42,9 @@ AliasPath = Annotated[AliasName, InPath(description="champion, challenger, or a 
 def list_models(request: Request) -> ModelList:
     """Join the registry with what this worker serves."""
     registry, sees, states = request.app.state.parts.registry, principal_of(request).sees, _states(request)
-    return ModelList(models=[ModelSummary.of(model, states.get(model.name)) for model in registry.models() if sees(model.name)])
+    return ModelList(
+        models=[ModelSummary.from_domain(model, states.get(model.name)) for model in registry.models() if sees(model.name)]
+    )
 
 
 @router.get("/{name}", summary="One model with its versions", responses=error_responses(404, 422, 503))
@@ -51,14 +53,14 @@ def get_model(request: Request, name: Name) -> ModelDetail:
     registry = request.app.state.parts.registry
     versions = registry.versions(name)
     model = next(model for model in registry.models() if model.name == name)
-    summary = ModelSummary.of(model, _states(request).get(name))
-    return ModelDetail(**summary.model_dump(), history=[VersionSummary.of(version) for version in versions])
+    summary = ModelSummary.from_domain(model, _states(request).get(name))
+    return ModelDetail(**summary.model_dump(), history=[VersionSummary.from_domain(version) for version in versions])
 
 
 @router.get("/{name}/versions/{version}", summary="One version", responses=error_responses(404, 422, 503))
 def get_version(request: Request, name: Name, version: Version) -> VersionSummary:
     """Raises ModelNotFoundError, VersionNotFoundError."""
-    return VersionSummary.of(request.app.state.parts.registry.version(name, version))
+    return VersionSummary.from_domain(request.app.state.parts.registry.version(name, version))
 
 
 @router.get("/{name}/aliases", summary="Where the aliases stand, and who moved them", responses=error_responses(404, 422, 503))
@@ -74,7 +76,7 @@ def list_aliases(
     page = changes[:limit]
     return Aliases(
         aliases=registry.aliases(name),
-        moves=[AliasChange.of(change) for change in page],
+        moves=[AliasChange.from_domain(change) for change in page],
         next_before=page[-1].move if len(changes) > limit else None,
     )
 
@@ -121,7 +123,7 @@ def move_alias(
         by=audit_actor(request),
     )
     response.headers["etag"] = f'"{change.version}"'
-    return AliasChange.of(change)
+    return AliasChange.from_domain(change)
 
 
 def _states(request: Request) -> dict[str, ModelState]:

@@ -43,7 +43,7 @@ def list_predictions(request: Request, query: Annotated[PredictionQuery, Query()
     page = parts.history.window(**query.model_dump(exclude={"lang"}), models=visible_models(request, query.model))
     labels = parts.labels.current_many([stored.prediction.id for stored in page.items])
     names = parts.people.names_of(stored.prediction.asked_by for stored in page.items)
-    items = [PredictionView.of(stored, labels.get(stored.prediction.id), names) for stored in page.items]
+    items = [PredictionView.from_domain(stored, labels.get(stored.prediction.id), names) for stored in page.items]
     return PredictionPage(items=items, next_cursor=page.next_cursor)
 
 
@@ -66,7 +66,7 @@ async def _prediction_view(request: Request, query_id: str) -> PredictionView:
     stored = await get_visible_prediction(parts, query_id, principal_of(request), Action.SEE_ANSWERS)
     label = await run_in_threadpool(parts.labels.current, stored.prediction.id)
     names = await run_in_threadpool(parts.people.names_of, [stored.prediction.asked_by])
-    return PredictionView.of(stored, label, names)
+    return PredictionView.from_domain(stored, label, names)
 
 
 @router.get(

@@ -39,7 +39,7 @@ def history_page(
         labels = parts.labels.current_many([stored.prediction.id for stored in page.items])
     except RelevoError as error:
         return error_page(request, error, context)
-    rows = [PredictionView.of(stored, labels.get(stored.prediction.id)) for stored in page.items]
+    rows = [PredictionView.from_domain(stored, labels.get(stored.prediction.id)) for stored in page.items]
     older = "/history?" + urlencode({**model_filter, "cursor": page.next_cursor}) if page.next_cursor else None
     return html_response(
         request, render("history.html", context.language, **model_page.base_context(None, context), rows=rows, older=older)

@@ -28,4 +28,4 @@ def erase_subject(request: Request, subject: Subject, reason: Annotated[Remark, 
     remove_damaged(parts.settings.spool_folder)
     remove_kept(parts.settings.spool_folder)
     request_rotation(parts.settings.spool_folder)
-    return ErasedView.of(report, left_in_files=parts.erasing.leaves_bytes)
+    return ErasedView.from_domain(report, left_in_files=parts.erasing.leaves_bytes)

@@ -47,9 +47,9 @@ def get_traffic(request: Request, name: Name, query: Annotated[TrafficQuery, Que
         since=since,
         until=until,
         bucket_s=bucket_s,
-        total=TrafficCounts.of(_sum_tallies(buckets)),
+        total=TrafficCounts.from_domain(_sum_tallies(buckets)),
         versions={
-            version: TrafficCounts.of(_sum_tallies([bucket for bucket in buckets if bucket.version == version]))
+            version: TrafficCounts.from_domain(_sum_tallies([bucket for bucket in buckets if bucket.version == version]))
             for version in sorted({bucket.version for bucket in buckets})
         },
         series=[TrafficSlot.from_bucket(bucket) for bucket in buckets],

@@ -30,7 +30,7 @@ UserId = Annotated[str, InPath(description="Id of a user, 32 hex digits", max_le
 def list_users(request: Request, query: Annotated[UserQuery, Query()]) -> UserPage:
     """A page of them. Raises FieldTypeError for a foreign cursor."""
     page = request.app.state.parts.people.page(**query.model_dump(exclude={"lang"}))
-    return UserPage(users=[UserShape.of(user) for user in page.items], next_cursor=page.next_cursor)
+    return UserPage(users=[UserShape.from_domain(user) for user in page.items], next_cursor=page.next_cursor)
 
 
 @router.post("", summary="Make a user", status_code=201, responses=error_responses(400, 403, 409, 422, 503))
@@ -45,13 +45,13 @@ async def create_user(request: Request, body: AddUser) -> UserShape:
         password_hash = await request.app.state.passwords.hash_new(body.password, body.name, await _model_names(parts))
     facts = {"password_hash": password_hash, "grants": body.grants, "at": parts.now(), "by": audit_actor(request)}
     user_id = await run_in_threadpool(parts.people.add_user, body.name, body.role, **facts)
-    return UserShape.of(await run_in_threadpool(parts.people.one, user_id))
+    return UserShape.from_domain(await run_in_threadpool(parts.people.one, user_id))
 
 
 @router.get("/{user_id}", summary="One user", responses=error_responses(403, 404, 422, 503))
 def get_user(request: Request, user_id: UserId) -> UserShape:
     """Raises UserNotFoundError."""
-    return UserShape.of(request.app.state.parts.people.one(user_id))
+    return UserShape.from_domain(request.app.state.parts.people.one(user_id))
 
 
 @router.patch("/{user_id}", summary="Change a user", responses=error_responses(400, 403, 404, 409, 422, 503))
@@ -68,7 +68,7 @@ def change_user(request: Request, response: Response, user_id: UserId, body: Cha
     )
     changed = parts.people.change_user(user_id, changes, at=parts.now(), by=audit_actor(request))
     renew_session(request, response, changed)
-    return UserShape.of(changed)
+    return UserShape.from_domain(changed)
 
 
 @router.post("/{user_id}/password", summary="Set a password", responses=error_responses(400, 403, 404, 422, 429, 503))
@@ -90,7 +90,7 @@ async def set_password(request: Request, response: Response, user_id: UserId, bo
     await run_in_threadpool(parts.people.set_password, user.id, password_hash, at=parts.now(), by=audit_actor(request))
     changed = await run_in_threadpool(parts.people.one, user.id)
     await run_in_threadpool(renew_session, request, response, changed)
-    return UserShape.of(changed)
+    return UserShape.from_domain(changed)
 
 
 async def _model_names(parts: AppContext) -> list[str]:

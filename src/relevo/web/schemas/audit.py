@@ -33,7 +33,7 @@ class AuditEntryOut(BaseModel):
     seal: str
 
     @classmethod
-    def of(cls, entry: AuditEntry) -> AuditEntryOut:
+    def from_domain(cls, entry: AuditEntry) -> AuditEntryOut:
         """From a stored entry."""
         return cls(
             sequence=entry.sequence,
@@ -56,9 +56,9 @@ class TrailView(BaseModel):
     next_cursor: str | None
 
     @classmethod
-    def of(cls, page: AuditPage) -> TrailView:
+    def from_domain(cls, page: AuditPage) -> TrailView:
         """From a page of stored entries."""
-        return cls(items=[AuditEntryOut.of(entry) for entry in page.items], next_cursor=page.next_cursor)
+        return cls(items=[AuditEntryOut.from_domain(entry) for entry in page.items], next_cursor=page.next_cursor)
 
 
 class AuditQuery(BaseModel):
@@ -94,7 +94,7 @@ class AttemptsView(BaseModel):
     next_cursor: str | None
 
     @classmethod
-    def of(cls, page: AttemptPage) -> AttemptsView:
+    def from_domain(cls, page: AttemptPage) -> AttemptsView:
         """From a page of stored attempts."""
         return cls(items=[LoginAttemptOut(**asdict(attempt)) for attempt in page.items], next_cursor=page.next_cursor)
 

@@ -123,7 +123,7 @@ class ModelSummary(BaseModel):
     reason: str
 
     @classmethod
-    def of(cls, model: Model, state: ModelState | None) -> ModelSummary:
+    def from_domain(cls, model: Model, state: ModelState | None) -> ModelSummary:
         """From a registered model and its state in this worker."""
         return cls(
             name=model.name,
@@ -153,7 +153,7 @@ class VersionSummary(BaseModel):
     summary: dict[str, Any]
 
     @classmethod
-    def of(cls, version: Version) -> VersionSummary:
+    def from_domain(cls, version: Version) -> VersionSummary:
         """From a registered version."""
         return cls(
             model=version.model,
@@ -183,7 +183,7 @@ class AliasChange(BaseModel):
     at: datetime
 
     @classmethod
-    def of(cls, move: AliasMove) -> AliasChange:
+    def from_domain(cls, move: AliasMove) -> AliasChange:
         """From a stored change."""
         return cls(
             model=move.model,
@@ -241,7 +241,7 @@ class Truth(BaseModel):
     verdict: str
 
     @classmethod
-    def of(cls, label: Label) -> Truth:
+    def from_domain(cls, label: Label) -> Truth:
         """From a stored label."""
         return cls(
             query_id=ids.text(label.prediction),
@@ -297,7 +297,7 @@ class PredictionView(BaseModel):
     asked_by_name: str | None = None
 
     @classmethod
-    def of(cls, stored: StoredPrediction, label: Label | None, names: Mapping[str, str] | None = None) -> PredictionView:
+    def from_domain(cls, stored: StoredPrediction, label: Label | None, names: Mapping[str, str] | None = None) -> PredictionView:
         """From a stored prediction and its effective label. names: names of actors, by actor."""
         record = stored.prediction
         return cls(

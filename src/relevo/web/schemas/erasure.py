@@ -31,7 +31,7 @@ class ErasedView(BaseModel):
     left_in_files: bool
 
     @classmethod
-    def of(cls, report: ErasureReport, *, left_in_files: bool) -> ErasedView:
+    def from_domain(cls, report: ErasureReport, *, left_in_files: bool) -> ErasedView:
         """From the report of the store."""
         versions = [
             VersionTrainedSinceOut(model=version.model, version=version.version, at=version.at) for version in report.versions

@@ -33,7 +33,7 @@ class QueueItemOut(BaseModel):
     input_kept: bool
 
     @classmethod
-    def of(cls, item: QueueItem, stored: StoredPrediction) -> QueueItemOut:
+    def from_domain(cls, item: QueueItem, stored: StoredPrediction) -> QueueItemOut:
         """From a queue item and its prediction."""
         record = stored.prediction
         return cls(
@@ -73,7 +73,7 @@ class LabelEntryOut(Truth):
     @classmethod
     def from_entry(cls, entry: LabelEntry) -> LabelEntryOut:
         """From a stored label with its model and prediction."""
-        return cls(**Truth.of(entry.label).model_dump(), model=entry.model, prediction=entry.answer)
+        return cls(**Truth.from_domain(entry.label).model_dump(), model=entry.model, prediction=entry.answer)
 
 
 class LabelPage(BaseModel):
@@ -106,7 +106,7 @@ class ExclusionOut(BaseModel):
     other: str | None
 
     @classmethod
-    def of(cls, exclusion: Exclusion) -> ExclusionOut:
+    def from_domain(cls, exclusion: Exclusion) -> ExclusionOut:
         """From an exclusion; `other` is the prediction that it duplicates or contradicts."""
         return cls(
             query_id=ids.text(exclusion.prediction),
@@ -126,13 +126,13 @@ class CleaningPage(BaseModel):
     next_cursor: str | None
 
     @classmethod
-    def of(cls, report: CurationReport, after: bytes, limit: int) -> CleaningPage:
+    def from_domain(cls, report: CurationReport, after: bytes, limit: int) -> CleaningPage:
         """One page of the exclusions after a prediction id."""
         rest = [exclusion for exclusion in report.excluded if exclusion.prediction > after]
         return cls(
             kept=len(report.kept),
             counts=report.counts,
-            excluded=[ExclusionOut.of(exclusion) for exclusion in rest[:limit]],
+            excluded=[ExclusionOut.from_domain(exclusion) for exclusion in rest[:limit]],
             next_cursor=ids.text(rest[limit - 1].prediction) if len(rest) > limit else None,
         )
 

@@ -49,7 +49,7 @@ class TrafficCounts(BaseModel):
     confidence_counts: list[int]
 
     @classmethod
-    def of(cls, tally: Tally) -> TrafficCounts:
+    def from_domain(cls, tally: Tally) -> TrafficCounts:
         """From a tally."""
         return cls(
             requests=tally.requests,
@@ -75,7 +75,7 @@ class TrafficSlot(TrafficCounts):
     @classmethod
     def from_bucket(cls, bucket: TrafficBucket) -> TrafficSlot:
         """From a stored bucket."""
-        return cls(at=bucket.at, version=bucket.version, **TrafficCounts.of(bucket.tally).model_dump())
+        return cls(at=bucket.at, version=bucket.version, **TrafficCounts.from_domain(bucket.tally).model_dump())
 
 
 class TrafficOut(BaseModel):

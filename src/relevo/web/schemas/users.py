@@ -40,7 +40,7 @@ class Me(BaseModel):
     insecure: list[str] = []
 
     @classmethod
-    def of(cls, principal: Principal, csrf: str | None = None, insecure: Iterable[str] = ()) -> Me:
+    def from_domain(cls, principal: Principal, csrf: str | None = None, insecure: Iterable[str] = ()) -> Me:
         """From the principal of the request; csrf: token of the session, if there is one."""
         return cls(
             id=principal.id,
@@ -83,7 +83,7 @@ class UserShape(BaseModel):
     issuer: str | None
 
     @classmethod
-    def of(cls, user: User) -> UserShape:
+    def from_domain(cls, user: User) -> UserShape:
         """From a stored user."""
         return cls(
             id=user.id,
@@ -160,7 +160,7 @@ class KeyShape(BaseModel):
     revoked: datetime | None
 
     @classmethod
-    def of(cls, key: ApiKey) -> KeyShape:
+    def from_domain(cls, key: ApiKey) -> KeyShape:
         """From a stored key."""
         return cls(**_key_fields(key))
 
