@@ -62,7 +62,7 @@ class Home:
     def stands(self) -> tuple[Any, list[Any]]:
         """The aliases with all their moves, and the moves in the audit log."""
         store = relevo.server.open_store(self.settings, begins=False)
-        output = [entry for entry in store.trail.page().items if entry.action == "alias.move"]
+        output = [entry for entry in store.audit_reader.page().items if entry.action == "alias.move"]
         moves = store.registry.alias_history("churn")
         store.engine.dispose()
         return moves, output

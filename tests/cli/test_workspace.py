@@ -123,11 +123,11 @@ def remember(workspace: Workspace, label: str, *, uncertain: bool = False, minut
         kind=InputKind.RECORD,
         input=b'{"a": 1, "b": 2}',
         input_bytes=16,
-        label=label,
+        predicted_label=label,
         confidence=0.75,
         uncertain=uncertain,
     )
-    server.open_store(load_settings({"home": workspace.folder / "work"}, {})).history.record([prediction])
+    server.open_store(load_settings({"home": workspace.folder / "work"}, {})).predictions.insert([prediction])
     return ids.text(prediction.id)
 
 

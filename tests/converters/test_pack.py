@@ -127,7 +127,7 @@ def test_a_matrix_needs_features() -> None:
     assert all(field.minimum is None and field.maximum is None for field in package.manifest.input.fields)
     assert set(package.golden.scores.argmax(axis=1)) == {0, 1, 2}
     record = dict(zip(data.feature_names, data.data[0].tolist(), strict=True))
-    assert package.predict(record).label == "setosa"
+    assert package.predict(record).predicted_label == "setosa"
 
 
 def test_below_200_rows_there_is_no_profile_and_the_card_says_so() -> None:
@@ -167,7 +167,9 @@ def test_data_frames_are_accepted_without_importing_pandas() -> None:
         again = relevo.pack(model, name="iris", samples=held, truth=truth, figures=False)
         assert again.metrics["accuracy"]["value"] == pytest.approx(model.score(held, series), abs=1e-6)
     rows = [row for _, row in frame.head(4).iterrows()]
-    assert [one.label for one in package.predict_many(frame.head(4))] == [package.predict(row).label for row in rows]
+    assert [one.predicted_label for one in package.predict_many(frame.head(4))] == [
+        package.predict(row).predicted_label for row in rows
+    ]
 
 
 def test_progress_is_reported(digits: Any) -> None:

@@ -135,7 +135,7 @@ def test_support_vector_machines_of_many_releases_come_in(folder: str, file: str
     assert package.manifest.lineage.framework == f"scikit-learn {written_by}"
     measures = {"0": [5.1, 3.5, 1.4, 0.2], "1": [6.0, 2.7, 4.2, 1.3], "2": [6.9, 3.1, 5.7, 2.3]}
     for label, values in measures.items():
-        assert package.predict({f"f{index}": value for index, value in enumerate(values)}).label == label
+        assert package.predict({f"f{index}": value for index, value in enumerate(values)}).predicted_label == label
 
 
 def test_unloadable_model_names_both_versions() -> None:

@@ -25,4 +25,4 @@ def test_a_package_of_every_format_still_opens_and_answers(number: int) -> None:
     assert verify(path).golden > 0
     package = relevo.open(path)
     assert package.digest == {1: "62102f2a1fd9dd1b2e41968464227a700e830cadde0dc806101d22d326523282"}[number]
-    assert package.predict({"contract": "monthly", "tenure": 3, "charge": 70.5, "senior": True}).label == "yes"
+    assert package.predict({"contract": "monthly", "tenure": 3, "charge": 70.5, "senior": True}).predicted_label == "yes"

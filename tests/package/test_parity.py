@@ -139,5 +139,5 @@ def test_what_is_proved_is_the_originals_predict(make: Any, tmp_path: Path) -> N
     package = import_model(file, name="proved", samples=rows, trust_pickle=True, figures=False)
     assert package.manifest.lineage.parity.labels_agreeing == 1.0
     names = [field.name for field in package.manifest.input.fields]  # type: ignore[union-attr]  # a record
-    labels = [package.predict(dict(zip(names, map(float, row), strict=True))).label for row in rows]
+    labels = [package.predict(dict(zip(names, map(float, row), strict=True))).predicted_label for row in rows]
     assert labels == model.predict(rows).tolist()

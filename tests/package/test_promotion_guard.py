@@ -47,7 +47,7 @@ def champion(settings: Settings) -> tuple[int, str]:
     store = server.open_store(settings)
     last = store.registry.alias_history("churn")[0]
     store.engine.dispose()
-    return last.version, last.why
+    return last.version, last.reason
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_what_is_as_good_takes_over(settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(PromotionRefusedError, match="its answer lacks the fields: p"):
         server.move_alias(store, "churn", "champion", 1, who="ana", why="back", at=server.utc_now())
     move = server.move_alias(store, "churn", "challenger", 1, who="ana", why="any other alias", at=server.utc_now())
-    assert (move.version, move.why) == (1, "any other alias")
+    assert (move.version, move.reason) == (1, "any other alias")
     store.engine.dispose()
 
 

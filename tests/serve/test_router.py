@@ -29,7 +29,7 @@ def test_a_single_champion_answers_everybody() -> None:
         version = await make_version(1)
         router = Router(route((1, Arm.CHAMPION, 1.0)), {"1": version})
         for key in (b"", b"10.0.0.1", b"10.0.0.2"):
-            chosen = router.pick(key)
+            chosen = router.choose(key)
             assert chosen.lane is version
             assert (chosen.arm, chosen.propensity, chosen.epoch) == (Arm.CHAMPION, 1.0, 4)
 
@@ -43,14 +43,14 @@ def test_two_legs_share_the_callers_and_tell_the_odds() -> None:
         lanes = {"1": await make_version(1), "2": await make_version(2)}
         router = Router(route((1, Arm.CHAMPION, 0.8), (2, Arm.CANARY, 0.2)), lanes)
         keys = [str(number).encode() for number in range(5000)]
-        met = {key: router.pick(key) for key in keys}
+        met = {key: router.choose(key) for key in keys}
         share = Counter(chosen.lane.version for chosen in met.values())[2] / len(keys)
         assert 0.17 < share < 0.23
         assert {(choice.lane.version, choice.arm, choice.propensity) for choice in met.values()} == {
             (1, Arm.CHAMPION, 0.8),
             (2, Arm.CANARY, 0.2),
         }
-        assert all(router.pick(key).lane is met[key].lane for key in keys)
+        assert all(router.choose(key).lane is met[key].lane for key in keys)
 
     asyncio.run(run())
 
@@ -61,6 +61,6 @@ def test_a_shadow_never_answers() -> None:
     async def run() -> None:
         lanes = {"1": await make_version(1), "2": await make_version(2)}
         router = Router(route((1, Arm.CHAMPION, 1.0), (2, Arm.SHADOW, 1.0)), lanes)
-        assert {router.pick(str(number).encode()).lane.version for number in range(100)} == {1}
+        assert {router.choose(str(number).encode()).lane.version for number in range(100)} == {1}
 
     asyncio.run(run())

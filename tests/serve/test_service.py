@@ -43,13 +43,17 @@ NOBODY = PredictRequest(model=None)
 
 
 def trouble(journal: Journal) -> str:
-    return "" if journal.probe() else journal.trouble
+    return "" if journal.is_writable() else journal.error
 
 
 def same(first: DecisionResult, second: DecisionResult, tolerance: float) -> bool:
     """Whether two answers agree: labels exactly, numbers within the tolerance of the package."""
     near = np.allclose(first.probabilities, second.probabilities, rtol=0, atol=tolerance)
-    return bool(near) and (first.label, first.index, first.uncertain) == (second.label, second.index, second.uncertain)
+    return bool(near) and (first.predicted_label, first.index, first.uncertain) == (
+        second.predicted_label,
+        second.index,
+        second.uncertain,
+    )
 
 
 def test_an_unknown_model_is_named(journal: Journal) -> None:
@@ -76,7 +80,7 @@ def test_a_request_without_a_model_uses_the_default_model(journal: Journal) -> N
             service = ModelService(default_model=named)
             install(service, root(), journal)
             install(service, shelf(), journal)
-            service.wanted = ("shelf", "root")
+            service.desired_models = ("shelf", "root")
             results.append((await service.predict(NOBODY, {"number": 4})).model)
         return results
 
@@ -89,7 +93,7 @@ def test_another_model_never_answers_for_the_default_one(journal: Journal) -> No
     async def run() -> None:
         service = ModelService()
         install(service, root(), journal)
-        service.wanted = ("shelf", "root")
+        service.desired_models = ("shelf", "root")
         service.report_failure("shelf", "its package lacks model.onnx")
         with pytest.raises(NotReadyError, match=r"lacks model\.onnx"):
             await service.predict(NOBODY, {"number": 4})
@@ -277,7 +281,7 @@ def test_a_swap_while_a_large_image_is_decoded_fails_no_request(digits_package: 
         future = asyncio.ensure_future(service.predict(NOBODY, file.getvalue()))
         await asyncio.sleep(0)
         install(service, model, journal, version=2)
-        await old.retire()
+        await old.drain()
         assert not future.done()
         return (await future).version
 
@@ -338,9 +342,9 @@ def test_a_swap_is_counted_and_a_first_version_is_none(journal: Journal) -> None
             for number in (1, 2)
         }
         first = Router(route_to("shelf", 1, "1"), lanes)
-        assert service.install(first) is None
+        assert service.set_route(first) is None
         assert service.swaps == 0
-        assert service.install(Router(route_to("shelf", 2, "2"), lanes)) is first
+        assert service.set_route(Router(route_to("shelf", 2, "2"), lanes)) is first
         assert service.swaps == 1
 
     within(run())

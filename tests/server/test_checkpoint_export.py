@@ -74,7 +74,7 @@ def change(settings: Settings, model: str) -> str:
     """Makes one change with a command; returns the latest checkpoint."""
     store = relevo.server.open_store(settings)
     store.registry.add(model=model, digest="ab" * 32, summary={}, who="ana", at=AT)
-    link = store.trail.head()
+    link = store.audit_reader.last_entry()
     store.engine.dispose()
     assert link is not None
     return f"{link.sequence}:{link.seal}"

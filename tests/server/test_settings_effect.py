@@ -131,7 +131,7 @@ def test_a_slow_watch_and_a_slow_loop(
         time.sleep(0.5)
         assert httpx.get(f"{server.url}/predictions/{output['query_id']}").status_code == 404
     store = open_store(settings)
-    assert store.history.count() == 1
+    assert store.predictions.count() == 1
     store.engine.dispose()
 
 
@@ -255,5 +255,5 @@ def test_pictures_have_the_limits_that_were_set(tmp_path: Path, digits_package: 
         store = open_store(settings)
         model = _model_loader(settings, store)(store.registry.routes()[0].legs[0]).model
         with pytest.raises(ImageTooLargeError):
-            model.prepare(file.getvalue())
+            model.preprocess(file.getvalue())
         store.engine.dispose()

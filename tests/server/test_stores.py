@@ -44,10 +44,10 @@ def test_a_folder_and_a_zip_are_the_same_package(tmp_path: Path, digits_package:
     ]
     assert [version.number for version in versions] == [1, 1]
     store = relevo.server.open_store(settings)
-    shelved = store.shelf.path(versions[0].digest)
+    shelved = store.packages.path(versions[0].digest)
     assert (shelved / "manifest.json").read_bytes() == (tmp_path / "folder" / "manifest.json").read_bytes()
     assert [route.legs[0].digest for route in store.registry.routes()] == [digits_package.digest]
-    assert [move.why for move in store.registry.alias_history("digits")][-1] == "first"
+    assert [move.reason for move in store.registry.alias_history("digits")][-1] == "first"
     store.engine.dispose()
 
 
@@ -262,7 +262,7 @@ def test_no_error_tells_where_the_home_is(
     put(settings, digits_package)
     put(settings, churn_package)
     store = relevo.server.open_store(settings)
-    damaged = store.shelf.path(churn_package.digest)
+    damaged = store.packages.path(churn_package.digest)
     store.engine.dispose()
     (damaged / "model.onnx").unlink()
     (damaged / "model.onnx").symlink_to(damaged / "model.onnx")

@@ -51,8 +51,8 @@ def with_user(folder: Path) -> House:
     """Such a home, never served."""
     settings = settings_of(folder)
     store = relevo.server.open_store(settings)
-    user = store.people.add_user("ana", Role.ADMIN, password_hash=hash_password(PASSWORD), at=NOW)
-    key = store.people.add_key(user, "test", [Scope.READ], at=NOW)
+    user = store.users.add_user("ana", Role.ADMIN, password_hash=hash_password(PASSWORD), at=NOW)
+    key = store.users.add_key(user, "test", [Scope.READ], at=NOW)
     store.engine.dispose()
     whole = folder / "backup.db"
     with closing(sqlite3.connect(settings.home / "relevo.db")) as source, closing(sqlite3.connect(whole)) as target:
@@ -217,9 +217,9 @@ def served_and_then_given_a_user(folder: Path) -> Settings:
     """A home served without users, whose first user was created offline afterwards."""
     settings = settings_of(folder)
     relevo.server.open_store(settings).engine.dispose()
-    (settings.home / PEOPLE_FILE).write_bytes(msgspec.json.encode(AccessSnapshot(epoch=0, open=True)))
+    (settings.home / PEOPLE_FILE).write_bytes(msgspec.json.encode(AccessSnapshot(revision=0, no_users=True)))
     store = relevo.server.open_store(settings)
-    store.people.add_user("boss", Role.ADMIN, password_hash=hash_password(PASSWORD), at=NOW)
+    store.users.add_user("boss", Role.ADMIN, password_hash=hash_password(PASSWORD), at=NOW)
     store.engine.dispose()
     return settings
 
@@ -240,7 +240,7 @@ def test_a_home_without_users_is_served_while_its_database_is_away(tmp_path: Pat
     """In a home that never had users, the cached snapshot applies without the database."""
     settings = settings_of(tmp_path)
     relevo.server.open_store(settings).engine.dispose()
-    (settings.home / PEOPLE_FILE).write_bytes(msgspec.json.encode(AccessSnapshot(epoch=0, open=True)))
+    (settings.home / PEOPLE_FILE).write_bytes(msgspec.json.encode(AccessSnapshot(revision=0, no_users=True)))
     overwritten(settings.home, settings.home)
     with started(settings) as server:
         assert httpx.get(f"{server.url}/me").json()["way"] == "open"

@@ -42,7 +42,7 @@ class TestRegistry:
         """Each new package is the next version of its model and keeps its metadata."""
         assert [add(registry, 1).number, add(registry, 2).number, add(registry, 3, "churn").number] == [1, 2, 1]
         assert registry.version("digits", 2) == Version(
-            model="digits", number=2, digest=digest(2), summary={"labels": ["0", "1"]}, who="ana", at=AT
+            model="digits", number=2, digest=digest(2), summary={"labels": ["0", "1"]}, author="ana", at=AT
         )
         assert [version.number for version in registry.versions("digits")] == [2, 1]
 
@@ -86,7 +86,7 @@ class TestRegistry:
         move(registry, 1)
         madrid = timezone(timedelta(hours=2))
         made = registry.move_alias("digits", "champion", 2, who="eva", why="fewer errors", at=AT.astimezone(madrid), expected=1)
-        assert (made.previous, made.version, made.serial, made.who, made.why, made.at) == (1, 2, 2, "eva", "fewer errors", AT)
+        assert (made.previous, made.version, made.serial, made.author, made.reason, made.at) == (1, 2, 2, "eva", "fewer errors", AT)
         assert [(step.previous, step.version) for step in registry.alias_history("digits")] == [(1, 2), (None, 1)]
 
     def test_a_repeated_move_changes_nothing(self, registry: Registry) -> None:
@@ -215,7 +215,7 @@ class TestRegistry:
         """Reasons may be in any script; characters that no database stores are replaced."""
         add(registry)
         made = registry.move_alias("digits", "champion", 1, who="Begoña 🦉", why="a\x00b\ud800", at=AT)
-        assert (made.who, made.why[:3]) == ("Begoña 🦉", "a\ufffdb")
+        assert (made.author, made.reason[:3]) == ("Begoña 🦉", "a\ufffdb")
 
     def test_naive_times_are_refused(self, registry: Registry) -> None:
         """A time without a zone is a caller's error and writes nothing."""

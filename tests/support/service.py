@@ -46,7 +46,7 @@ def route_to(model: str, version: int, digest: str, *, epoch: int = 1) -> Traffi
 def install(service: ModelService, model: RunnableModel, journal: Journal, *, version: int = 1, **options: Any) -> LoadedVersion:
     """Put one version in force as champion; needs a running event loop."""
     lane = LoadedVersion(model=model, version=version, digest=str(version), write=journal.write, options=ServingOptions(**options))
-    service.install(Router(route_to(model.manifest.name, version, str(version)), {str(version): lane}))
+    service.set_route(Router(route_to(model.manifest.name, version, str(version)), {str(version): lane}))
     return lane
 
 

@@ -209,7 +209,7 @@ class StandInPredict:
             version=state.version or 0,
             kind=InputKind.IMAGE if isinstance(payload, bytes) else InputKind.RECORD,
             input=payload if isinstance(payload, bytes) else json.dumps(payload).encode(),
-            label=answer.label,
+            label=answer.predicted_label,
             confidence=answer.confidence,
             uncertain=answer.uncertain,
             value=answer.value,
@@ -218,13 +218,13 @@ class StandInPredict:
         if self.hold:
             self.held.append(made)
         else:
-            self.store.history.record([made])
+            self.store.predictions.insert([made])
         told = {"query_id": ids.text(made.id), "model": state.name, "version": state.version, "execution_time": "0.002 s"}
-        if answer.label is None:
+        if answer.predicted_label is None:
             return {**told, "prediction": answer.value, "uncertain": False}
         return {
             **told,
-            "prediction": answer.label,
+            "prediction": answer.predicted_label,
             "class": answer.index,
             "confidence": answer.confidence,
             "probabilities": list(answer.probabilities),
@@ -260,7 +260,7 @@ class World:
     store: MemoryStore
     service: StandInService
     predict: StandInPredict
-    parts: AppContext
+    context: AppContext
     app: ASGIApp
 
 
@@ -281,25 +281,25 @@ def build_world(store: MemoryStore, manifests: list[Manifest], shelf: PackageSto
         store.registry.move_alias(manifest.name, "champion", 1, who="test", why="first", at=datetime.now(UTC))
     service = StandInService(manifests=manifests)
     predict = StandInPredict(service=service, store=store)
-    parts = AppContext(
+    context = AppContext(
         service=service,  # type: ignore[arg-type]  # stands in for the room below
         predict=predict,
         registry=store.registry,
-        history=store.history,
+        predictions=store.predictions,
         labels=store.labels,
         traffic=store.traffic,
-        shelf=shelf,
-        asking=store.asking,
-        clean=LabelCuration(store.history, store.labels, Settings()).report,
-        people=store.people,
+        packages=shelf,
+        label_queue=store.label_queue,
+        curate=LabelCuration(store.predictions, store.labels, Settings()).report,
+        users=store.users,
         audit=store.audit,
-        trail=store.trail,
-        erasing=store.erasing,
-        door=Authenticator(store.people.roll(), sessions=SessionCache(store.people.sessions, utc_now)),
+        audit_reader=store.audit_reader,
+        erasure=store.erasure,
+        authenticator=Authenticator(store.users.access_snapshot(), sessions=SessionCache(store.users.sessions, utc_now)),
         settings=Settings(),
         metrics=lambda: METRICS,
     )
-    return World(store=store, service=service, predict=predict, parts=parts, app=build_app(parts))
+    return World(store=store, service=service, predict=predict, context=context, app=build_app(context))
 
 
 @contextmanager

@@ -33,7 +33,7 @@ def source(home: Path | None, url: str | None, key: str | None, ca: Path | None)
         from relevo.client import Client
 
         client = Client(url, key, verify=ca)
-        client.speak(language())
+        client.set_language(language())
         return RemoteHistory(client)
     from relevo.server import open_store
 
@@ -81,27 +81,27 @@ class LocalHistory:
 
     def page(self, *, limit: int, cursor: str | None, filters: dict[str, Any]) -> tuple[list[dict[str, Any]], str | None]:
         """One page of predictions, newest first, and the cursor of the next page."""
-        page = self._store.history.window(limit=limit, cursor=cursor, **filters)
-        labels = self._store.labels.current_many([stored.prediction.id for stored in page.items])
-        names = self._store.people.names_of(stored.prediction.asked_by for stored in page.items)
+        page = self._store.predictions.page(limit=limit, cursor=cursor, **filters)
+        labels = self._store.labels.resolved_many([stored.prediction.id for stored in page.items])
+        names = self._store.users.names_of(stored.prediction.asked_by for stored in page.items)
         return [_item(stored, labels.get(stored.prediction.id), names) for stored in page.items], page.next_cursor
 
     def get(self, query_id: str) -> dict[str, Any]:
         """One prediction with all its labels. Raises PredictionNotFoundError."""
         from relevo.web.schemas.common import Truth
 
-        stored = self._store.history.get(_parse_id(query_id))
-        stored_labels = self._store.labels.of(stored.prediction.id)
+        stored = self._store.predictions.get(_parse_id(query_id))
+        stored_labels = self._store.labels.for_prediction(stored.prediction.id)
         labels = [Truth.from_domain(label).model_dump(mode="json") for label in stored_labels]
-        names = self._store.people.names_of([stored.prediction.asked_by])
-        return _item(stored, self._store.labels.current(stored.prediction.id), names) | {"labels": labels}
+        names = self._store.users.names_of([stored.prediction.asked_by])
+        return _item(stored, self._store.labels.resolved(stored.prediction.id), names) | {"labels": labels}
 
     def label(self, query_id: str, value: str, author: str | None, note: str) -> dict[str, Any]:
         """Labels a prediction. Raises PredictionNotFoundError, InvalidLabelError, LabelNotNumberError."""
         from relevo.web.routes.labels import check_label
         from relevo.web.schemas.common import Truth
 
-        record = self._store.history.get(_parse_id(query_id)).prediction
+        record = self._store.predictions.get(_parse_id(query_id)).prediction
         summary = self._store.registry.version(record.model, record.version).summary
         check_label(value, Task(summary["task"]), tuple(summary["labels"]))
         label = Label(

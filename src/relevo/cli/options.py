@@ -66,7 +66,7 @@ def require_home(home: Path | None) -> Settings:
     if not settings.database_url and not any((settings.home / name).exists() for name in ("relevo.db", "database.json")):
         if had_users(settings.home):
             raise UsersLostError
-        raise NotFoundError.told(
+        raise NotFoundError.with_message(
             f"There is no Relevo home in {settings.home.resolve()}; `relevo train` and `relevo import` make one, "
             "--home names another."
         )

@@ -103,30 +103,30 @@ class Principal:
 
     id: str  # user id, 32 hex digits; "" while there are no users
     name: str
-    way: AuthMethod
+    auth_method: AuthMethod
     role: Role | None = None  # for all models
     grants: Mapping[str, Role] = field(default_factory=dict)  # model → role
     key: str | None = None  # id of the API key
     scopes: frozenset[Scope] | None = None  # None: not restricted
-    only_model: str | None = None  # restriction of an API key
+    restricted_to: str | None = None  # restriction of an API key
 
     @property
     def actor(self) -> str:
         """Name of the caller in the history and the audit log."""
-        return f"key:{self.key}" if self.key else f"user:{self.id}" if self.id else self.way.value
+        return f"key:{self.key}" if self.key else f"user:{self.id}" if self.id else self.auth_method.value
 
-    def may(self, action: Action, model: str | None = None) -> bool:
+    def can(self, action: Action, model: str | None = None) -> bool:
         """Whether the action is allowed. model None: on no particular model, for example to list them."""
         if self.scopes is not None and not _is_scoped(self.scopes, action):
             return False
-        if model is not None and self.only_model not in (None, model):
+        if model is not None and self.restricted_to not in (None, model):
             return False
-        role = self.role if action in _GLOBAL_ACTIONS else self.role_on(model)
+        role = self.role if action in _GLOBAL_ACTIONS else self.role_for(model)
         return role is not None and role.includes(MIN_ROLE[action])
 
-    def role_on(self, model: str | None) -> Role | None:
+    def role_for(self, model: str | None) -> Role | None:
         """The effective role for this model; for None, the highest role for any model that the key allows."""
-        target = self.only_model if model is None else model
+        target = self.restricted_to if model is None else model
         if target is None:
             return max(filter(None, (self.role, *self.grants.values())), key=_RANK.__getitem__, default=None)
         granted = self.grants.get(target)
@@ -135,9 +135,9 @@ class Principal:
             return granted or self.role
         return max(granted, self.role, key=_RANK.__getitem__)
 
-    def sees(self, model: str) -> bool:
+    def can_see(self, model: str) -> bool:
         """Whether the model is visible to the caller; an invisible one is reported as not found, not as forbidden."""
-        return self.only_model in (None, model) and self.role_on(model) is not None
+        return self.restricted_to in (None, model) and self.role_for(model) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,25 +145,25 @@ class ApiKeyEntry:
     """A valid API key."""
 
     principal: Principal
-    ends_us: int | None = None  # microseconds since 1970; None: never
+    expires_us: int | None = None  # microseconds since 1970; None: never
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessSnapshot:
     """All API keys at one time, as read from the store. Lifetime: in a worker, until the next change."""
 
-    epoch: int  # grows with every change to users, grants and keys
-    open: bool  # no user was ever created
+    revision: int  # grows with every change to users, grants and keys
+    no_users: bool  # no user was ever created
     lost: bool = False  # the database has lost its users: only the keys of this snapshot are accepted
     keys: Mapping[str, ApiKeyEntry] = field(default_factory=dict)  # SHA-256 of the key, in hex
 
-    def by_key(self, secret: bytes, now_us: int) -> Principal | None:
+    def find_key(self, secret: bytes, now_us: int) -> Principal | None:
         """The principal of this key; None if it is unknown or expired."""
         entry = self.keys.get(hashlib.sha256(secret).hexdigest())
-        if entry is None or (entry.ends_us is not None and entry.ends_us <= now_us):
+        if entry is None or (entry.expires_us is not None and entry.expires_us <= now_us):
             return None
         return entry.principal
 
 
 #: The caller while there are no users and only this machine can reach the server.
-ANONYMOUS_ADMIN = Principal(id="", name="", way=AuthMethod.OPEN, role=Role.ADMIN)
+ANONYMOUS_ADMIN = Principal(id="", name="", auth_method=AuthMethod.OPEN, role=Role.ADMIN)

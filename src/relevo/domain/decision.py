@@ -44,7 +44,7 @@ class DecisionResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     A regression sets `value` only. `label` of an uncertain result is the more probable one; views show it as *uncertain*.
     """
 
-    label: str | None = None
+    predicted_label: str | None = None
     index: int | None = None  # position of the label in the manifest's list
     confidence: float | None = None  # probability of the label, 0..1
     probabilities: tuple[float, ...] = ()  # one per label, in the manifest's order
@@ -96,7 +96,7 @@ def decide(scores: NDArray[np.floating], output: Output, decision: Decision) -> 
 def _argmax(row: list[float], index: int, labels: tuple[str, ...], rule: ArgmaxDecision) -> DecisionResult:
     confidence = row[index]
     return DecisionResult(
-        label=labels[index],
+        predicted_label=labels[index],
         index=index,
         confidence=confidence,
         probabilities=tuple(row),
@@ -109,4 +109,6 @@ def _threshold(row: list[float], labels: tuple[str, ...], rule: ThresholdDecisio
     certain = positive >= rule.accept or positive <= rule.reject
     # Outside the uncertain range the thresholds decide: with accept = 0.3, a score of 0.35 gives the second label.
     index = int(positive >= rule.accept) if certain else int(positive >= 0.5)
-    return DecisionResult(label=labels[index], index=index, confidence=row[index], probabilities=tuple(row), uncertain=not certain)
+    return DecisionResult(
+        predicted_label=labels[index], index=index, confidence=row[index], probabilities=tuple(row), uncertain=not certain
+    )

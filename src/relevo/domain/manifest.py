@@ -187,14 +187,14 @@ def validate_options(
         ("synonyms", _synonyms_problem(synonyms)),
     ):
         if problem:
-            raise InvalidManifestError.told(f"The option {option} cannot be used: {problem}.")
+            raise InvalidManifestError.with_message(f"The option {option} cannot be used: {problem}.")
 
 
 def refuse_bad_background(background: str | None) -> None:
     """Validates the background option. Raises InvalidManifestError with a message that names the option."""
     problem = background_problem(background or "")
     if problem:
-        raise InvalidManifestError.told(f"The option background cannot be used: {problem}.")
+        raise InvalidManifestError.with_message(f"The option background cannot be used: {problem}.")
 
 
 def _contradiction(manifest: Manifest) -> str | None:

@@ -66,7 +66,7 @@ class PredictionRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=Tru
     kind: InputKind
     input: bytes | None  # None when the setting log_inputs excludes it
     input_bytes: int  # size of the input as received
-    label: str | None = None
+    predicted_label: str | None = None
     confidence: float | None = None
     uncertain: bool = False
     value: float | None = None  # prediction of a regression
@@ -100,7 +100,7 @@ class Label:
     at: datetime  # aware, UTC
     note: str = ""
     serial: int = field(default=0, compare=False)  # its number in the store; 0 before it is there
-    verdict: ReviewStatus = field(default=ReviewStatus.PENDING, compare=False)
+    review: ReviewStatus = field(default=ReviewStatus.PENDING, compare=False)
 
 
 def should_log_input(policy: InputLogging, share: float, *, uncertain: bool, prediction_id: bytes) -> bool:

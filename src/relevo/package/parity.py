@@ -57,7 +57,7 @@ def preprocess_samples(model: RunnableModel, samples: Samples) -> list[Any]:
     pixels = ready_pixels(samples, model.manifest.input)
     if pixels is not None:
         return list(pixels)
-    return [model.prepare(_without_nulls(samples.payload(index))) for index in range(len(samples))]
+    return [model.preprocess(_without_nulls(samples.payload(index))) for index in range(len(samples))]
 
 
 def _without_nulls(payload: bytes | dict[str, Any]) -> bytes | dict[str, Any]:
@@ -168,5 +168,5 @@ def _label_agreement(
     if predicted is not None:
         return float(np.mean([answer.index for answer in results] == predicted))
     originals = decide(converted.outputs, converted.output, decision)
-    same = [a.label == b.label and a.uncertain == b.uncertain for a, b in zip(results, originals, strict=True)]
+    same = [a.predicted_label == b.predicted_label and a.uncertain == b.uncertain for a, b in zip(results, originals, strict=True)]
     return sum(same) / len(same)

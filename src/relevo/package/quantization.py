@@ -94,7 +94,9 @@ def _agreement(manifest: Manifest, before: NDArray[np.float64], after: NDArray[n
         spread = float(np.ptp(before)) or 1.0
         return float((np.abs(after - before)[:, 0] <= spread / 100).mean())
     results_before, results_after = (decide(scores, manifest.output, manifest.decision) for scores in (before, after))
-    return sum(old.label == new.label for old, new in zip(results_before, results_after, strict=True)) / len(results_before)
+    return sum(old.predicted_label == new.predicted_label for old, new in zip(results_before, results_after, strict=True)) / len(
+        results_before
+    )
 
 
 def _metric_change(
@@ -169,7 +171,7 @@ def _calibration_reader(library: Any, converted: ConvertedModel, samples: Sample
     model = build_runnable(converted)
     rows = preprocess_samples(model, samples)[:_CALIBRATION_ROWS]
     starts = range(0, len(rows), _CALIBRATION_BATCH)
-    batches: Iterator[dict[str, Any]] = (model.feeds(rows[start : start + _CALIBRATION_BATCH]) for start in starts)
+    batches: Iterator[dict[str, Any]] = (model.build_inputs(rows[start : start + _CALIBRATION_BATCH]) for start in starts)
 
     class Reader(library.CalibrationDataReader):  # type: ignore[misc]  # it ships no types
         """The samples as model inputs, batch by batch."""

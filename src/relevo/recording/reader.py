@@ -133,7 +133,7 @@ class JournalReader:
         for path in self.folder.glob(f"*/*{KEPT}"):
             _rename(path, SUFFIX)
 
-    def sweep(self) -> None:
+    def remove_empty_folders(self) -> None:
         """Remove the folders of dead workers without files, and the kept files whose time is over."""
         if not self.folder.is_dir():
             return
@@ -146,7 +146,7 @@ class JournalReader:
             if is_old and not any(worker.glob(f"*{SUFFIX}")) and not any(worker.glob(f"*{KEPT}")) and is_writer_dead(worker):
                 shutil.rmtree(worker, ignore_errors=True)
 
-    def set_aside(self, file: JournalFile) -> Path:
+    def quarantine(self, file: JournalFile) -> Path:
         """Rename a damaged file and its WAL, so that it does not block shipping and can be inspected."""
         return _rename(file.path, ".damaged")
 

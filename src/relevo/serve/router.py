@@ -38,7 +38,7 @@ class Router:
         # A route with one target needs no random choice.
         self._only = self._choose(b"") if first.propensity == 1.0 else None
 
-    def pick(self, key: bytes) -> RouteChoice:
+    def choose(self, key: bytes) -> RouteChoice:
         """The version for a key, with the arm, propensity and epoch to record."""
         return self._only or self._choose(key)
 

@@ -61,8 +61,8 @@ def run_loop(settings: Settings, parent_pipe: int) -> None:
     trust = DatabaseTrust(store.engine, changed=on_replaced)
 
     def before_shipment() -> None:
-        priority.look()
-        if trust.look():
+        priority.update()
+        if trust.poll():
             # The file may be an older copy: the next tick reads again how far the journals were shipped.
             raise DatabaseUnavailableError
 
@@ -71,19 +71,19 @@ def run_loop(settings: Settings, parent_pipe: int) -> None:
             checkpoint(store.engine)
 
     loop = BackgroundLoop(
-        Shipper(reader, store.history, before_each=before_shipment, rests=load_gate.rests),
+        Shipper(reader, store.predictions, before_each=before_shipment, rests=load_gate.should_wait),
         checkpoint=own_checkpoint,
         pace=Intervals(ship_every_s=settings.flush_interval_ms / 1000),
         monotonic=time.monotonic,
         migrate=lambda: _prepare_store(settings, store),
         chores=periodic_tasks(settings, store, trust),
-        look=trust.look,
+        look=trust.poll,
         note=trust.note,
     )
     with (
-        checkpoint_thread(checkpoint_writer(settings, store.trail, store.audit)),
+        checkpoint_thread(checkpoint_writer(settings, store.audit_reader, store.audit)),
         # In its own thread, because the receiving server may be slow.
-        checkpoint_thread(checkpoint_exporter(settings, store.trail, store.audit)),
+        checkpoint_thread(checkpoint_exporter(settings, store.audit_reader, store.audit)),
     ):
         loop.run(stop)
     if trust.holds:
@@ -96,4 +96,4 @@ def _prepare_store(settings: Settings, store: Store) -> None:
     """Prepares the store before the first shipment: migrates the schema, resolves labels by the configured rule."""
     check_users(settings, store.engine)
     migrate(store.engine)
-    store.labels.settle(label_aggregation(settings), at=utc_now())
+    store.labels.apply_aggregation(label_aggregation(settings), at=utc_now())

@@ -75,7 +75,7 @@ class CheckpointExporter:
         if self._monotonic() < self._retry_at:
             return
         try:
-            link = self._trail.head()
+            link = self._trail.last_entry()
             if link is not None and link.seal != self._last_seal:
                 self._send(head_of(self._audit, link, self._now()))
                 self._last_seal = link.seal

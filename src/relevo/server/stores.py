@@ -63,17 +63,17 @@ class Store:
 
     engine: Engine
     registry: Registry
-    history: PredictionStore
+    predictions: PredictionStore
     labels: Labels
     traffic: Traffic
-    asking: LabelQueue
-    people: Users
+    label_queue: LabelQueue
+    users: Users
     audit: AuditLog
-    trail: AuditReader
-    sealing: InputEncryption | None
-    erasing: Erasure
+    audit_reader: AuditReader
+    encryption: InputEncryption | None
+    erasure: Erasure
     blobs: Blobs
-    shelf: PackageStore
+    packages: PackageStore
 
 
 def open_store(settings: Settings, *, migrated: bool = False, begins: bool = True) -> Store:
@@ -114,21 +114,21 @@ def open_store(settings: Settings, *, migrated: bool = False, begins: bool = Tru
     audit, trail = AuditLog(ring.current(), ring=ring), AuditReader(engine)
     if not migrated:
         # For commands without a background process; next to the workers one runs, which polls each second.
-        audit.witnessed_by(_both(checkpoint_writer(settings, trail, audit), checkpoint_exporter(settings, trail, audit)))
+        audit.on_commit(_both(checkpoint_writer(settings, trail, audit), checkpoint_exporter(settings, trail, audit)))
     return Store(
         engine=engine,
         registry=Registry(engine, audit),
-        history=PredictionStore(engine, blobs, sealing),
+        predictions=PredictionStore(engine, blobs, sealing),
         labels=Labels(engine, audit, Notes(engine, sealing, seals=settings.encrypt_inputs == "on")),
         traffic=Traffic(engine),
-        asking=LabelQueue(engine, share=settings.label_sampling_rate),
-        people=Users(engine, audit, noted=partial(note_users, settings.home)),
+        label_queue=LabelQueue(engine, share=settings.label_sampling_rate),
+        users=Users(engine, audit, noted=partial(note_users, settings.home)),
         audit=audit,
-        trail=trail,
-        sealing=sealing,
-        erasing=Erasure(engine, blobs, audit),
+        audit_reader=trail,
+        encryption=sealing,
+        erasure=Erasure(engine, blobs, audit),
         blobs=blobs,
-        shelf=PackageStore(settings.packages_folder),
+        packages=PackageStore(settings.packages_folder),
     )
 
 
@@ -142,7 +142,7 @@ def checkpoint_writer(settings: Settings, trail: AuditReader, audit: AuditLog) -
     def save() -> None:
         nonlocal last_error
         try:
-            checkpoints.look(utc_now())
+            checkpoints.update(utc_now())
             last_error = ""
         except (OSError, RelevoError) as cause:
             if str(cause) != last_error:
@@ -166,7 +166,7 @@ def label_aggregation(settings: Settings) -> LabelAggregation:
     """The configured rule that resolves several labels of one prediction, with the trusted authors."""
     from relevo.domain.label_aggregation import AggregationStrategy, LabelAggregation
 
-    return LabelAggregation(rule=AggregationStrategy(settings.label_aggregation), trusted=settings.trusted_names)
+    return LabelAggregation(strategy=AggregationStrategy(settings.label_aggregation), trusted_sources=settings.trusted_names)
 
 
 def _both(*functions: Callable[[], None]) -> Callable[[], None]:
@@ -262,7 +262,7 @@ def register(
     replay_golden(package)
     store = open_store(settings)
     with contextlib.closing(_UnpackedPackage(package)) as unpacked:
-        store.shelf.put(unpacked.folder, package.digest)
+        store.packages.put(unpacked.folder, package.digest)
     now = utc_now()
     name = package.manifest.name
     summary = _summary(package)
@@ -291,7 +291,7 @@ def move_alias(
     """Moves the alias to a version. Raises PromotionRefusedError without force when the promotion guard rejects a new champion."""
     from relevo.package.documents import takeover_of
 
-    takeover = takeover_of(store.registry, store.shelf, model, version) if alias == _CHAMPION else None
+    takeover = takeover_of(store.registry, store.packages, model, version) if alias == _CHAMPION else None
     if takeover is None:
         return store.registry.move_alias(model, alias, version, who=who, why=why, at=at)
     why = takeover.allowed(why, force=force)

@@ -68,7 +68,7 @@ class Erasure:
 
     def pseudonym(self, subject: str) -> str:
         """Returns the pseudonym of a subject in this home. Without the audit's key it cannot be traced back to the subject."""
-        return self._audit.mark(["subject", subject])
+        return self._audit.pseudonymize(["subject", subject])
 
     def erase(self, subject: str, *, at: datetime, by: Actor, reason: str = "") -> ErasureReport:
         """Erases everything about a pseudonym, including records still in the journals."""
@@ -94,11 +94,11 @@ class Erasure:
         return report
 
     @property
-    def leaves_bytes(self) -> bool:
+    def needs_vacuum(self) -> bool:
         """Whether the database's files hold erased, unencrypted data until `write_anew`."""
         return needs_vacuum(self._engine)
 
-    def write_anew(self) -> None:
+    def vacuum(self) -> None:
         """Rewrites the tables so that their files hold no erased data; the log is not included. Blocks reads and writes meanwhile."""
         write_anew(self._engine, [table.name for table in (predictions, labels, judgements, asks, subject_keys)])
 

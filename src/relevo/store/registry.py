@@ -56,7 +56,7 @@ class Version:
     number: int  # 1, 2, …
     digest: str  # of the package
     summary: dict[str, Any]  # excerpts of the manifest: task, labels, input kind, metrics; also the synonyms
-    who: str
+    author: str
     at: datetime  # aware, UTC
 
     @classmethod
@@ -67,7 +67,7 @@ class Version:
             number=row.number,
             digest=row.digest,
             summary=msgspec.json.decode(row.summary),
-            who=row.who,
+            author=row.who,
             at=from_us(row.at_us),
         )
 
@@ -86,8 +86,8 @@ class AliasMove:
     serial: int  # 1, 2, … for this model and alias
     version: int
     previous: int | None  # version before the move
-    who: str
-    why: str
+    author: str
+    reason: str
     at: datetime  # aware, UTC
     move: int  # increases with every move of any alias
 
@@ -100,8 +100,8 @@ class AliasMove:
             serial=row.serial,
             version=row.version,
             previous=row.previous,
-            who=row.who,
-            why=row.why,
+            author=row.who,
+            reason=row.why,
             at=from_us(row.at_us),
             move=row.move,
         )
@@ -287,7 +287,7 @@ class Registry:
             )
             new_move = _last_move(connection, model, alias)
             assert new_move is not None  # noqa: S101 - it was inserted above, in the same transaction
-            signature = self._audit.mark(signed_move_fields(new_move))
+            signature = self._audit.pseudonymize(signed_move_fields(new_move))
             self._audit.append(connection, _move_event(by, new_move, with_marks(str(version), signature)), at=at)
         return AliasMove.from_row(new_move)
 

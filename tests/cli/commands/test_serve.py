@@ -89,7 +89,7 @@ def test_its_models_are_told_with_users_too(home: Path) -> None:
     openly = said_at_the_start(home, 4)[1:]
     assert all(line.startswith(start) for line, start in zip(openly, expected, strict=True)), openly
     assert len(openly[0]) > len(expected[0])
-    people = relevo.server.open_store(Settings(home=home)).people
+    people = relevo.server.open_store(Settings(home=home)).users
     people.add_user("ana", Role.ADMIN, password_hash=hash_password("correct horse battery"), at=AT)
     assert said_at_the_start(home, 4)[1:] == openly
 

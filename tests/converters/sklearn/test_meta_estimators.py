@@ -90,7 +90,7 @@ def test_labels_equal_predict(case: str) -> None:
         expected = [label_text(value) for value in model.predict(x[1::2])]
     package = relevo.pack(model, name="m", samples=x[1::2], features=NAMES, truth=y[1::2], figures=False)
     answers = package.predict_many([dict(zip(NAMES, row, strict=True)) for row in x[1::2].tolist()])
-    assert [answer.label for answer in answers] == expected
+    assert [answer.predicted_label for answer in answers] == expected
     assert package.manifest.lineage.parity.labels_agreeing == 1.0
     assert package.metrics["accuracy"]["value"] == pytest.approx(np.mean(model.predict(x[1::2]) == y[1::2]), abs=1e-5)
     if hasattr(model, "predict_proba"):

@@ -332,7 +332,7 @@ def test_forged_onnx_is_audited() -> None:
         pytest.param(forged_frame(np.array([0.5, 2.0]).tobytes(), outputs=(1, 2), predicted=True), id="a label that is none"),
         pytest.param(forged_frame(np.array([0.5]).tobytes(), outputs=(1, 1), predicted=True), id="labels without scores"),
         pytest.param(forged_frame(predicted=True), id="labels alone"),
-        pytest.param(protocol.pack(protocol.SandboxStatus(level="strong", unheld=())), id="walls again"),
+        pytest.param(protocol.pack(protocol.SandboxStatus(level="strong", failed_checks=())), id="walls again"),
     ],
 )
 def test_forged_message_is_rejected(frame: bytes) -> None:

@@ -61,7 +61,7 @@ def _without_refusals(connection: Connection) -> None:
 
 @pytest.fixture
 def check(engine: Engine, audit_log: AuditLog) -> Callable[..., VerificationReport]:
-    return lambda heads=(): verify(AuditReader(engine).links(), audit_log, heads)
+    return lambda heads=(): verify(AuditReader(engine).entries(), audit_log, heads)
 
 
 def kinds(verdict: VerificationReport) -> list[tuple[int, str]]:
@@ -117,7 +117,7 @@ def test_a_cut_end_is_detected_by_checkpoints(
 ) -> None:
     """A chain without its end verifies by itself; a checkpoint reveals the cut."""
     grow(engine, audit_log, 5)
-    Checkpoints(tmp_path, AuditReader(engine), audit_log).keep(AT, at_once=True)
+    Checkpoints(tmp_path, AuditReader(engine), audit_log).append(AT, at_once=True)
     heads = read_heads(tmp_path / FILE)
     tamper(engine, "DELETE FROM audit WHERE sequence > 3")
     assert check().whole
@@ -131,7 +131,7 @@ def test_a_rollback_is_detected_by_checkpoints(
 ) -> None:
     """An older state, restored and extended by the program itself, has other MACs than the checkpoints."""
     grow(engine, audit_log, 5)
-    Checkpoints(tmp_path, AuditReader(engine), audit_log).keep(AT, at_once=True)
+    Checkpoints(tmp_path, AuditReader(engine), audit_log).append(AT, at_once=True)
     tamper(engine, "DELETE FROM audit WHERE sequence > 3")
     with write_transaction(engine) as connection:
         audit_log.append(connection, AuditEvent(by=Actor(actor="cli"), action="user.role", object="user:1"), at=AT)
@@ -155,7 +155,7 @@ def test_a_copied_entry_is_detected(engine: Engine, audit_log: AuditLog, check: 
 def test_a_fork_is_detected(engine: Engine, audit_log: AuditLog) -> None:
     """A second entry after the same one is reported if the database was made to accept it."""
     grow(engine, audit_log, 2)
-    links = list(AuditReader(engine).links())
+    links = list(AuditReader(engine).entries())
     assert kinds(verify([*links, links[-1]], audit_log)) == [(2, "forked")]
 
 
@@ -178,17 +178,17 @@ def test_a_forged_checkpoint_is_detected(engine: Engine, audit_log: AuditLog, ch
 def test_checkpoints_are_due_every_hundred_entries_and_every_hour(engine: Engine, audit_log: AuditLog, tmp_path: Path) -> None:
     """A permanent checkpoint needs a hundred new entries, or one new entry within an hour; otherwise nothing is written."""
     heads = Checkpoints(tmp_path, AuditReader(engine), audit_log)
-    assert heads.keep(AT) is None
+    assert heads.append(AT) is None
     grow(engine, audit_log, 1)
-    first = heads.keep(AT)
+    first = heads.append(AT)
     assert first is not None
     assert first.sequence == 1
     grow(engine, audit_log, 1)
-    assert heads.keep(AT + timedelta(minutes=59)) is None
-    assert heads.keep(AT + timedelta(minutes=61)) is not None
-    assert Checkpoints(tmp_path, AuditReader(engine), audit_log).keep(AT + timedelta(hours=9)) is None
+    assert heads.append(AT + timedelta(minutes=59)) is None
+    assert heads.append(AT + timedelta(minutes=61)) is not None
+    assert Checkpoints(tmp_path, AuditReader(engine), audit_log).append(AT + timedelta(hours=9)) is None
     grow(engine, audit_log, 100)
-    assert heads.keep(AT + timedelta(minutes=62)) is not None
+    assert heads.append(AT + timedelta(minutes=62)) is not None
     assert [head.sequence for head in read_heads(tmp_path / FILE)] == [1, 2, 102]
 
 
@@ -205,12 +205,12 @@ def test_the_last_checkpoint_follows_the_chain(
 ) -> None:
     """Each update replaces the last checkpoint; entries appended later, even by a process that dies, are no fault."""
     heads = Checkpoints(tmp_path, AuditReader(engine), audit_log)
-    assert heads.look(AT) is None
+    assert heads.update(AT) is None
     for count in (1, 2):
         grow(engine, audit_log, 1)
-        heads.look(AT)
+        heads.update(AT)
         assert [head.sequence for head in load_checkpoints(tmp_path)] == [count]
-    assert heads.look(AT) is None
+    assert heads.update(AT) is None
     grow(engine, audit_log, 1)
     assert check(load_checkpoints(tmp_path)).whole
     assert [path.name for path in tmp_path.glob("*.json*")] == [LAST]
@@ -227,11 +227,11 @@ def test_a_cut_end_is_kept_as_evidence(
 ) -> None:
     """A checkpoint that the chain no longer contains is kept as evidence and logged, however long the chain grows again."""
     grow(engine, audit_log, 5)
-    Checkpoints(tmp_path, AuditReader(engine), audit_log).look(AT)
+    Checkpoints(tmp_path, AuditReader(engine), audit_log).update(AT)
     tamper(engine, "DELETE FROM audit WHERE sequence > 3")
     grow(engine, audit_log, regrown)
     for _ in range(2):
-        Checkpoints(tmp_path, AuditReader(engine), audit_log).look(AT)
+        Checkpoints(tmp_path, AuditReader(engine), audit_log).update(AT)
         assert not check(load_checkpoints(tmp_path)).whole
         grow(engine, audit_log, 3)
     assert [head.sequence for head in read_heads(tmp_path / FILE)] == [5]
@@ -246,12 +246,12 @@ def test_concurrent_updates_never_go_back(url: str, engine: Engine, audit_log: A
         heads = Checkpoints(tmp_path, AuditReader(one), audit_log)
         for _ in range(8):
             grow(one, audit_log, 1)
-            heads.look(AT)
+            heads.update(AT)
 
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(work, engines))
     assert [head.sequence for head in load_checkpoints(tmp_path)] == [24]
-    assert verify(AuditReader(engine).links(), audit_log, load_checkpoints(tmp_path)).whole
+    assert verify(AuditReader(engine).entries(), audit_log, load_checkpoints(tmp_path)).whole
     for one in engines:
         one.dispose()
 
@@ -260,13 +260,13 @@ def test_a_partial_last_line_is_ignored(engine: Engine, audit_log: AuditLog, tmp
     """A partial last line is ignored and dropped at the next write; one in the middle is an error."""
     heads = Checkpoints(tmp_path, AuditReader(engine), audit_log)
     grow(engine, audit_log, 1)
-    heads.keep(AT)
+    heads.append(AT)
     whole = (tmp_path / FILE).read_text()
     for left in ('{"sequence":2,"se', '{"'):
         (tmp_path / FILE).write_text(whole + left)
         assert [head.sequence for head in read_heads(tmp_path / FILE)] == [1]
     grow(engine, audit_log, 1)
-    Checkpoints(tmp_path, AuditReader(engine), audit_log).keep(AT, at_once=True)
+    Checkpoints(tmp_path, AuditReader(engine), audit_log).append(AT, at_once=True)
     assert [head.sequence for head in read_heads(tmp_path / FILE)] == [1, 2]
 
 
@@ -304,22 +304,22 @@ def changed_by_sql(engine: Engine, audit: AuditLog, statement: str) -> list[str]
     bob = user_store.add_user("bob", Role.VIEWER, grants={"churn": Role.LABELER}, at=AT)
     user_store.change_user(user_store.add_user("carol", None, at=AT), UserChange(disabled=True), at=AT)
     dave = user_store.add_user("dave", Role.VIEWER, identity=("https://id.example", "one"), at=AT)
-    user_store.elsewhere.link(dave, ExternalIdentity(issuer="https://id.example", subject="two"), at=AT)
+    user_store.elsewhere.link_user(dave, ExternalIdentity(issuer="https://id.example", subject="two"), at=AT)
     user_store.change_user(dave, UserChange(name="david"), at=AT)
     user_store.change_user(dave, UserChange(name="dave", role=Role.LABELER), at=AT)
-    user_store.set_password(user_store.named("carol").id, "first", at=AT)
-    user_store.rehash(user_store.named("carol").id, "first", "second", at=AT)
+    user_store.set_password(user_store.get_by_name("carol").id, "first", at=AT)
+    user_store.rehash(user_store.get_by_name("carol").id, "first", "second", at=AT)
     key = user_store.keys.add(bob, "test", [Scope.PREDICT], at=AT, ends=AT + timedelta(days=9))
     user_store.keys.revoke(user_store.keys.rotate(key.key.id, at=AT, old_ends=AT).key.id, at=AT)
     for digest, called in (("ab", ()), ("cd", ["old.bin"]), ("cd", ["clf.pickle"])):
         registry.add(model="digits", digest=digest * 32, summary={}, who="ana", at=AT, synonyms=called)
     registry.move_alias("digits", "champion", 1, who="ana", why="", at=AT)
     registry.move_alias("digits", "champion", 2, who="ana", why="better", at=AT)
-    assert verify(AuditReader(engine).links(), audit, state=read_state(engine)).whole
+    assert verify(AuditReader(engine).entries(), audit, state=read_state(engine)).whole
     with write_transaction(engine) as connection:
         for one in statement.strip(" ;").split(";"):
             connection.execute(text(one))
-    return [fault.kind for fault in verify(AuditReader(engine).links(), audit, state=read_state(engine)).faults]
+    return [fault.kind for fault in verify(AuditReader(engine).entries(), audit, state=read_state(engine)).faults]
 
 
 @pytest.mark.parametrize("statement", BEHIND_ITS_BACK)
@@ -334,7 +334,7 @@ def test_changes_during_the_verification_are_no_fault(engine: Engine, audit_log:
     user_store.add_user("ana", Role.ADMIN, password_hash="", at=AT)
     state = read_state(engine)
     user_store.add_user("bob", Role.VIEWER, at=AT)
-    assert verify(AuditReader(engine).links(), audit_log, state=state).whole
+    assert verify(AuditReader(engine).entries(), audit_log, state=state).whole
 
 
 def test_a_deleted_log_is_detected(engine: Engine, audit_log: AuditLog) -> None:
@@ -343,7 +343,7 @@ def test_a_deleted_log_is_detected(engine: Engine, audit_log: AuditLog) -> None:
     assert kinds(verify([], audit_log, state=read_state(engine), kept=False, past=True)) == [(0, "heads_missing")]
     Users(engine, audit_log).add_user("ana", Role.ADMIN, password_hash="", at=AT)
     tamper(engine, "DELETE FROM audit")
-    assert kinds(verify(AuditReader(engine).links(), audit_log, state=read_state(engine), kept=False)) == [
+    assert kinds(verify(AuditReader(engine).entries(), audit_log, state=read_state(engine), kept=False)) == [
         (0, "heads_missing"),
         (0, "state"),
     ]
@@ -354,10 +354,10 @@ def test_missing_checkpoints_are_reported(engine: Engine, audit_log: AuditLog, t
     assert verify([], audit_log, kept=False).whole
     grow(engine, audit_log, 3)
     heads = Checkpoints(tmp_path / "heads", AuditReader(engine), audit_log)
-    heads.look(AT)
+    heads.update(AT)
     (tmp_path / "heads" / LAST).unlink()
-    assert kinds(verify(AuditReader(engine).links(), audit_log, kept=False)) == [(3, "heads_missing")]
+    assert kinds(verify(AuditReader(engine).entries(), audit_log, kept=False)) == [(3, "heads_missing")]
     tamper(engine, "DELETE FROM audit WHERE sequence = 3")
-    heads.look(AT)
-    verdict = verify(AuditReader(engine).links(), audit_log, load_checkpoints(tmp_path / "heads"))
+    heads.update(AT)
+    verdict = verify(AuditReader(engine).entries(), audit_log, load_checkpoints(tmp_path / "heads"))
     assert [fault.kind for fault in verdict.faults] == ["cut"]

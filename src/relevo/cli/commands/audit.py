@@ -50,13 +50,13 @@ def list_(
 ) -> None:
     """Who changed what, newest first."""
     store = _store(require_home(home))
-    page = store.trail.page(object=object_, actor=actor, limit=limit, cursor=cursor)
+    page = store.audit_reader.page(object=object_, actor=actor, limit=limit, cursor=cursor)
     if as_json:
         from relevo.web.schemas.audit import TrailView
 
         show_json(TrailView.from_domain(page).model_dump(mode="json"))
         return
-    names = {user.id: user.name for user in store.people.each()}
+    names = {user.id: user.name for user in store.users.iter_all()}
     show_table(_HEADS, (_row(entry, names) for entry in page.items), empty="Nothing was changed yet.")
     if page.next_cursor is not None:
         say(f"Older ones: --cursor {page.next_cursor}")
@@ -71,7 +71,7 @@ def sign_ins(
     as_json: AsJson = False,
 ) -> None:
     """Who tried to sign in and was refused, newest first; alike ones of an hour stand together."""
-    page = _store(require_home(home)).people.attempts.page(limit=limit, cursor=cursor)
+    page = _store(require_home(home)).users.attempts.page(limit=limit, cursor=cursor)
     if as_json:
         from relevo.web.schemas.audit import AttemptsView
 
@@ -95,7 +95,7 @@ def sign_ins(
 @group.command("head")
 def head(*, home: Home = None, as_json: AsJson = False) -> None:
     """The end of the record, to be kept elsewhere: `relevo audit verify --head` holds the record against it."""
-    last_entry = _store(require_home(home)).trail.head()
+    last_entry = _store(require_home(home)).audit_reader.last_entry()
     if as_json:
         show_json({"sequence": last_entry.sequence, "seal": last_entry.seal} if last_entry else {"sequence": 0, "seal": ""})
         return
@@ -192,7 +192,7 @@ def _report(settings: Settings, heads: list[str], copy: Path | None) -> Verifica
     if copy is not None:
         saved += checkpoints.read_heads(copy)
     state, has_checkpoint = state_module.read_state(store.engine), checkpoints.read_last(settings.audit_folder) is not None
-    return verify_module.verify(store.trail.links(), store.audit, saved, state=state, kept=has_checkpoint, past=had_some)
+    return verify_module.verify(store.audit_reader.entries(), store.audit, saved, state=state, kept=has_checkpoint, past=had_some)
 
 
 def _show_report(report: VerificationReport) -> None:
@@ -200,7 +200,7 @@ def _show_report(report: VerificationReport) -> None:
         say(f"The audit is whole: {report.links} entries, held against {report.heads} heads.")
         return
     for fault in report.faults:
-        show_text(f"{translate(fault.kind)}: {translate(fault.told)}")
+        show_text(f"{translate(fault.kind)}: {translate(fault.message)}")
     say(f"The audit is not whole. Faults found: {len(report.faults)}.")
 
 

@@ -106,5 +106,5 @@ def _erase_at_server(subject: str, why: str, url: str, key: str | None, ca: Path
     from relevo.client import Client
 
     with Client(url, key, verify=ca) as client:
-        report: dict[str, Any] = client.ask("DELETE", f"/subjects/{quote(subject, safe='')}", params={"reason": why})
+        report: dict[str, Any] = client.request_json("DELETE", f"/subjects/{quote(subject, safe='')}", params={"reason": why})
     return report

@@ -36,7 +36,7 @@ def show(session: Session) -> None:
     name = model_picker.pick_model(session)
     if name is None:
         return
-    model = session.client.ask("GET", f"/models/{name}")
+    model = session.client.request_json("GET", f"/models/{name}")
     if model["serving"] is None:
         layout.show_empty_state(texts["classify.unserved"], texts("classify.unserved.next", model=name))
         return

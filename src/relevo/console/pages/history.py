@@ -35,7 +35,7 @@ def show(session: Session) -> None:
     name = pick_model(session)
     if name is None:
         return
-    model = session.client.ask("GET", f"/models/{name}")
+    model = session.client.request_json("GET", f"/models/{name}")
     manifest = manifests.load(session, name, model["serving"] or model["versions"])
     parameters = filters.show(session, model, manifest)
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
@@ -180,7 +180,7 @@ class _HistoryPager:
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="center", key="turn"):
             # Streamlit shows the shortcut keys, which are arrows, on the buttons.
             st.button(texts["history.newer"], disabled=not cursors, on_click=self._previous, shortcut="Left", key="newer")
-            layout.caption(texts("history.page", first=texts.whole(first), last=texts.whole(first + count - 1)))
+            layout.caption(texts("history.page", first=texts.integer(first), last=texts.integer(first + count - 1)))
             st.button(
                 texts["history.older"],
                 disabled=next_cursor is None,
@@ -210,7 +210,7 @@ def _downloads(session: Session, parameters: Mapping[str, str], manifest: Mappin
 
 
 def _csv(session: Session, parameters: Mapping[str, str]) -> bytes:
-    return session.client.file("/predictions.csv", **parameters)[1]
+    return session.client.download("/predictions.csv", **parameters)[1]
 
 
 def _parquet(session: Session, parameters: Mapping[str, str], *, numbers: bool) -> bytes:

@@ -142,7 +142,7 @@ def _with_nulls(converted: ConvertedModel, pipeline: VectorizerPipeline, samples
     try:
         expected = pipeline.estimator.predict_scores(pipeline.vectorizer.transform(records)) if records else None
         model = build_runnable(lenient)
-        served = np.asarray(model.run([model.prepare(item) for item in records]), dtype=np.float64) if records else None
+        served = np.asarray(model.run([model.preprocess(item) for item in records]), dtype=np.float64) if records else None
     except (RelevoError, ValueError, TypeError):
         return converted
     if expected is None or served is None or not np.isfinite(expected).all():

@@ -219,7 +219,7 @@ def probe_difference(converted: ConvertedModel, probes: Probes) -> tuple[float, 
     worst, where = 0.0, ""
     for record, change, output in zip(probes.records, probes.changes, probes.outputs, strict=True):
         try:
-            row = model.prepare({name: value for name, value in record.items() if value is not None})
+            row = model.preprocess({name: value for name, value in record.items() if value is not None})
         except RelevoError:
             continue
         error = _difference(model.run, row, output)

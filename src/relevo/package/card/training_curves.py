@@ -56,8 +56,8 @@ def draw_panel(
             linewidth=1.4,
         )
     axes.set(xlabel=words("epoch"), ylabel=_title(quantity, words))
-    axes.xaxis.set_major_formatter(words.tick())
-    axes.yaxis.set_major_formatter(words.tick())
+    axes.xaxis.set_major_formatter(words.tick_label())
+    axes.yaxis.set_major_formatter(words.tick_label())
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
 

@@ -68,17 +68,17 @@ class Checkpoints:
         self._last_kept: Checkpoint | None = None
         self._latest: Checkpoint | None = None
 
-    def look(self, now: datetime) -> Checkpoint | None:
+    def update(self, now: datetime) -> Checkpoint | None:
         """Replaces the last checkpoint if the chain has a newer entry. Raises ConfigError."""
-        entry = self._reader.head()
+        entry = self._reader.last_entry()
         if entry is None or (self._latest is not None and entry.seal == self._latest.seal and (self._folder / LAST).exists()):
             return None
         with self._lock():
             # If the file was deleted, this process still has its content.
             before = read_last(self._folder) or self._latest
             # Race: another process may have written a later one meanwhile; an entry read from here on is later still.
-            entry = self._reader.head() or entry
-            if before is not None and self._reader.seal_of(before.sequence) != before.seal:
+            entry = self._reader.last_entry() or entry
+            if before is not None and self._reader.mac_of(before.sequence) != before.seal:
                 log.error(
                     "the end of the audit was cut off or exchanged at entry %d", before.sequence, extra={"action": "audit.cut"}
                 )
@@ -89,12 +89,12 @@ class Checkpoints:
         self._latest = checkpoint
         return checkpoint
 
-    def keep(self, now: datetime, *, at_once: bool = False) -> Checkpoint | None:
+    def append(self, now: datetime, *, at_once: bool = False) -> Checkpoint | None:
         """Adds a permanent checkpoint when one is due and the chain has a newer entry. Raises ConfigError.
 
         at_once: whether one is due now.
         """
-        entry = self._reader.head()
+        entry = self._reader.last_entry()
         if self._last_kept is None:
             self._last_kept = max(
                 read_heads(self._file), key=lambda checkpoint: checkpoint.at_us, default=Checkpoint(sequence=0, seal="")
@@ -149,7 +149,7 @@ def add_head(file: Path, checkpoint: Checkpoint) -> None:
 
 def sign_checkpoint(key: AuditKey, sequence: int, seal: str, at_us: int) -> str:
     """Returns the signature of a checkpoint."""
-    return key.mark(["head", sequence, seal, at_us])
+    return key.pseudonymize(["head", sequence, seal, at_us])
 
 
 def load_checkpoints(folder: Path) -> list[Checkpoint]:

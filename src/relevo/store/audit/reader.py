@@ -106,18 +106,18 @@ class AuditReader:
         items = [AuditEntry.from_row(row) for row in rows[:limit]]
         return AuditPage(items=items, next_cursor=str(items[-1].sequence) if len(rows) > limit else None)
 
-    def head(self) -> AuditEntry | None:
+    def last_entry(self) -> AuditEntry | None:
         """Returns the last entry, or None."""
         with read_transaction(self._engine) as connection:
             row = connection.execute(select(audit).order_by(audit.c.sequence.desc()).limit(1)).first()
         return None if row is None else AuditEntry.from_row(row)
 
-    def seal_of(self, sequence: int) -> str | None:
+    def mac_of(self, sequence: int) -> str | None:
         """Returns the MAC of one entry, or None if it does not exist."""
         with read_transaction(self._engine) as connection:
             return connection.scalar(select(audit.c.seal).where(audit.c.sequence == sequence))
 
-    def links(self) -> Iterator[AuditEntry]:
+    def entries(self) -> Iterator[AuditEntry]:
         """Yields every entry, oldest first, from one snapshot of the database."""
         query = select(audit).order_by(audit.c.sequence)
         with read_transaction(self._engine) as connection:

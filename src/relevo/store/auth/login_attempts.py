@@ -79,7 +79,7 @@ class Attempts:
     def note(self, user: str | None, name: str, address: str, reason: str, *, at: datetime) -> None:
         """Records a failed login. user: id of the user with this name; None for an unknown name, which is stored as a digest."""
         now, table = to_us(at), sign_in_attempts.c
-        digest = "" if user else self._audit.mark(["name", name_key(name)])[:_DIGEST_CHARS]
+        digest = "" if user else self._audit.pseudonymize(["name", name_key(name)])[:_DIGEST_CHARS]
         group = {
             "user_id": user or "",
             "name_mark": digest,

@@ -46,7 +46,7 @@ class Notes:
         """
         return self._columns("reason", reason, prediction, _reason_context(label))
 
-    def of(self, connection: Connection, row: Row[Any]) -> str:
+    def read(self, connection: Connection, row: Row[Any]) -> str:
         """Returns the note of a label's row."""
         if row.note_key is None:
             return str(row.note)
@@ -54,7 +54,7 @@ class Notes:
             return SEALED
         try:
             context = _note_context(bytes(row.prediction), row.at_us)
-            return self._sealing.open_text(connection, bytes(row.sealed_note), row.note_key, context)
+            return self._sealing.decrypt_text(connection, bytes(row.sealed_note), row.note_key, context)
         except InputUndecryptableError:
             return SEALED
 
@@ -63,7 +63,7 @@ class Notes:
         if text and self._encrypt and self._sealing is not None:
             # The key of the prediction's day: retention destroys it when it deletes the prediction.
             day = datetime.fromtimestamp(int.from_bytes(prediction[:6], "big") / 1000, UTC)
-            sealed, key = self._sealing.seal_text(text, context, subject=self._load_subject(prediction), at=day)
+            sealed, key = self._sealing.encrypt_text(text, context, subject=self._load_subject(prediction), at=day)
             text = ""
         return {name: text, f"sealed_{name}": sealed, f"{name}_key": key}
 

@@ -124,7 +124,7 @@ class PasswordAuthenticator:
             return True
         async with self._networks_lock:
             if time.monotonic() - self._networks_read_at > _NETWORKS_TTL_S:
-                self._networks = await self._lookups.run("", self._sessions.places)
+                self._networks = await self._lookups.run("", self._sessions.known_addresses)
                 self._networks_read_at = time.monotonic()
         return network in self._networks
 
@@ -136,14 +136,14 @@ class PasswordAuthenticator:
         key = applicant.key
         if key is not None and user is not None and key.id == user.id:
             return Desk(name=f"key {key.key}", known=True)
-        return self._sessions.desk(user.id if user else None, applicant.recognised, applicant.address)
+        return self._sessions.throttle_key(user.id if user else None, applicant.recognised, applicant.address)
 
     def _verify(self, name: str, password: str, applicant: Applicant) -> User:
         user, stored_hash = self._people.sign_in(name)
         throttle_key = self._throttle_key(user, applicant)
         note = partial(self._people.attempts.note, user.id if user else None, name, applicant.address, at=self._now())
         try:
-            self._sessions.try_password(name, throttle_key, at=self._now())
+            self._sessions.register_attempt(name, throttle_key, at=self._now())
         except LoginThrottledError:
             note(WAITING)
             raise
@@ -152,8 +152,8 @@ class PasswordAuthenticator:
         if user is None or stored_hash is None or not is_correct:
             note(WRONG if user else UNKNOWN)
             raise InvalidCredentialsError
-        self._sessions.forget_tries(name, throttle_key)
-        self._sessions.was_at(user.id, applicant.address, at=self._now())
+        self._sessions.reset_attempts(name, throttle_key)
+        self._sessions.record_address(user.id, applicant.address, at=self._now())
         if password_hash.needs_rehash(stored_hash):
             by = Actor(actor=f"user:{user.id}", address=applicant.address)
             self._people.rehash(user.id, stored_hash, password_hash.hash_password(password), at=self._now(), by=by)

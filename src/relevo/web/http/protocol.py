@@ -199,11 +199,11 @@ class Connection(HttpToolsProtocol):
     def _apply_proxy_headers(self, proxies: TrustedProxies) -> None:
         """Takes client address and scheme from a trusted proxy; raises for plain http that bypasses the proxies."""
         peer = self.client[0] if self.client else ""
-        if proxies.lists(peer):
-            address, scheme = proxies.seen(self.headers, peer, self.scheme or "http")
+        if proxies.is_trusted(peer):
+            address, scheme = proxies.client_of(self.headers, peer, self.scheme or "http")
             self.scope["client"] = (address, 0)
             self.scope["scheme"] = scheme
-        elif self.scheme == "http" and not proxies.lets_in(peer):
+        elif self.scheme == "http" and not proxies.allows_plain_http(peer):
             self._in_head = True
             self._head_error = OriginError(reason="it did not come by way of the proxy")
             raise self._head_error

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Query, Request
 
 from relevo.domain import ids
+from relevo.web.context import app_context
 from relevo.web.routes.responses import error_responses
 from relevo.web.schemas.labels import CleaningPage, CurationQuery
 
@@ -22,7 +23,7 @@ def get_curation(request: Request, name: str, query: Annotated[CurationQuery, Qu
 
     Every labelled input is read, so the first look at many takes a while. Raises ModelNotFoundError.
     """
-    parts: AppContext = request.app.state.parts
-    parts.registry.aliases(name)  # raises ModelNotFoundError for an unknown model
+    context: AppContext = app_context(request)
+    context.registry.aliases(name)  # raises ModelNotFoundError for an unknown model
     after = ids.raw(query.cursor) if query.cursor else None
-    return CleaningPage.from_domain(parts.clean(name), after or b"", query.limit)
+    return CleaningPage.from_domain(context.curate(name), after or b"", query.limit)

@@ -160,7 +160,7 @@ class VersionSummary(BaseModel):
             version=version.number,
             digest=version.digest,
             created=version.at,
-            author=version.who,
+            author=version.author,
             summary=version.summary,
         )
 
@@ -190,8 +190,8 @@ class AliasChange(BaseModel):
             alias=move.alias,
             version=move.version,
             previous=move.previous,
-            author=move.who,
-            reason=move.why,
+            author=move.author,
+            reason=move.reason,
             at=move.at,
         )
 
@@ -251,7 +251,7 @@ class Truth(BaseModel):
             at=label.at,
             note=label.note,
             number=label.serial,
-            verdict=label.verdict.value,
+            verdict=label.review.value,
         )
 
 
@@ -311,7 +311,7 @@ class PredictionView(BaseModel):
             kind=record.kind.value,
             input_kept=stored.input_kept,
             input_bytes=record.input_bytes,
-            prediction=record.value if record.label is None else record.label,
+            prediction=record.value if record.predicted_label is None else record.predicted_label,
             confidence=record.confidence,
             # float32 has seven significant digits.
             probabilities=[round(share, 7) for share in np.frombuffer(record.scores, dtype="<f4").tolist()],

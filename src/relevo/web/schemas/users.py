@@ -46,10 +46,10 @@ class Me(BaseModel):
             id=principal.id,
             name=principal.name,
             role=principal.role,
-            grants={model: role for model, role in principal.grants.items() if principal.sees(model)},
-            way=principal.way.value,
+            grants={model: role for model, role in principal.grants.items() if principal.can_see(model)},
+            way=principal.auth_method.value,
             scopes=None if principal.scopes is None else sorted(principal.scopes),
-            model=principal.only_model,
+            model=principal.restricted_to,
             csrf=csrf,
             insecure=sorted(insecure),
         )
