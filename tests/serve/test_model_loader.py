@@ -121,7 +121,7 @@ def test_a_version_kept_by_the_new_route_is_not_loaded_again(
         packages = Packages(journal, service, one=digits_package, two=digits_package_2)
         packages.routes = [route_to("digits", 1, "one")]
         await packages.watcher.poll()
-        before = service.select_version(NOBODY).lane
+        before = service.select_version(NOBODY).loaded
         legs = (
             RouteTarget(version=1, digest="one", arm=Arm.CHAMPION, weight=0.5),
             RouteTarget(version=2, digest="two", arm=Arm.CANARY, weight=0.5),
@@ -131,7 +131,7 @@ def test_a_version_kept_by_the_new_route_is_not_loaded_again(
         assert packages.loads == ["one", "two"]
         router = service.router("digits")
         assert router is not None
-        assert router.lanes["one"] is before
+        assert router.loaded_versions["one"] is before
         await asyncio.sleep(0)  # a version is drained in a task of its own
         assert not before.retired
 
@@ -148,7 +148,7 @@ def test_a_swap_keeps_requests_in_flight(
         packages = Packages(journal, service, one=digits_package, two=digits_package_2)
         packages.routes = [route_to("digits", 1, "one")]
         await packages.watcher.poll()
-        old = service.select_version(NOBODY).lane
+        old = service.select_version(NOBODY).loaded
         old.batcher.set_row_cost(0.1)  # expensive: its batch runs in the thread, so that the swap happens during it
         taken = [asyncio.ensure_future(service.predict(NOBODY, png)) for png in digit_pngs]
         await asyncio.sleep(0)

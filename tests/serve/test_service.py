@@ -194,9 +194,9 @@ def test_the_model_sees_at_most_max_batch_size_at_once(journal: Journal) -> None
 
     async def run() -> int:
         service = ModelService()
-        lane = install(service, shelf(), journal, max_batch_size=4)
+        loaded = install(service, shelf(), journal, max_batch_size=4)
         await asyncio.gather(*[service.predict(NOBODY, {"number": 1}) for _ in range(20)])
-        return lane.batches
+        return loaded.batches
 
     assert within(run()) == 5
 
@@ -231,9 +231,9 @@ def test_pictures_of_many_callers_are_answered_as_alone(digits_package: Package,
 
     async def run() -> tuple[list[DecisionResult], int]:
         service = ModelService()
-        lane = install(service, load_runnable(digits_package), journal)
+        loaded = install(service, load_runnable(digits_package), journal)
         replies = await asyncio.gather(*[service.predict(NOBODY, png) for png in digit_pngs])
-        return [reply.answer for reply in replies], lane.batches
+        return [reply.answer for reply in replies], loaded.batches
 
     answers, batches = within(run())
     assert batches < len(digit_pngs)
@@ -293,8 +293,8 @@ def test_a_disconnect_removes_rows_waiting_for_a_slow_model(journal: Journal, re
 
     async def run() -> None:
         service = ModelService()
-        lane = install(service, shelf(), journal)
-        lane.batcher.set_row_cost(1.0)
+        loaded = install(service, shelf(), journal)
+        loaded.batcher.set_row_cost(1.0)
         gone = asyncio.Event()
         first = asyncio.ensure_future(service.predict(NOBODY, {"number": 1}))
         left = asyncio.ensure_future(service.predict(NOBODY, {"number": 2}, gone=gone.wait))
@@ -335,16 +335,16 @@ def test_a_swap_is_counted_and_a_first_version_is_none(journal: Journal) -> None
 
     async def run() -> None:
         service = ModelService()
-        lanes = {
+        loaded_versions = {
             str(number): LoadedVersion(
                 model=shelf(), version=number, digest=str(number), write=journal.write, options=ServingOptions()
             )
             for number in (1, 2)
         }
-        first = Router(route_to("shelf", 1, "1"), lanes)
+        first = Router(route_to("shelf", 1, "1"), loaded_versions)
         assert service.set_route(first) is None
         assert service.swaps == 0
-        assert service.set_route(Router(route_to("shelf", 2, "2"), lanes)) is first
+        assert service.set_route(Router(route_to("shelf", 2, "2"), loaded_versions)) is first
         assert service.swaps == 1
 
     within(run())

@@ -77,14 +77,14 @@ def change(settings: Settings, model: str) -> str:
     link = store.audit_reader.last_entry()
     store.engine.dispose()
     assert link is not None
-    return f"{link.sequence}:{link.seal}"
+    return f"{link.sequence}:{link.mac}"
 
 
 def test_the_settings_say_where(tmp_path: Path) -> None:
     """audit_checkpoint_to: appends a line to a file, or sends a POST; a private server must be in audit_head_allowed."""
     file = tmp_path / "other disk.jsonl"
     head = change(Settings(home=tmp_path / "home", audit_checkpoint_to=str(file)), "digits")
-    assert [f"{one.sequence}:{one.seal}" for one in read_heads(file)] == [head]
+    assert [f"{one.sequence}:{one.mac}" for one in read_heads(file)] == [head]
     with taking() as server:
         output: dict[str, Any] = {"home": tmp_path / "home", "audit_checkpoint_to": f"{server.url}/take"}
         change(Settings(**output), "churn")

@@ -82,7 +82,7 @@ def test_only_data_of_the_subject_is_erased(
 
 def test_the_audit_contains_the_pseudonym_only(engine: Engine, erasure: Erasure) -> None:
     """The audit entry has actor, time and reason, and only the subject's pseudonym."""
-    pseudonym = erasure.pseudonym("patient 4711")
+    pseudonym = erasure.pseudonymize("patient 4711")
     erasure.erase(pseudonym, at=AT, by=BY, reason="asked by letter")
     head = AuditReader(engine).last_entry()
     assert head is not None
@@ -99,13 +99,13 @@ def test_the_audit_keeps_only_the_id_of_an_erased_prediction(
     engine: Engine, history: PredictionStore, erasure: Erasure, audit_log: AuditLog, prediction: Callable[..., PredictionRecord]
 ) -> None:
     """The audit contains only the id of a labelled prediction: no input, name, value, source, note or reason."""
-    labelled, other = (prediction(MS, subject=erasure.pseudonym("patient 17"), input=b"lung") for _ in range(2))
+    labelled, other = (prediction(MS, subject=erasure.pseudonymize("patient 17"), input=b"lung") for _ in range(2))
     history.insert([labelled, other])
     labels = Labels(engine, audit_log)
     value, author, source, note = told = ("malignant", "dr. eva", "letterbox", "seen on Monday")
     label = labels.put(Label(prediction=labelled.id, value=value, author=author, source=source, at=AT, note=note))
     labels.review(labelled.id, label.serial, ReviewStatus.ACCEPTED, judge="dr. leo", at=AT, reason="biopsy")
-    erasure.erase(erasure.pseudonym("patient 17"), at=AT, by=BY)
+    erasure.erase(erasure.pseudonymize("patient 17"), at=AT, by=BY)
     kept = repr(AuditReader(engine).page().items)
     assert (str(UUID(bytes=labelled.id)) in kept, str(UUID(bytes=other.id)) in kept) == (True, False)
     assert not [word for word in (*told, "dr. leo", "biopsy", "patient 17", "lung") if word in kept]
@@ -204,7 +204,7 @@ class TestFilesOfTheDatabase:
         monkeypatch.setenv("RELEVO_DATABASE_URL", url)
         settings = Settings(home=tmp_path / "home", database_url=url)
         store = open_store(settings)
-        store.predictions.insert([prediction(MS, subject=store.erasure.pseudonym("patient 4711"))])
+        store.predictions.insert([prediction(MS, subject=store.erasure.pseudonymize("patient 4711"))])
         store.engine.dispose()
         asked = ["erase", "--subject", "patient 4711", "--yes", "--home", str(settings.home)]
         left = CliRunner().invoke(app, asked)

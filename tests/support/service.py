@@ -1,4 +1,4 @@
-"""A service with real lanes and a real journal, inside one event loop."""
+"""A service with real loaded versions and a real journal, inside one event loop."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def route_to(model: str, version: int, digest: str, *, epoch: int = 1) -> Traffi
 
 def install(service: ModelService, model: RunnableModel, journal: Journal, *, version: int = 1, **options: Any) -> LoadedVersion:
     """Put one version in force as champion; needs a running event loop."""
-    lane = LoadedVersion(model=model, version=version, digest=str(version), write=journal.write, options=ServingOptions(**options))
-    service.set_route(Router(route_to(model.manifest.name, version, str(version)), {str(version): lane}))
-    return lane
+    loaded = LoadedVersion(model=model, version=version, digest=str(version), write=journal.write, options=ServingOptions(**options))
+    service.set_route(Router(route_to(model.manifest.name, version, str(version)), {str(version): loaded}))
+    return loaded
 
 
 class Packages:

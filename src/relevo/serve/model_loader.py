@@ -107,7 +107,7 @@ class ModelLoader:
 
     async def _load_route(self, route: TrafficSplit) -> None:
         previous = self._service.router(route.model)
-        loaded_before = dict(previous.lanes) if previous is not None else {}
+        loaded_before = dict(previous.loaded_versions) if previous is not None else {}
         try:
             versions = {
                 target.digest: loaded_before.get(target.digest) or await self._load_version(target) for target in route.legs
@@ -134,7 +134,7 @@ class ModelLoader:
     def _retire(self, router: Router | None, *, keep: Container[str]) -> None:
         if router is None:
             return
-        for digest, version in router.lanes.items():
+        for digest, version in router.loaded_versions.items():
             if digest not in keep:
                 # The event loop keeps only weak references to tasks.
                 task = asyncio.ensure_future(version.drain())

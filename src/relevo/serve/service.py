@@ -121,7 +121,7 @@ class ModelService:
         """Index the synonyms; a synonym of two models is ambiguous and names neither."""
         owners: dict[str, set[str]] = {}
         for name, router in self._routers.items():
-            for synonym in {*router.route.synonyms, *router.choose(b"").lane.manifest.synonyms}:
+            for synonym in {*router.route.synonyms, *router.choose(b"").loaded.manifest.synonyms}:
                 owners.setdefault(synonym, set()).add(name)
         self._synonyms = {synonym: min(names) for synonym, names in owners.items() if len(names) == 1}
 
@@ -161,14 +161,14 @@ class ModelService:
         """
         choice = self.select_version(request)
         if isinstance(payload, bytes):
-            row = await self._prepare_image(choice.lane, payload)
-            if choice.lane.retired:
+            row = await self._prepare_image(choice.loaded, payload)
+            if choice.loaded.retired:
                 # Race: swapped while the image was decoded; the row was prepared for the old version and may not fit the new one.
                 return await self.predict(request, payload, gone=gone)
             pending = _pending_row(request, choice, row, InputKind.IMAGE, payload)
         else:
             pending = self._prepare_record(request, choice, payload)
-        return (await _await_results(choice.lane, (pending,), request.caller, gone))[0]
+        return (await _await_results(choice.loaded, (pending,), request.caller, gone))[0]
 
     def submit(self, request: PredictRequest, payload: bytes | Mapping[str, Any]) -> asyncio.Future[list[PredictionResult]] | None:
         """Like `predict`, but without a task; None for a large image, which is decoded in a thread.
@@ -176,7 +176,7 @@ class ModelService:
         Cancel the future when the client disconnects. Raises like `predict`.
         """
         choice = self.select_version(request)
-        loaded = choice.lane
+        loaded = choice.loaded
         if isinstance(payload, bytes):
             if is_expensive(payload):
                 return None
@@ -209,11 +209,11 @@ class ModelService:
                 # Other requests are served between the rows of a large batch.
                 await asyncio.sleep(0)
                 turn_start = time.perf_counter()
-        if choice.lane.retired:
+        if choice.loaded.retired:
             # Race: swapped meanwhile; the rows were prepared for the old version and may not fit the new one.
             return await self.predict_many(request, records, gone=gone)
         try:
-            return await _await_results(choice.lane, pending, request.caller, gone)
+            return await _await_results(choice.loaded, pending, request.caller, gone)
         except ModelError as error:
             if len(pending) == 1:
                 error.facts["row"] = 0
@@ -221,7 +221,7 @@ class ModelService:
 
     def _prepare_record(self, request: PredictRequest, choice: RouteChoice, record: Mapping[str, Any]) -> PendingRow:
         """Prepares one record. Raises subclasses of InvalidInputError."""
-        model = choice.lane.model
+        model = choice.loaded.model
         row = model.preprocess(record)
         return _pending_row(request, choice, row, InputKind.RECORD, self._encode(record), model.remarks(record))
 
@@ -255,7 +255,7 @@ class ModelService:
         reason = self._failures.get(name, "")
         if router is None:
             return ModelState(name=name, version=None, manifest=None, ready=False, reason=reason)
-        loaded = router.choose(b"").lane
+        loaded = router.choose(b"").loaded
         return ModelState(name=name, version=loaded.version, manifest=loaded.manifest, ready=True, reason=reason)
 
     def ready(self) -> tuple[bool, str]:
@@ -272,13 +272,13 @@ class ModelService:
 
     def rows_waiting(self) -> int:
         """Rows that wait in all batchers."""
-        return sum(loaded.batcher.rows_waiting for router in self._routers.values() for loaded in router.lanes.values())
+        return sum(loaded.batcher.rows_waiting for router in self._routers.values() for loaded in router.loaded_versions.values())
 
     async def drain(self) -> None:
         """Reject new requests, finish the accepted ones."""
         self.draining = True
         for router in self._routers.values():
-            for loaded in router.lanes.values():
+            for loaded in router.loaded_versions.values():
                 await loaded.drain()
         self._decode_executor.shutdown(wait=False)
 

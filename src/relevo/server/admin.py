@@ -51,7 +51,7 @@ def erase_offline(settings: Settings, subject: str, *, why: str, write_anew: boo
     store = open_store(settings)
     reader = JournalReader(settings.spool_folder)
     journals = [path for path in settings.spool_folder.glob("*") if path.is_dir()]
-    report = store.erasure.erase(store.erasure.pseudonym(subject), at=utc_now(), by=LOCAL_ACTOR, reason=why)
+    report = store.erasure.erase(store.erasure.pseudonymize(subject), at=utc_now(), by=LOCAL_ACTOR, reason=why)
     if all(map(is_writer_dead, journals)):
         # Without a running server, no other process would ship the journals or truncate the WAL.
         Shipper(reader, store.predictions).ship()

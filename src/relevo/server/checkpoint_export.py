@@ -44,7 +44,7 @@ def checkpoint_sender(settings: Settings) -> Callable[[Checkpoint], None] | None
     webhook = Webhook(target, settings.audit_head_allowed)
 
     def post(checkpoint: Checkpoint) -> None:
-        body = {"head": f"{checkpoint.sequence}:{checkpoint.seal}", **msgspec.to_builtins(checkpoint)}
+        body = {"head": f"{checkpoint.sequence}:{checkpoint.mac}", **msgspec.to_builtins(checkpoint)}
         webhook.post(msgspec.json.encode(body))
 
     return post
@@ -76,9 +76,9 @@ class CheckpointExporter:
             return
         try:
             link = self._trail.last_entry()
-            if link is not None and link.seal != self._last_seal:
+            if link is not None and link.mac != self._last_seal:
                 self._send(head_of(self._audit, link, self._now()))
-                self._last_seal = link.seal
+                self._last_seal = link.mac
         except (OSError, RelevoError) as cause:
             self._retry_at = self._monotonic() + _RETRY_DELAY_S
             reason = os.strerror(cause.errno) if isinstance(cause, OSError) and cause.errno else str(cause)

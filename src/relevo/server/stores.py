@@ -109,7 +109,7 @@ def open_store(settings: Settings, *, migrated: bool = False, begins: bool = Tru
         check_users(settings, engine)
         migrate(engine)
     blobs = Blobs(settings.blobs_folder)
-    sealing = input_encryption(settings, engine)
+    encryption = input_encryption(settings, engine)
     ring = AuditKeyRing(settings.keys_folder)
     audit, trail = AuditLog(ring.current(), ring=ring), AuditReader(engine)
     if not migrated:
@@ -118,14 +118,14 @@ def open_store(settings: Settings, *, migrated: bool = False, begins: bool = Tru
     return Store(
         engine=engine,
         registry=Registry(engine, audit),
-        predictions=PredictionStore(engine, blobs, sealing),
-        labels=Labels(engine, audit, Notes(engine, sealing, seals=settings.encrypt_inputs == "on")),
+        predictions=PredictionStore(engine, blobs, encryption),
+        labels=Labels(engine, audit, Notes(engine, encryption, encrypts=settings.encrypt_inputs == "on")),
         traffic=Traffic(engine),
         label_queue=LabelQueue(engine, share=settings.label_sampling_rate),
         users=Users(engine, audit, noted=partial(note_users, settings.home)),
         audit=audit,
         audit_reader=trail,
-        encryption=sealing,
+        encryption=encryption,
         erasure=Erasure(engine, blobs, audit),
         blobs=blobs,
         packages=PackageStore(settings.packages_folder),

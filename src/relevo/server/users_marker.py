@@ -106,4 +106,4 @@ def has_first_checkpoint(settings: Settings, trail: AuditReader) -> bool:
     except ConfigError:
         # A corrupt file proves that there were checkpoints, but no database can be compared with it.
         return False
-    return first is None or trail.mac_of(first.sequence) == first.seal
+    return first is None or trail.mac_of(first.sequence) == first.mac

@@ -116,7 +116,7 @@ async def _worker(
     )
     first_load = asyncio.ensure_future(loader.poll())
     authenticator = Authenticator(sessions=SessionCache(store.users.sessions, utc_now))
-    subjects = SubjectResolver(store.erasure.pseudonym, encryption, now=utc_now)
+    subjects = SubjectResolver(store.erasure.pseudonymize, encryption, now=utc_now)
     predict = PredictHandlers(service, settings, telemetry, authenticator, allowance=allowance_of(settings), subjects=subjects)
     server = http_server(settings, _app(settings, predict, service, store, telemetry, authenticator), predict, tls)
     allow_anonymous = insecure or not is_exposed(settings)

@@ -66,7 +66,7 @@ class Erasure:
         self._blobs = blobs
         self._audit = audit
 
-    def pseudonym(self, subject: str) -> str:
+    def pseudonymize(self, subject: str) -> str:
         """Returns the pseudonym of a subject in this home. Without the audit's key it cannot be traced back to the subject."""
         return self._audit.pseudonymize(["subject", subject])
 

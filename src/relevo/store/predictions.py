@@ -81,13 +81,13 @@ class Page:
 class PredictionStore:
     """Predictions. Lifetime: the process; safe for several threads. All methods raise DatabaseUnavailableError.
 
-    blobs: stores inputs above 16 KiB; without it they stay in the rows. sealing: decrypts inputs.
+    blobs: stores inputs above 16 KiB; without it they stay in the rows. encryption: decrypts inputs.
     """
 
-    def __init__(self, engine: Engine, blobs: Blobs | None = None, sealing: InputEncryption | None = None) -> None:
+    def __init__(self, engine: Engine, blobs: Blobs | None = None, encryption: InputEncryption | None = None) -> None:
         self._engine = engine
         self._blobs = blobs
-        self._sealing = sealing
+        self._encryption = encryption
 
     def insert(self, records: Sequence[PredictionRecord]) -> int:
         """Inserts these predictions, skipping existing ones. Returns the number of new ones."""
@@ -175,9 +175,9 @@ class PredictionStore:
         data = self._load_bytes(row)
         if row.input_key is None:
             return data
-        if self._sealing is None:
+        if self._encryption is None:
             raise InputUndecryptableError
-        return self._sealing.decrypt(bytes(row.id), row.input_key, data)
+        return self._encryption.decrypt(bytes(row.id), row.input_key, data)
 
     def _load_bytes(self, row: Any) -> bytes:
         if row.input is not None:

@@ -94,7 +94,7 @@ def test_no_head_at_all_is_refused(home: Path) -> None:
 def test_a_new_key_seals_from_now_on(home: Path) -> None:
     """After a rotation, the log verifies with both keys, records the rotation, and still shows names."""
     before = server.open_store(Settings(home=home))
-    pseudonym = before.erasure.pseudonym("patient 17")
+    pseudonym = before.erasure.pseudonymize("patient 17")
     before.engine.dispose()
     done = json.loads(run(home, "rotate-key", "--why", "a year has gone", "--yes", "--json").output)
     assert (done["entry"], done["before"] != done["after"]) == (4, True)
@@ -103,7 +103,7 @@ def test_a_new_key_seals_from_now_on(home: Path) -> None:
     assert [one["action"] for one in items][:2] == ["audit.begin_key", "audit.retire_key"]
     after = server.open_store(Settings(home=home))
     assert after.audit.key_id == done["after"]
-    assert after.erasure.pseudonym("patient 17") == pseudonym
+    assert after.erasure.pseudonymize("patient 17") == pseudonym
     after.engine.dispose()
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def test_a_subject_is_erased_once_somebody_is_sure(tmp_path: Path) -> None:
     """Without confirmation nothing is erased; with it the rows are deleted and the audit log records it."""
     store = server.open_store(Settings(home=tmp_path))
-    store.predictions.insert([prediction(subject=store.erasure.pseudonym("patient 4711"))])
+    store.predictions.insert([prediction(subject=store.erasure.pseudonymize("patient 4711"))])
     asked = ["erase", "--subject", "patient 4711", "--why", "by letter", "--home", str(tmp_path)]
     refused = CliRunner().invoke(app, asked, input="n\n")
     assert (refused.exit_code, store.predictions.count()) == (1, 1)
@@ -44,14 +44,14 @@ def test_a_subject_is_erased_once_somebody_is_sure(tmp_path: Path) -> None:
 def test_a_name_of_nobody_does_not_pass_for_somebody_erased(tmp_path: Path, language: str, nothing: str) -> None:
     """An unknown subject is reported as such; the command succeeds, is audited, and erases nothing else."""
     store = server.open_store(Settings(home=tmp_path))
-    store.predictions.insert([prediction(subject=store.erasure.pseudonym("patient 17"))])
+    store.predictions.insert([prediction(subject=store.erasure.pseudonymize("patient 17"))])
     set_language(language)
     try:
         done = CliRunner().invoke(app, ["erase", "--subject", "patient 18", "--yes", "--home", str(tmp_path)])
     finally:
         set_language("en")
     assert (done.exit_code, nothing in done.output, store.predictions.count()) == (0, True, 1)
-    pseudonym, head = store.erasure.pseudonym("patient 18"), store.audit_reader.last_entry()
+    pseudonym, head = store.erasure.pseudonymize("patient 18"), store.audit_reader.last_entry()
     assert head is not None
     assert (head.action, head.object, pseudonym in done.output) == ("subject.erase", f"subject:{pseudonym}", True)
 
@@ -59,7 +59,7 @@ def test_a_name_of_nobody_does_not_pass_for_somebody_erased(tmp_path: Path, lang
 def test_vacuum_is_for_a_postgresql_at_hand(tmp_path: Path) -> None:
     """--vacuum is rejected for SQLite and with --url, before anything is erased."""
     store = server.open_store(Settings(home=tmp_path))
-    store.predictions.insert([prediction(subject=store.erasure.pseudonym("patient 4711"))])
+    store.predictions.insert([prediction(subject=store.erasure.pseudonymize("patient 4711"))])
     asked = ["erase", "--subject", "patient 4711", "--yes", "--vacuum"]
     for where in (["--home", str(tmp_path)], ["--url", "http://127.0.0.1:9"]):
         assert isinstance(CliRunner().invoke(app, [*asked, *where]).exception, ConfigError)

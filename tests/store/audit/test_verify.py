@@ -171,8 +171,8 @@ def test_an_entry_by_another_key_is_detected(engine: Engine, audit_log: AuditLog
 def test_a_forged_checkpoint_is_detected(engine: Engine, audit_log: AuditLog, check: Callable[..., VerificationReport]) -> None:
     """A checkpoint written without the key is reported as forged, not as a cut end."""
     grow(engine, audit_log, 2)
-    assert kinds(check([Checkpoint(sequence=2, seal=check().seal, at_us=1, mark="00")])) == [(2, "head_forged")]
-    assert check([Checkpoint(sequence=2, seal=check().seal)]).whole
+    assert kinds(check([Checkpoint(sequence=2, mac=check().mac, at_us=1, signature="00")])) == [(2, "head_forged")]
+    assert check([Checkpoint(sequence=2, mac=check().mac)]).whole
 
 
 def test_checkpoints_are_due_every_hundred_entries_and_every_hour(engine: Engine, audit_log: AuditLog, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def session_store(user_store: Users) -> Sessions:
 
 def unknown_source(name: str) -> Desk:
     """A login source that is known for no user."""
-    return Desk(name=name, known=False)
+    return Desk(name=name, is_known=False)
 
 
 def test_a_session_returns_its_user(session_store: Sessions, ana: str) -> None:
@@ -163,12 +163,12 @@ def test_failures_throttle_no_other_user_or_source(session_store: Sessions) -> N
 def test_a_network_is_known_for_its_user(session_store: Sessions, ana: str) -> None:
     """A network (64 bits of IPv6) is known for its user only; the most recent ones are kept."""
     session_store.record_address(ana, "2001:db8:1:2::7", at=NOW)
-    assert session_store.throttle_key(ana, None, "2001:db8:1:2:ffff::1") == Desk(name="2001:db8:1:2::/64", known=True)
-    assert not session_store.throttle_key(ana, None, "2001:db8:1:3::7").known
-    assert not session_store.throttle_key(None, None, "2001:db8:1:2::7").known
+    assert session_store.throttle_key(ana, None, "2001:db8:1:2:ffff::1") == Desk(name="2001:db8:1:2::/64", is_known=True)
+    assert not session_store.throttle_key(ana, None, "2001:db8:1:3::7").is_known
+    assert not session_store.throttle_key(None, None, "2001:db8:1:2::7").is_known
     for number in range(30):
         session_store.record_address(ana, f"10.0.0.{number}", at=NOW + timedelta(seconds=number))
-    assert [session_store.throttle_key(ana, None, address).known for address in ("2001:db8:1:2::7", "10.0.0.9", "10.0.0.29")] == [
+    assert [session_store.throttle_key(ana, None, address).is_known for address in ("2001:db8:1:2::7", "10.0.0.9", "10.0.0.29")] == [
         False,
         False,
         True,

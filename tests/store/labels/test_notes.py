@@ -41,7 +41,7 @@ def disk(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 
 
 def sealed_labels(engine: Engine, audit_log: AuditLog, *, master: bytes = MASTER) -> Labels:
-    return Labels(engine, audit_log, Notes(engine, InputEncryption(engine, master), seals=True))
+    return Labels(engine, audit_log, Notes(engine, InputEncryption(engine, master), encrypts=True))
 
 
 def holding(disk: Path, *needles: str) -> set[str]:
@@ -60,7 +60,7 @@ def test_no_note_is_stored_in_plain_text(
 ) -> None:
     """With encryption no file of the database contains a note or reason, and both are read back unchanged."""
     note, reason, batch = (f"{text} {backend} {seals}" for text in (NOTE, REASON, BATCH))
-    some = Labels(engine, audit_log, Notes(engine, InputEncryption(engine, MASTER), seals=seals))
+    some = Labels(engine, audit_log, Notes(engine, InputEncryption(engine, MASTER), encrypts=seals))
     one, other = prediction(subject="ana"), prediction()
     PredictionStore(engine).insert([one, other])
     kept = some.put(said(one.id, note))
@@ -79,7 +79,7 @@ def test_no_note_is_stored_in_plain_text(
         if seals:
             tied = b"judgements\0reason\0" + str(kept.serial).encode()
             assert (
-                InputEncryption(engine, MASTER).decrypt_text(connection, bytes(row.sealed_reason), row.reason_key, tied) == reason
+                InputEncryption(engine, MASTER).decrypt_text(connection, bytes(row.encrypted_reason), row.reason_key, tied) == reason
             )
     assert keys == ({"ana", "day:2023-11-14"} if seals else set())
 
@@ -99,7 +99,7 @@ def test_a_note_is_unreadable_without_the_subject_key(
         assert (row.note, row.note_key) == ("", one.key)
     Erasure(engine, Blobs(tmp_path / "blobs"), audit_log).erase("ana", at=AT, by=LOCAL_ACTOR)
     with read_transaction(engine) as connection:
-        assert Notes(engine, encryption, seals=True).read(connection, row) == SEALED
+        assert Notes(engine, encryption, encrypts=True).read(connection, row) == SEALED
 
 
 def test_a_label_applies_without_its_note_key(
@@ -119,7 +119,7 @@ def test_a_moved_note_does_not_decrypt(engine: Engine, audit_log: AuditLog, pred
     """A ciphertext decrypts only with its own row and key."""
     some = [prediction(subject="ana"), prediction(subject="ana")]
     PredictionStore(engine).insert(some)
-    notes = Notes(engine, InputEncryption(engine, MASTER), seals=True)
+    notes = Notes(engine, InputEncryption(engine, MASTER), encrypts=True)
     first, second = (notes.columns(said(one.id, NOTE), 1) for one in some)
     assert first["note_key"] == second["note_key"]
     told = {"prediction": some[1].id, "value": "7", "author": "eva", "source": "api", "at_us": 1}

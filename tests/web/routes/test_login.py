@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 NOW = datetime.now(UTC)
 #: Network of the tests' clients, before any login from it.
-GUESSED_FROM = Desk(name="127.0.0.1", known=False)
+GUESSED_FROM = Desk(name="127.0.0.1", is_known=False)
 HTML = {"accept": "text/html,application/xhtml+xml"}
 
 

@@ -97,9 +97,9 @@ def head(*, home: Home = None, as_json: AsJson = False) -> None:
     """The end of the record, to be kept elsewhere: `relevo audit verify --head` holds the record against it."""
     last_entry = _store(require_home(home)).audit_reader.last_entry()
     if as_json:
-        show_json({"sequence": last_entry.sequence, "seal": last_entry.seal} if last_entry else {"sequence": 0, "seal": ""})
+        show_json({"sequence": last_entry.sequence, "mac": last_entry.mac} if last_entry else {"sequence": 0, "mac": ""})
         return
-    say(f"{last_entry.sequence}:{last_entry.seal}" if last_entry else "0:")
+    say(f"{last_entry.sequence}:{last_entry.mac}" if last_entry else "0:")
 
 
 @group.command("verify")
@@ -207,10 +207,10 @@ def _show_report(report: VerificationReport) -> None:
 def _parse_head(text: str) -> Checkpoint:
     from relevo.store.audit.checkpoints import Checkpoint
 
-    sequence, separator, seal = text.partition(":")
+    sequence, separator, mac = text.partition(":")
     if not (separator and sequence.isascii() and sequence.isdigit()):
         raise ConfigError(reason="--head takes what `relevo audit head` said: a number, a colon, a seal")
-    return Checkpoint(sequence=int(sequence), seal=seal)
+    return Checkpoint(sequence=int(sequence), mac=mac)
 
 
 def _store(settings: Settings) -> Store:

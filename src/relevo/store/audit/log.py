@@ -119,7 +119,7 @@ class AuditLog:
         """Whether an entry with a valid MAC of the current key says that the other key follows it."""
         query = select(audit).where(audit.c.action == RETIRE, audit.c.before == self._key.id, audit.c.after == next_id)
         rows = [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
-        return any(row.pop("seal") == self._key.mac(row) for row in rows)
+        return any(row.pop("mac") == self._key.mac(row) for row in rows)
 
 
 def _last_entry(connection: Connection) -> Row[Any] | None:
@@ -127,13 +127,13 @@ def _last_entry(connection: Connection) -> Row[Any] | None:
 
 
 def _chain(last_entry: Row[Any] | None, events: Sequence[tuple[AuditEvent, datetime, AuditKey]]) -> list[dict[str, Any]]:
-    sequence, previous = (last_entry.sequence, last_entry.seal) if last_entry else (0, "")
+    sequence, previous = (last_entry.sequence, last_entry.mac) if last_entry else (0, "")
     rows = []
     for event, at, key in events:
         sequence += 1
         row = _row(event, at) | {"sequence": sequence, "key": key.id, "previous": previous}
         previous = key.mac(row)
-        rows.append(row | {"seal": previous})
+        rows.append(row | {"mac": previous})
     return rows
 
 

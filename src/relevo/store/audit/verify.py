@@ -49,7 +49,7 @@ class VerificationReport:
 
     links: int  # number of entries
     head: int  # sequence of the last entry; 0 for an empty chain
-    seal: str  # MAC of the last entry
+    mac: str  # MAC of the last entry
     heads: int  # number of compared checkpoints
     faults: list[AuditFault]  # the first hundred
 
@@ -77,7 +77,7 @@ def verify(
     # Several checkpoints of one entry are all compared: one of them may be of a replaced chain.
     expected: dict[int, set[str]] = {}
     for checkpoint in checkpoints:
-        expected.setdefault(checkpoint.sequence, set()).add(checkpoint.seal)
+        expected.setdefault(checkpoint.sequence, set()).add(checkpoint.mac)
     keys = audit.keys()
     verifier, replay = _ChainVerifier(keys), Replay(state) if state else None
     faults = [fault for checkpoint in checkpoints for fault in _check_signature(checkpoint, keys)]
@@ -98,7 +98,7 @@ def verify(
     return VerificationReport(
         links=verifier.count,
         head=last_entry.sequence if last_entry else 0,
-        seal=last_entry.seal if last_entry else "",
+        mac=last_entry.mac if last_entry else "",
         heads=len(checkpoints),
         faults=faults,
     )
@@ -145,7 +145,7 @@ class _ChainVerifier:
             )
             return
         self._current_key = self._current_key or entry.key
-        if not hmac.compare_digest(key.mac(entry.sealed), entry.seal):
+        if not hmac.compare_digest(key.mac(entry.signed_fields), entry.mac):
             yield AuditFault(sequence=number, kind="altered", message=f"entry {number} is not what was sealed")
             return
         if entry.key != self._current_key:
@@ -171,12 +171,12 @@ def _check_order(previous: AuditEntry | None, entry: AuditEntry) -> Iterator[Aud
             if number == previous_number + 2
             else f"entries {previous_number + 1} to {number - 1} are missing",
         )
-    elif entry.previous != (previous.seal if previous else ""):
+    elif entry.previous != (previous.mac if previous else ""):
         yield AuditFault(sequence=number, kind="unlinked", message=f"entry {number} does not follow the one before it")
 
 
 def _check_checkpoints(expected: Collection[str], entry: AuditEntry) -> Iterator[AuditFault]:
-    if any(seal != entry.seal for seal in expected):
+    if any(mac != entry.mac for mac in expected):
         number = entry.sequence
         yield AuditFault(
             sequence=number, kind="other_past", message=f"entry {number} is another one than was written down outside the database"
@@ -195,8 +195,8 @@ def _check_end(checkpoints: list[Checkpoint], last_entry: AuditEntry | None) -> 
 
 
 def _check_signature(checkpoint: Checkpoint, keys: Mapping[str, AuditKey]) -> Iterator[AuditFault]:
-    signatures = (sign_checkpoint(key, checkpoint.sequence, checkpoint.seal, checkpoint.at_us) for key in keys.values())
-    if checkpoint.mark and not any(hmac.compare_digest(signature, checkpoint.mark) for signature in signatures):
+    signatures = (sign_checkpoint(key, checkpoint.sequence, checkpoint.mac, checkpoint.at_us) for key in keys.values())
+    if checkpoint.signature and not any(hmac.compare_digest(signature, checkpoint.signature) for signature in signatures):
         yield AuditFault(
             sequence=checkpoint.sequence,
             kind="head_forged",

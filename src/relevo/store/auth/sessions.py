@@ -54,7 +54,7 @@ class Desk:
     """Source of a login attempt, the key of the throttle."""
 
     name: str
-    known: bool  # whether that user has logged in from there before
+    is_known: bool  # whether that user has logged in from there before
 
 
 class Sessions:
@@ -115,12 +115,12 @@ class Sessions:
         if user is not None and hmac.compare_digest(
             self._audit.pseudonymize(["browser", user, nonce]).encode(), signature.encode()
         ):
-            return Desk(name=f"browser {nonce}", known=True)
+            return Desk(name=f"browser {nonce}", is_known=True)
         network = strip_unstorable(network_of(address))[:_MAX_SOURCE_CHARS]
         known_network = (sign_in_places.c.user_id == (user or "")) & (sign_in_places.c.network == network)
         with read_transaction(self._engine) as connection:
             return Desk(
-                name=network, known=connection.execute(select(sign_in_places.c.network).where(known_network)).first() is not None
+                name=network, is_known=connection.execute(select(sign_in_places.c.network).where(known_network)).first() is not None
             )
 
     def record_address(self, user: str, address: str, *, at: datetime) -> None:
@@ -145,7 +145,7 @@ class Sessions:
             connection.execute(delete(sign_in_failures).where(sign_in_failures.c.at_us <= now - WINDOW_S * 1_000_000))
             failures = connection.scalars(select(sign_in_failures.c.at_us).where(_matches_pair(pair))).all()
             wait = login_delay_s(failures, now)
-            if not wait and not desk.known:
+            if not wait and not desk.is_known:
                 name_failures = select(func.count(), func.max(sign_in_failures.c.at_us)).where(
                     sign_in_failures.c.name_hash == pair[0]
                 )

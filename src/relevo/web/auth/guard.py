@@ -54,9 +54,9 @@ class Authenticator:
         self.access = access
         self.sessions = sessions
 
-    def forget_session(self, token: str) -> None:
+    def forget_session(self, token: str | None) -> None:
         """Drops a closed session from the cache."""
-        if self.sessions is not None:
+        if self.sessions is not None and token is not None:
             self.sessions.forget(token)
 
     def authenticate_key(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal | None:

@@ -107,7 +107,7 @@ class PasswordAuthenticator:
         work, network = partial(self._verify, name, password, applicant), network_of(applicant.address)
         if self._shared.waiting >= _SHORT_QUEUE and await self._may_be_recognized(applicant, network):
             throttle_key = await self._lookups.run(network, partial(self._find_throttle_key, name, applicant))
-            if throttle_key.known:
+            if throttle_key.is_known:
                 return await self._trusted.run(f"{name_key(name)} {throttle_key.name}", work)
         return await self._shared.run(network, work)
 
@@ -135,7 +135,7 @@ class PasswordAuthenticator:
     def _throttle_key(self, user: User | None, applicant: Applicant) -> Desk:
         key = applicant.key
         if key is not None and user is not None and key.id == user.id:
-            return Desk(name=f"key {key.key}", known=True)
+            return Desk(name=f"key {key.key}", is_known=True)
         return self._sessions.throttle_key(user.id if user else None, applicant.recognised, applicant.address)
 
     def _verify(self, name: str, password: str, applicant: Applicant) -> User:

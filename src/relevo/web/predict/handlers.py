@@ -221,7 +221,7 @@ class PredictHandlers:
     def _has_model_field(self, model: str | None) -> bool:
         """Whether the model's record has a field with the name of the selector."""
         router = self._service.router(self._service.named(model or self._service.default_model() or ""))
-        signature = None if router is None else router.choose(b"").lane.manifest.input
+        signature = None if router is None else router.choose(b"").loaded.manifest.input
         return isinstance(signature, RecordInput) and any(field.name == _MODEL for field in signature.fields)
 
     def _payload(self, request: PredictRequest, body: RequestBody, scope: Scope) -> bytes | dict[str, Any]:
@@ -229,7 +229,7 @@ class PredictHandlers:
             return body.image
         if body.record is not None:
             return body.record
-        signature = self._service.select_version(request).lane.manifest.input
+        signature = self._service.select_version(request).loaded.manifest.input
         if isinstance(signature, RecordInput) and body.form:
             return parse_form(signature, body.form, language=language_of(scope, self.language))
         raise missing_image_part(body.form) if body.form else MissingInputError

@@ -35,12 +35,13 @@ def history_page(
     context = page_context(request)
     app = app_context(request)
     try:
-            page = app.predictions.page(cursor=cursor, limit=_ROWS, model=model, models=visible_models(request, model))
+        page = app.predictions.page(cursor=cursor, limit=_ROWS, model=model, models=visible_models(request, model))
         labels = app.labels.resolved_many([stored.prediction.id for stored in page.items])
     except RelevoError as error:
         return error_page(request, error, context)
     rows = [PredictionView.from_domain(stored, labels.get(stored.prediction.id)) for stored in page.items]
-    older = "/history?" + urlencode({"cursor": page.next_cursor} | ({} if model is None else {"model": model})) if page.next_cursor else None
+    model_filter = {} if model is None else {"model": model}
+    older = "/history?" + urlencode({**model_filter, "cursor": page.next_cursor}) if page.next_cursor else None
     return html_response(
         request, render("history.html", context.language, **model_page.base_context(None, context), rows=rows, older=older)
     )

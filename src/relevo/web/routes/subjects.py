@@ -24,7 +24,7 @@ Subject = Annotated[str, InPath(description="As the header Relevo-Subject named 
 def erase_subject(request: Request, subject: Subject, reason: Annotated[Remark, Query()] = "") -> ErasedView:
     """Destroy its keys and remove predictions, labels and stored inputs; the audit keeps a pseudonym. Raises InvalidParameterError."""
     context = app_context(request)
-    pseudonym = context.erasure.pseudonym(validate_subject(subject))
+    pseudonym = context.erasure.pseudonymize(validate_subject(subject))
     report = context.erasure.erase(pseudonym, at=context.now(), by=audit_actor(request), reason=reason)
     remove_damaged(context.settings.spool_folder)
     remove_kept(context.settings.spool_folder)

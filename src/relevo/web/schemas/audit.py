@@ -30,7 +30,7 @@ class AuditEntryOut(BaseModel):
     after: str
     reason: str
     address: str
-    seal: str
+    mac: str
 
     @classmethod
     def from_domain(cls, entry: AuditEntry) -> AuditEntryOut:
@@ -45,7 +45,7 @@ class AuditEntryOut(BaseModel):
             after=without_marks(entry.after),
             reason=entry.reason,
             address=entry.address,
-            seal=entry.seal,
+            mac=entry.mac,
         )
 
 

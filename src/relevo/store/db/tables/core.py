@@ -124,7 +124,7 @@ labels = Table(
     Column("source", Text, nullable=False),
     Column("at_us", BigInteger, nullable=False),
     Column("note", Text, nullable=False),  # "" when encrypted
-    Column("sealed_note", LargeBinary),
+    Column("encrypted_note", LargeBinary),
     Column("note_key", Text),  # id in subject_keys
 )
 Index(None, labels.c.prediction, labels.c.serial)

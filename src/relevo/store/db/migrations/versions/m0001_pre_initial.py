@@ -23,7 +23,7 @@ _PREDICTION_INDEXES = (
     ("asked_by", ["model", "asked_by", "id", "version", *_COVERED], "asked_by IS NOT NULL", "asked_by IS NOT NULL"),
     ("subject", ["subject"], "subject IS NOT NULL", "subject IS NOT NULL"),
 )
-_AUDIT_TEXTS = ("actor", "action", "object", "before", "after", "reason", "address", "key", "previous", "seal")
+_AUDIT_TEXTS = ("actor", "action", "object", "before", "after", "reason", "address", "key", "previous", "mac")
 _REFUSALS = (
     ("alias_moves", "UPDATE"),
     ("alias_moves", "DELETE"),
@@ -141,7 +141,7 @@ def _create_labels() -> None:
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("at_us", sa.BigInteger(), nullable=False),
         sa.Column("note", sa.Text(), nullable=False),
-        sa.Column("sealed_note", sa.LargeBinary(), nullable=True),
+        sa.Column("encrypted_note", sa.LargeBinary(), nullable=True),
         sa.Column("note_key", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("serial", name="pk_labels"),
     )
@@ -154,7 +154,7 @@ def _create_labels() -> None:
         sa.Column("judge", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("at_us", sa.BigInteger(), nullable=False),
-        sa.Column("sealed_reason", sa.LargeBinary(), nullable=True),
+        sa.Column("encrypted_reason", sa.LargeBinary(), nullable=True),
         sa.Column("reason_key", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("serial", name="pk_judgements"),
     )
