@@ -56,7 +56,7 @@ def measure(settings: Settings, rows: int) -> dict[str, Any]:
     """Fill the store when it is empty, then ask for every span many times."""
     store = open_store(settings)
     if not store.predictions.page(limit=1).items:
-        store.registry.add(model="digits", digest="ab" * 32, summary={}, who="bench", at=_UNTIL)
+        store.registry.add(model="digits", digest="ab" * 32, summary={}, author="bench", at=_UNTIL)
         fill(store, rows)
         settle(store)
     dialect = store.engine.dialect.name

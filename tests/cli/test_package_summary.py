@@ -38,7 +38,7 @@ MANIFEST = Manifest(
     lineage=Lineage(
         framework="scikit-learn 0.24.2",
         converter={"scikit-learn": "1.9.1"},
-        parity=Parity(against="none", samples="user", rows=64, largest_difference=1e-7),
+        parity=Parity(reference="none", samples="user", rows=64, largest_difference=1e-7),
     ),
 )
 

@@ -11,16 +11,16 @@ from relevo.domain.access import ANONYMOUS_ADMIN, AccessSnapshot, Action, ApiKey
 ROLES = (Role.VIEWER, Role.LABELER, Role.OPERATOR, Role.ADMIN)
 #: Who may, in the order of ROLES.
 TABLE = {
-    Action.LOOK: "yyyy",
+    Action.VIEW_MODEL: "yyyy",
     Action.PREDICT: "yyyy",
-    Action.SEE_ANSWERS: "yyyy",
+    Action.READ_PREDICTIONS: "yyyy",
     Action.LABEL: "nyyy",
-    Action.SEE_INPUTS: "nnyy",
-    Action.JUDGE_LABELS: "nnyy",
+    Action.READ_INPUTS: "nnyy",
+    Action.REVIEW_LABELS: "nnyy",
     Action.EXPORT: "nnyy",
-    Action.OPERATE: "nnyy",
+    Action.MANAGE_MODEL: "nnyy",
     Action.READ_AUDIT: "nnyy",
-    Action.TRUST: "nnny",
+    Action.TRUST_CODE: "nnny",
     Action.ADMINISTER: "nnny",
 }
 
@@ -38,8 +38,8 @@ def test_each_role_may_what_the_table_says(action: Action) -> None:
 def test_a_grant_raises_one_model_and_administers_none() -> None:
     """A grant applies to its model only, and an admin of one model cannot administer."""
     viewer = principal(Role.VIEWER, grants={"churn": Role.ADMIN})
-    assert viewer.can(Action.OPERATE, "churn")
-    assert not viewer.can(Action.OPERATE, "digits")
+    assert viewer.can(Action.MANAGE_MODEL, "churn")
+    assert not viewer.can(Action.MANAGE_MODEL, "digits")
     assert not viewer.can(Action.ADMINISTER, "churn")
     assert not viewer.can(Action.ADMINISTER)
 
@@ -57,12 +57,12 @@ def test_a_key_never_administers(scope: Scope) -> None:
     """Not even an admin's key may manage users or trust a file."""
     key = principal(Role.ADMIN, key="rlv_1", scopes=frozenset({scope}))
     assert not key.can(Action.ADMINISTER)
-    assert not key.can(Action.TRUST)
+    assert not key.can(Action.TRUST_CODE)
 
 
 def test_a_predict_key_does_nothing_else() -> None:
     """A predict key may predict with its model, and not read the history."""
-    key = principal(Role.ADMIN, key="rlv_1", scopes=frozenset({Scope.PREDICT}), only_model="churn")
+    key = principal(Role.ADMIN, key="rlv_1", scopes=frozenset({Scope.PREDICT}), restricted_to="churn")
     assert [action for action in Action if key.can(action, "churn")] == [Action.PREDICT]
     assert not key.can(Action.PREDICT, "digits")
 
@@ -86,9 +86,9 @@ def test_a_key_of_one_model_is_nowhere_else() -> None:
     """A key for one model ignores its owner's other roles, also where no model is named, as in a list."""
     grants = {"churn": Role.ADMIN}
     assert principal(Role.VIEWER, grants=grants).can(Action.READ_AUDIT)
-    assert not principal(Role.VIEWER, grants=grants, only_model="digits").can(Action.READ_AUDIT)
-    assert principal(Role.VIEWER, grants=grants, only_model="churn").can(Action.READ_AUDIT)
-    assert not principal(grants={"churn": Role.ADMIN}, only_model="digits").can(Action.LOOK)
+    assert not principal(Role.VIEWER, grants=grants, restricted_to="digits").can(Action.READ_AUDIT)
+    assert principal(Role.VIEWER, grants=grants, restricted_to="churn").can(Action.READ_AUDIT)
+    assert not principal(grants={"churn": Role.ADMIN}, restricted_to="digits").can(Action.VIEW_MODEL)
 
 
 @pytest.mark.parametrize("role", [None, *ROLES])

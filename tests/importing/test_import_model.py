@@ -82,7 +82,7 @@ def test_book_model_matches_its_coefficients(tmp_path: Path) -> None:
     lineage = package.manifest.lineage
     assert lineage.framework == "scikit-learn 0.24.2"
     assert lineage.source_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert (lineage.quarantine, lineage.parity.against, lineage.parity.samples) == ("strong", "original", "generated")
+    assert (lineage.sandbox, lineage.parity.reference, lineage.parity.samples) == ("strong", "original", "generated")
     assert lineage.parity.largest_difference < 1e-9
 
 
@@ -366,7 +366,7 @@ def test_real_mnist_network_is_imported() -> None:
     package = import_model(path, name="mnist", scale=1 / 255, labels=[str(digit) for digit in range(10)], figures=False)
     assert isinstance(package.manifest.input, ImageInput)
     assert package.manifest.lineage.framework.startswith("onnx")
-    assert package.manifest.lineage.quarantine == "strong"
+    assert package.manifest.lineage.sandbox == "strong"
 
 
 def test_the_same_import_is_the_same_package(tmp_path: Path) -> None:

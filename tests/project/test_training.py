@@ -110,7 +110,7 @@ def test_number_of_training_examples_is_limited(tmp_path: Path) -> None:
     parts = [{example.identity for example in limit_examples(training, most)} for most in (50, 100, None)]
     assert [len(part) for part in parts] == [50, 100, len(training)]
     assert parts[0] < parts[1] < parts[2]
-    package = train_project(read_project(tmp_path), tmp_path / "small", lambda *_: None, most=50)
+    package = train_project(read_project(tmp_path), tmp_path / "small", lambda *_: None, max_examples=50)
     assert package.metrics["learning"] == [{"epoch": 1, "rows": 50.0}]
     assert package.metrics["rows"] == len(held)
 

@@ -65,7 +65,7 @@ class LoopFixture:
     def loop_with(self, *chores: PeriodicTask, rests: Callable[[], bool] = lambda: False) -> BackgroundLoop:
         """A loop with these periodic tasks, which pauses when `rests` says so."""
         pace = Intervals(ship_every_s=0.01, checkpoint_every_s=5)
-        shipper = Shipper(JournalReader(self.journal.folder.parent), self.ledger, rests=rests)
+        shipper = Shipper(JournalReader(self.journal.folder.parent), self.ledger, should_wait=rests)
         return BackgroundLoop(shipper, checkpoint=self._checkpoint, pace=pace, monotonic=lambda: self.now, chores=chores)
 
     def _checkpoint(self) -> None:

@@ -274,7 +274,7 @@ def test_a_peak_that_begins_while_a_file_is_shipped_stops_it(spool: Path, store:
         journal.write([prediction() for _ in range(1000)])
     journal.close()
     verdicts = iter([False, True, False, False, False, False])
-    shipper = Shipper(JournalReader(spool), store.predictions, rests=lambda: next(verdicts, False))
+    shipper = Shipper(JournalReader(spool), store.predictions, should_wait=lambda: next(verdicts, False))
     first = shipper.ship()
     assert 0 < first < 3000
     assert list(spool.rglob("*.journal"))
@@ -292,11 +292,11 @@ def test_after_an_exchange_of_the_database_a_second_one_gets_the_rows_too(spool:
         Shipper(reader, older.predictions).ship()
         assert stored_ids(older) == sorted(ids)
     assert journals(spool) == []
-    reader.bring_back()
+    reader.restore_quarantined()
     shipper = Shipper(reader, store.predictions)
     assert shipper.ship() == len(ids)
-    reader.bring_back()
-    shipper.begin_again()
+    reader.restore_quarantined()
+    shipper.reload_positions()
     shipper.ship()
     assert stored_ids(store) == sorted(ids)
 

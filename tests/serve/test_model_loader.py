@@ -126,7 +126,7 @@ def test_a_version_kept_by_the_new_route_is_not_loaded_again(
             RouteTarget(version=1, digest="one", arm=Arm.CHAMPION, weight=0.5),
             RouteTarget(version=2, digest="two", arm=Arm.CANARY, weight=0.5),
         )
-        packages.routes = [TrafficSplit(model="digits", epoch=2, legs=legs, salt="digits")]
+        packages.routes = [TrafficSplit(model="digits", epoch=2, targets=legs, salt="digits")]
         await packages.watcher.poll()
         assert packages.loads == ["one", "two"]
         router = service.router("digits")

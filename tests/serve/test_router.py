@@ -19,7 +19,7 @@ async def make_version(version: int) -> LoadedVersion:
 
 def route(*legs: tuple[int, Arm, float], epoch: int = 4) -> TrafficSplit:
     named = tuple(RouteTarget(version=version, digest=str(version), arm=arm, weight=weight) for version, arm, weight in legs)
-    return TrafficSplit(model="shelf", epoch=epoch, legs=named, salt="shelf")
+    return TrafficSplit(model="shelf", epoch=epoch, targets=named, salt="shelf")
 
 
 def test_a_single_champion_answers_everybody() -> None:

@@ -72,7 +72,7 @@ def test_a_change_is_witnessed_within_a_second(tmp_path: Path, digits_package: P
             os.kill(pid, signal.SIGKILL)
     finally:
         server.stop()
-    assert checked(settings).whole
+    assert checked(settings).is_whole
     assert end is not None
     with sqlite3.connect(settings.home / "relevo.db") as database:
         database.execute("DROP TRIGGER audit_refuse_delete")
@@ -93,4 +93,4 @@ def test_a_running_server_takes_the_new_key(tmp_path: Path, digits_package: Pack
         assert (end.action, end.key) == ("label.give", done.after)
         store.engine.dispose()
     verdict = checked(settings)
-    assert (verdict.faults, verdict.heads > 0) == ([], True)
+    assert (verdict.faults, verdict.checkpoints > 0) == ([], True)

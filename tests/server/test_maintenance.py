@@ -14,7 +14,7 @@ from relevo.config import Settings
 from relevo.domain.ids import new_id
 from relevo.server.maintenance import checkpoint_thread, periodic_tasks
 from relevo.server.stores import Store, checkpoint_writer, open_store, utc_now
-from relevo.store.audit.checkpoints import FILE, load_checkpoints, read_heads
+from relevo.store.audit.checkpoints import FILE, load_checkpoints, read_checkpoints
 from relevo.store.db.engine import read_transaction
 from relevo.store.db.integrity import DatabaseTrust
 from relevo.store.db.tables import traffic
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def store(tmp_path: Path) -> Iterator[Store]:
     """A home with one change."""
     store = open_store(Settings(home=tmp_path / "home"))
-    store.registry.add(model="digits", digest="ab" * 32, summary={}, who="ana", at=utc_now())
+    store.registry.add(model="digits", digest="ab" * 32, summary={}, author="ana", at=utc_now())
     yield store
     store.engine.dispose()
 
@@ -49,7 +49,7 @@ def test_heads_go_where_they_are_told(tmp_path: Path, store: Store, trust: Datab
     for chore in ending:
         chore.run()
     folder = tmp_path / elsewhere if elsewhere else tmp_path / "home" / "audit"
-    assert [head.sequence for head in read_heads(folder / FILE)] == [1]
+    assert [head.sequence for head in read_checkpoints(folder / FILE)] == [1]
 
 
 def test_a_folder_that_cannot_be_written_stops_nothing(

@@ -40,7 +40,7 @@ class House:
     whole: Path
     key: str
 
-    def put_back(self) -> None:
+    def requeue(self) -> None:
         """Restores the backup of the database, as documented."""
         for path in self.settings.home.glob("relevo.db*"):
             path.unlink()
@@ -149,7 +149,7 @@ def test_a_running_server_stays_closed(served: tuple[House, str], fresh: Path, d
     assert httpx.get(f"{url}/me", headers=stranger).status_code in {401, 503}, "nor by a key of another home"
     output = httpx.post(f"{url}/login", json={"name": "ana", "password": PASSWORD})
     assert output.status_code == 503 or damage is rows_removed, "no right password is called wrong"
-    house.put_back()
+    house.requeue()
     signs_in = lambda: httpx.post(f"{url}/login", json={"name": "ana", "password": PASSWORD}).status_code == 200  # noqa: E731
     eventually(signs_in, "the users are back")
 
@@ -188,7 +188,7 @@ def test_no_command_writes_into_what_lost_its_users(
         relevo.server.open_store(house.settings)
     assert type(output.value) is not DatabaseUnavailableError, "it says what became of it"
     assert sorted((path.name, path.stat().st_size) for path in home.glob("relevo.db")) == before
-    house.put_back()
+    house.requeue()
     relevo.server.open_store(house.settings).engine.dispose()
 
 

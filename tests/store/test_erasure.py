@@ -104,7 +104,7 @@ def test_the_audit_keeps_only_the_id_of_an_erased_prediction(
     labels = Labels(engine, audit_log)
     value, author, source, note = told = ("malignant", "dr. eva", "letterbox", "seen on Monday")
     label = labels.put(Label(prediction=labelled.id, value=value, author=author, source=source, at=AT, note=note))
-    labels.review(labelled.id, label.serial, ReviewStatus.ACCEPTED, judge="dr. leo", at=AT, reason="biopsy")
+    labels.review(labelled.id, label.serial, ReviewStatus.ACCEPTED, reviewer="dr. leo", at=AT, reason="biopsy")
     erasure.erase(erasure.pseudonymize("patient 17"), at=AT, by=BY)
     kept = repr(AuditReader(engine).page().items)
     assert (str(UUID(bytes=labelled.id)) in kept, str(UUID(bytes=other.id)) in kept) == (True, False)
@@ -135,8 +135,8 @@ def test_versions_registered_since_are_reported(
     registry = Registry(engine, audit_log)
     for number, day in enumerate((-1, 1, 2)):
         at = AT + timedelta(days=day)
-        registry.add(model="digits", digest=f"{number:064x}", summary={}, who="ana", at=at)
-    registry.add(model="churn", digest="f" * 64, summary={}, who="ana", at=AT + timedelta(days=1))
+        registry.add(model="digits", digest=f"{number:064x}", summary={}, author="ana", at=at)
+    registry.add(model="churn", digest="f" * 64, summary={}, author="ana", at=AT + timedelta(days=1))
     history.insert([prediction(MS, subject="ana")])
     erased = erasure.erase("ana", at=AT + timedelta(days=3), by=BY)
     assert [(one.model, one.version) for one in erased.versions] == [("digits", 2), ("digits", 3)]

@@ -193,7 +193,7 @@ def test_models_tell_versions_and_aliases(client: httpx.Client) -> None:
 
 def test_an_alias_moves_once_under_its_etag(world: World, client: httpx.Client) -> None:
     """Of two changes with the same ETag, the second gets 412; the history keeps reasons."""
-    world.store.registry.add(model="digits", digest="f" * 64, summary={}, who="test", at=datetime.now(UTC))
+    world.store.registry.add(model="digits", digest="f" * 64, summary={}, author="test", at=datetime.now(UTC))
     etag = client.get("/models/digits/aliases/champion").headers["etag"]
     moved = client.put("/models/digits/aliases/champion", json={"version": 2, "reason": "better"}, headers={"If-Match": etag})
     assert (moved.status_code, moved.json()["previous"], moved.json()["version"]) == (200, 1, 2)

@@ -33,16 +33,16 @@ class Role(StrEnum):
 class Action(StrEnum):
     """Every action that needs a permission."""
 
-    LOOK = "look"  # models, versions, metrics, traffic
+    VIEW_MODEL = "view_model"  # models, versions, metrics, traffic
     PREDICT = "predict"
-    SEE_ANSWERS = "see_answers"  # predictions without their inputs
-    SEE_INPUTS = "see_inputs"  # images and records that clients sent
+    READ_PREDICTIONS = "read_predictions"  # predictions without their inputs
+    READ_INPUTS = "read_inputs"  # images and records that clients sent
     LABEL = "label"  # and see the inputs of one's own label queue
-    JUDGE_LABELS = "judge_labels"  # accept and reject labels of other users
+    REVIEW_LABELS = "review_labels"  # accept and reject labels of other users
     EXPORT = "export"
-    OPERATE = "operate"  # upload versions, move aliases, change gates
+    MANAGE_MODEL = "manage_model"  # upload versions, move aliases, change gates
     READ_AUDIT = "read_audit"
-    TRUST = "trust"  # import a file that may run code
+    TRUST_CODE = "trust_code"  # import a file that may run code
     ADMINISTER = "administer"  # users, keys, retention, erasure
 
 
@@ -67,28 +67,28 @@ _RANK = {role: rank for rank, role in enumerate(Role)}
 
 #: Minimum role for each action.
 MIN_ROLE = {
-    Action.LOOK: Role.VIEWER,
+    Action.VIEW_MODEL: Role.VIEWER,
     Action.PREDICT: Role.VIEWER,
-    Action.SEE_ANSWERS: Role.VIEWER,
+    Action.READ_PREDICTIONS: Role.VIEWER,
     Action.LABEL: Role.LABELER,
-    Action.SEE_INPUTS: Role.OPERATOR,
-    Action.JUDGE_LABELS: Role.OPERATOR,
+    Action.READ_INPUTS: Role.OPERATOR,
+    Action.REVIEW_LABELS: Role.OPERATOR,
     Action.EXPORT: Role.OPERATOR,
-    Action.OPERATE: Role.OPERATOR,
+    Action.MANAGE_MODEL: Role.OPERATOR,
     Action.READ_AUDIT: Role.OPERATOR,
-    Action.TRUST: Role.ADMIN,
+    Action.TRUST_CODE: Role.ADMIN,
     Action.ADMINISTER: Role.ADMIN,
 }
 
 #: Actions that concern all models, for which a grant for one model is not enough.
-_GLOBAL_ACTIONS = frozenset({Action.ADMINISTER, Action.TRUST})
+_GLOBAL_ACTIONS = frozenset({Action.ADMINISTER, Action.TRUST_CODE})
 
 #: Actions of each scope; an action in no scope needs a session.
 SCOPE_ACTIONS = {
     Scope.PREDICT: frozenset({Action.PREDICT}),
     Scope.LABEL: frozenset({Action.LABEL}),
-    Scope.READ: frozenset({Action.LOOK, Action.SEE_ANSWERS, Action.SEE_INPUTS, Action.EXPORT, Action.READ_AUDIT}),
-    Scope.OPERATE: frozenset({Action.OPERATE, Action.JUDGE_LABELS}),
+    Scope.READ: frozenset({Action.VIEW_MODEL, Action.READ_PREDICTIONS, Action.READ_INPUTS, Action.EXPORT, Action.READ_AUDIT}),
+    Scope.OPERATE: frozenset({Action.MANAGE_MODEL, Action.REVIEW_LABELS}),
 }
 
 

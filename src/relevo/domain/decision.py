@@ -20,19 +20,21 @@ if TYPE_CHECKING:
 
 
 class ArgmaxDecision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="argmax"):
-    """The most probable label; *uncertain* when its probability is below `least`."""
+    """The most probable label; *uncertain* when its probability is below `min_confidence`."""
 
     #: Probability below which the answer is uncertain, 0..1.
-    least: float = 0.0
+    min_confidence: float = 0.0
 
 
-class ThresholdDecision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="bands"):
-    """Two labels: at or above `accept` the second, at or below `reject` the first, between them *uncertain*."""
+class ThresholdDecision(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="thresholds"
+):
+    """Two labels: at or above `accept_at` the second, at or below `reject_at` the first, between them *uncertain*."""
 
     #: Probability of the second label from which on it is the answer, 0..1.
-    accept: float
+    accept_at: float
     #: Probability up to which the first label is the answer, 0..1.
-    reject: float
+    reject_at: float
 
 
 Decision = ArgmaxDecision | ThresholdDecision
@@ -100,15 +102,15 @@ def _argmax(row: list[float], index: int, labels: tuple[str, ...], rule: ArgmaxD
         index=index,
         confidence=confidence,
         probabilities=tuple(row),
-        uncertain=confidence < rule.least,
+        uncertain=confidence < rule.min_confidence,
     )
 
 
 def _threshold(row: list[float], labels: tuple[str, ...], rule: ThresholdDecision) -> DecisionResult:
     positive = row[1]
-    certain = positive >= rule.accept or positive <= rule.reject
+    certain = positive >= rule.accept_at or positive <= rule.reject_at
     # Outside the uncertain range the thresholds decide: with accept = 0.3, a score of 0.35 gives the second label.
-    index = int(positive >= rule.accept) if certain else int(positive >= 0.5)
+    index = int(positive >= rule.accept_at) if certain else int(positive >= 0.5)
     return DecisionResult(
         predicted_label=labels[index], index=index, confidence=row[index], probabilities=tuple(row), uncertain=not certain
     )

@@ -178,7 +178,7 @@ def import_model(  # noqa: PLR0913 - the public import function: all keyword arg
         synonyms=tuple(synonyms),
         unknown_fields=unknown_fields,
         missing_fields=missing_fields,
-        reference=conversion.against,
+        reference=conversion.reference,
         samples_origin="generated" if result.generated else "user",
         tolerance=tolerance,
         precision=precision,

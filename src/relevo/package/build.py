@@ -23,7 +23,7 @@ from relevo.errors import ConversionError, InvalidManifestError, InvalidOptionsE
 from relevo.package.card.model_card import write_card
 from relevo.package.card.plots import draw_figures
 from relevo.package.card.texts import CardWords
-from relevo.package.card.training_curves import draw_learning, user_figures
+from relevo.package.card.training_curves import draw_training_curves, user_figures
 from relevo.package.drift_reference import MIN_ROWS, profile_bytes
 from relevo.package.golden import golden_files, make_golden, select_rows, with_labels
 from relevo.package.layout import CARD, MANIFEST, METRICS, MODEL, PROFILE, SEAL
@@ -128,7 +128,7 @@ def build_package(spec: PackageSpec, out: Path | None = None) -> Package:
 
 def _with_policies(spec: PackageSpec) -> PackageSpec:
     """Applies the user's policies for unknown and missing fields. Raises InvalidManifestError for an image model."""
-    requested = {"extra": spec.unknown_fields, "missing": spec.missing_fields}
+    requested = {"unknown_fields": spec.unknown_fields, "missing_fields": spec.missing_fields}
     policies = {name: policy for name, policy in requested.items() if policy is not None}
     if not policies:
         return spec
@@ -171,7 +171,9 @@ def _build_files(spec: PackageSpec, manifest: Manifest, served: NDArray[np.float
             files[PROFILE] = profile_bytes(build_reference(manifest, converted.onnx, spec.samples, served, truth))
         spec.report_progress("drawing")
         files |= draw_figures(manifest, metrics, served, truth, spec.card_texts) if spec.figures else {}
-    files |= user_figures(spec.extra_figures) | (draw_learning(spec.training_curves, spec.card_texts) if spec.figures else {})
+    files |= user_figures(spec.extra_figures) | (
+        draw_training_curves(spec.training_curves, spec.card_texts) if spec.figures else {}
+    )
     files[CARD] = _card(spec, manifest, metrics, files)
     return manifest, files
 
@@ -208,7 +210,7 @@ def _initial_manifest(spec: PackageSpec, served: NDArray[np.float64]) -> Manifes
         converted,
         served,
         decision=spec.decision_rule,
-        against=spec.reference,
+        reference=spec.reference,
         samples=spec.samples_origin,
         tolerance=spec.tolerance,
     )
@@ -227,7 +229,7 @@ def _initial_manifest(spec: PackageSpec, served: NDArray[np.float64]) -> Manifes
             framework=converted.framework,
             converter=dict(converted.converter),
             source_sha256=spec.source_sha256,
-            quarantine=spec.sandbox,
+            sandbox=spec.sandbox,
             parity=parity,
             training_data=spec.training_data,
         ),

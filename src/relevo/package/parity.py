@@ -47,7 +47,7 @@ def build_runnable(converted: ConvertedModel) -> RunnableModel:
         steps=converted.steps,
         output=converted.output,
         decision=ArgmaxDecision(),
-        lineage=Lineage(framework=converted.framework, parity=Parity(against="none", samples="user")),
+        lineage=Lineage(framework=converted.framework, parity=Parity(reference="none", samples="user")),
     )
     return RunnableModel(manifest, converted.onnx, limits=OWN_FILES)
 
@@ -99,13 +99,13 @@ def check_parity(
     served: NDArray[np.float64],
     *,
     decision: Decision,
-    against: str = "original",
+    reference: str = "original",
     samples: str = "user",
     tolerance: float | None = None,
 ) -> Parity:
     """The parity result for the manifest. Raises ParityError, naming the worst sample and its difference."""
     if converted.outputs is None:
-        return Parity(against="none", samples=samples)
+        return Parity(reference="none", samples=samples)
     allowed = default_tolerance(converted) if tolerance is None else tolerance
     differences = _differences(converted, served)
     worst = int(differences.argmax())
@@ -116,7 +116,7 @@ def check_parity(
     predicted = _original_labels(converted, decision)
     _check_labels(converted, served, decision, predicted, allowed)
     return Parity(
-        against=against,
+        reference=reference,
         samples=samples,
         rows=len(served),
         largest_difference=float(np.abs(served - converted.outputs).max()),
@@ -154,7 +154,7 @@ def _check_labels(
             continue
         margin = result.probabilities[result.index] - result.probabilities[original]
         if isinstance(decision, ThresholdDecision):
-            margin = result.probabilities[1] - decision.accept
+            margin = result.probabilities[1] - decision.accept_at
         if converted.output.label_column or abs(margin) > 2 * allowed:
             message = f"it answers '{labels[result.index]}', its original's predict '{labels[original]}'"
             raise ParityError(difference=abs(margin), example=row, tolerance=allowed, layer=message)

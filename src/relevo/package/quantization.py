@@ -68,13 +68,13 @@ def quantize(
     except RelevoError as cause:
         raise ConversionError(reason=f"the model in {numbers} does not run ({cause})") from cause
     precision = Precision(
-        numbers=numbers,
+        dtype=numbers,
         rows=len(served),
         labels_agreeing=_agreement(manifest, served, scores),
         largest_difference=float(np.abs(scores - served).max()),
         bytes_before=len(converted.onnx),
         bytes_after=len(onnx),
-        max_loss=max_loss,
+        max_accuracy_drop=max_loss,
         **_metric_change(manifest, served, scores, truth),
     )
     _check_loss(precision)
@@ -113,12 +113,12 @@ def _metric_change(
 
 def _check_loss(precision: Precision) -> None:
     losses = []
-    if 1 - precision.labels_agreeing > precision.max_loss + 1e-9:
+    if 1 - precision.labels_agreeing > precision.max_accuracy_drop + 1e-9:
         losses.append(f"{100 * (1 - precision.labels_agreeing):.3g} % of {precision.rows} samples are answered otherwise")
-    if precision.metric and precision.before - precision.after > precision.max_loss + 1e-9:
+    if precision.metric and precision.before - precision.after > precision.max_accuracy_drop + 1e-9:
         losses.append(f"{precision.metric} falls from {precision.before:.4g} to {precision.after:.4g}")
     if losses:
-        raise QuantizationLossError(numbers=precision.numbers, loss="; ".join(losses), allowed=f"{precision.max_loss:g}")
+        raise QuantizationLossError(numbers=precision.dtype, loss="; ".join(losses), allowed=f"{precision.max_accuracy_drop:g}")
 
 
 # --- the conversion -------------------------------------------------------------------------------------------------------

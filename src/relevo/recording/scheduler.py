@@ -83,7 +83,7 @@ class BackgroundLoop:
         """Ship once; checkpoint and run the tasks that are due. last: no further tick follows."""
         try:
             if self._is_replaced():
-                self._shipper.begin_again()
+                self._shipper.reload_positions()
                 self._migrated = False
             if not self._migrated:
                 self._migrate()

@@ -82,17 +82,17 @@ class Shipper:
         sink: PredictionSink,
         *,
         before_each: Callable[[], None] = lambda: None,
-        rests: Callable[[], bool] = lambda: False,
+        should_wait: Callable[[], bool] = lambda: False,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """before_each: called before each transaction and before a file is removed; may raise DatabaseUnavailableError.
 
-        rests: whether shipping waits for the end of a load peak.
+        should_wait: whether shipping waits for the end of a load peak.
         """
         self._reader = reader
         self._sink = sink
         self._before_batch = before_each
-        self._should_wait = rests
+        self._should_wait = should_wait
         self._monotonic = monotonic
         self._batch_size = AdaptiveBatchSize()
         self._positions: dict[str, int] | None = None
@@ -109,7 +109,7 @@ class Shipper:
             self._positions = None
             raise
 
-    def begin_again(self) -> None:
+    def reload_positions(self) -> None:
         """Read the positions again from the database: it is another one, or an older copy."""
         self._positions = None
 

@@ -110,7 +110,7 @@ class ModelLoader:
         loaded_before = dict(previous.loaded_versions) if previous is not None else {}
         try:
             versions = {
-                target.digest: loaded_before.get(target.digest) or await self._load_version(target) for target in route.legs
+                target.digest: loaded_before.get(target.digest) or await self._load_version(target) for target in route.targets
             }
         except (RelevoError, OSError, MemoryError) as cause:
             log.error(  # noqa: TRY400 - the message is complete; a traceback adds nothing

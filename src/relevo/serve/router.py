@@ -44,5 +44,7 @@ class Router:
 
     def _choose(self, key: bytes) -> RouteChoice:
         choice = pick(self.route, key)
-        target = choice.leg
-        return RouteChoice(loaded=self.loaded_versions[target.digest], arm=target.arm, propensity=choice.propensity, epoch=self.route.epoch)
+        target = choice.target
+        return RouteChoice(
+            loaded=self.loaded_versions[target.digest], arm=target.arm, propensity=choice.propensity, epoch=self.route.epoch
+        )

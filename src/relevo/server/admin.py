@@ -46,8 +46,8 @@ _CACHE_S = 60.0
 _MAX_CACHED_REPORTS = 4
 
 
-def erase_offline(settings: Settings, subject: str, *, why: str, write_anew: bool = False) -> ErasureReport:
-    """Erases a subject by its name. write_anew: also rewrite PostgreSQL's tables. Raises DatabaseUnavailableError."""
+def erase_offline(settings: Settings, subject: str, *, why: str, vacuum: bool = False) -> ErasureReport:
+    """Erases a subject by its name. vacuum: also rewrite PostgreSQL's tables. Raises DatabaseUnavailableError."""
     store = open_store(settings)
     reader = JournalReader(settings.spool_folder)
     journals = [path for path in settings.spool_folder.glob("*") if path.is_dir()]
@@ -59,7 +59,7 @@ def erase_offline(settings: Settings, subject: str, *, why: str, write_anew: boo
     remove_damaged(settings.spool_folder)
     remove_kept(settings.spool_folder)
     request_rotation(settings.spool_folder)
-    if write_anew:
+    if vacuum:
         store.erasure.vacuum()
     store.engine.dispose()
     return report

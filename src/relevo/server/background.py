@@ -56,7 +56,7 @@ def run_loop(settings: Settings, parent_pipe: int) -> None:
         if was_trusted:
             reader.mark_exchange()
             log.warning(_FILE_REPLACED, extra={"action": "store_exchanged"})
-        reader.bring_back()
+        reader.restore_quarantined()
 
     trust = DatabaseTrust(store.engine, changed=on_replaced)
 
@@ -66,13 +66,13 @@ def run_loop(settings: Settings, parent_pipe: int) -> None:
             # The file may be an older copy: the next tick reads again how far the journals were shipped.
             raise DatabaseUnavailableError
 
-    def own_checkpoint() -> None:
-        with trust.own_change():
+    def write_checkpoint() -> None:
+        with trust.trusted_change():
             checkpoint(store.engine)
 
     loop = BackgroundLoop(
-        Shipper(reader, store.predictions, before_each=before_shipment, rests=load_gate.should_wait),
-        checkpoint=own_checkpoint,
+        Shipper(reader, store.predictions, before_each=before_shipment, should_wait=load_gate.should_wait),
+        checkpoint=write_checkpoint,
         pace=Intervals(ship_every_s=settings.flush_interval_ms / 1000),
         monotonic=time.monotonic,
         migrate=lambda: _prepare_store(settings, store),

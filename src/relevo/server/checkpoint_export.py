@@ -56,14 +56,14 @@ class CheckpointExporter:
     def __init__(
         self,
         send: Callable[[Checkpoint], None],
-        trail: AuditReader,
+        reader: AuditReader,
         audit: AuditLog,
         *,
         now: Callable[[], datetime],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._send = send
-        self._trail = trail
+        self._trail = reader
         self._audit = audit
         self._now = now
         self._monotonic = monotonic

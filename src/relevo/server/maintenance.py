@@ -46,7 +46,7 @@ def periodic_tasks(settings: Settings, store: Store, trust: DatabaseTrust) -> li
     checkpoints = Checkpoints(settings.audit_folder, store.audit_reader, store.audit)
 
     def truncate() -> bool:
-        with trust.own_change():
+        with trust.trusted_change():
             return truncate_wal(store.engine)
 
     wal_truncation = _WalTruncation(settings.spool_folder, truncate)

@@ -93,7 +93,7 @@ def _is_empty(file: Path | None) -> bool:
         return True
 
 
-def has_first_checkpoint(settings: Settings, trail: AuditReader) -> bool:
+def has_first_checkpoint(settings: Settings, reader: AuditReader) -> bool:
     """Whether the audit log in the database contains the first checkpoint of this home; otherwise it is another home's database.
 
     Raises DatabaseUnavailableError.
@@ -106,4 +106,4 @@ def has_first_checkpoint(settings: Settings, trail: AuditReader) -> bool:
     except ConfigError:
         # A corrupt file proves that there were checkpoints, but no database can be compared with it.
         return False
-    return first is None or trail.mac_of(first.sequence) == first.mac
+    return first is None or reader.mac_of(first.sequence) == first.mac

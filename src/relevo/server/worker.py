@@ -84,7 +84,7 @@ def run_worker(
     gc.set_threshold(_GC_THRESHOLD)
     # Warnings about the metadata of a client's image do not concern the operator.
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    tls = TlsContext(certificate, exposed=not settings.stays_here) if certificate else None
+    tls = TlsContext(certificate, exposed=not settings.is_local_only) if certificate else None
     uvloop.run(_worker(settings, listener, tls, ready, parent_pipe, insecure=insecure))
 
 

@@ -150,14 +150,14 @@ class InputEncryption:
 
     # --- decryption, texts and key rotation ---------------------------------------------------------------------------------
 
-    def decrypt(self, prediction: bytes, key: str, sealed: bytes) -> bytes:
+    def decrypt(self, prediction: bytes, key: str, ciphertext: bytes) -> bytes:
         """Decrypts the input of a prediction.
 
         Raises InputUndecryptableError when its key is gone or wrapped by another master key, or when it was changed or moved.
         """
         with read_transaction(self._engine) as connection:
             cipher = self._load_cipher(connection, key)
-        return _decrypt(cipher, sealed, _input_context(prediction, key))
+        return _decrypt(cipher, ciphertext, _input_context(prediction, key))
 
     def encrypt_text(self, text: str, row: bytes, *, subject: str | None, at: datetime) -> tuple[bytes, str]:
         """Encrypts a text with the key of this subject, or of the day without a subject. Returns the ciphertext and the id of the key.
@@ -168,9 +168,9 @@ class InputEncryption:
         nonce = os.urandom(_NONCE_BYTES)
         return nonce + key.cipher.encrypt(nonce, text.encode(), row + b"\0" + key.id.encode()), key.id
 
-    def decrypt_text(self, connection: Connection, sealed: bytes, key: str, row: bytes) -> str:
+    def decrypt_text(self, connection: Connection, ciphertext: bytes, key: str, row: bytes) -> str:
         """Decrypts a text of `seal_text` within the caller's transaction. Raises InputUndecryptableError as `open` does."""
-        return _decrypt(self._load_cipher(connection, key), sealed, row + b"\0" + key.encode()).decode()
+        return _decrypt(self._load_cipher(connection, key), ciphertext, row + b"\0" + key.encode()).decode()
 
     def rewrap(self, master: bytes, audit: AuditLog, *, at: datetime, by: Actor) -> int:
         """Rewraps every data key with another master key, so that older copies are worthless once the former master key is deleted.

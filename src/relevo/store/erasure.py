@@ -17,7 +17,7 @@ from uuid import uuid4
 from sqlalchemy import and_, func, select
 
 from relevo.domain.audit import AuditEvent
-from relevo.store.db.engine import needs_vacuum, write_anew, write_transaction
+from relevo.store.db.engine import needs_vacuum, vacuum, write_transaction
 from relevo.store.db.tables import asks, judgements, labels, predictions, subject_keys, versions
 from relevo.store.db.text import strip_unstorable
 from relevo.util.timestamps import from_us, to_us
@@ -95,12 +95,12 @@ class Erasure:
 
     @property
     def needs_vacuum(self) -> bool:
-        """Whether the database's files hold erased, unencrypted data until `write_anew`."""
+        """Whether the database's files hold erased, unencrypted data until `vacuum`."""
         return needs_vacuum(self._engine)
 
     def vacuum(self) -> None:
         """Rewrites the tables so that their files hold no erased data; the log is not included. Blocks reads and writes meanwhile."""
-        write_anew(self._engine, [table.name for table in (predictions, labels, judgements, asks, subject_keys)])
+        vacuum(self._engine, [table.name for table in (predictions, labels, judgements, asks, subject_keys)])
 
 
 def remove(connection: Connection, ids: Sequence[bytes], blobs: Blobs) -> int:

@@ -126,7 +126,7 @@ class Registry:
         model: str,
         digest: str,
         summary: dict[str, Any],
-        who: str,
+        author: str,
         at: datetime,
         synonyms: Sequence[str] = (),
         by: Actor = LOCAL_ACTOR,
@@ -151,7 +151,7 @@ class Registry:
                 "number": last + 1,
                 "digest": digest,
                 "summary": summary_json,
-                "who": strip_unstorable(who),
+                "who": strip_unstorable(author),
                 "at_us": at_us,
             }
             connection.execute(versions.insert().values(row))
@@ -251,8 +251,8 @@ class Registry:
         alias: str,
         version: int,
         *,
-        who: str,
-        why: str,
+        author: str,
+        reason: str,
         at: datetime,
         expected: int | None = None,
         by: Actor = LOCAL_ACTOR,
@@ -280,8 +280,8 @@ class Registry:
                     serial=1 if last_move is None else last_move.serial + 1,
                     version=version,
                     previous=None if last_move is None else last_move.version,
-                    who=strip_unstorable(who),
-                    why=strip_unstorable(why),
+                    who=strip_unstorable(author),
+                    why=strip_unstorable(reason),
                     at_us=to_us(at),
                 )
             )
@@ -326,7 +326,7 @@ def describe_version(digest: str, summary: str) -> str:
 
 def _route(epoch: int, version: Version) -> TrafficSplit:
     target = RouteTarget(version=version.number, digest=version.digest, arm=Arm.CHAMPION, weight=1.0)
-    return TrafficSplit(model=version.model, epoch=epoch, legs=(target,), salt=version.model, synonyms=version.synonyms)
+    return TrafficSplit(model=version.model, epoch=epoch, targets=(target,), salt=version.model, synonyms=version.synonyms)
 
 
 def _alias_state(alias: str, version: int) -> str:

@@ -50,14 +50,14 @@ HEADS = (
 _PAGE_SIZE = 1000
 
 
-def csv_lines(history: PredictionStore, labels: Labels, asking: LabelQueue, **filters: Any) -> Iterator[bytes]:
+def csv_lines(history: PredictionStore, labels: Labels, queue: LabelQueue, **filters: Any) -> Iterator[bytes]:
     """All predictions that match the filters, newest first: a header line, then one line for each prediction."""
     yield _encode_rows([HEADS])
     cursor = None
     while True:
         page = history.page(cursor=cursor, limit=_PAGE_SIZE, **filters)
         prediction_ids = [stored.prediction.id for stored in page.items]
-        current_labels, queue_items = labels.resolved_many(prediction_ids), asking.sampling_info(prediction_ids)
+        current_labels, queue_items = labels.resolved_many(prediction_ids), queue.sampling_info(prediction_ids)
         yield _encode_rows(
             [
                 _cells(stored, current_labels.get(stored.prediction.id), queue_items.get(stored.prediction.id))

@@ -27,8 +27,8 @@ def home(tmp_path: Path) -> Path:
     """A home with two audit entries."""
     store = server.open_store(Settings(home=tmp_path))
     at = datetime(2026, 3, 1, tzinfo=UTC)
-    store.registry.add(model="digits", digest="ab" * 32, summary={}, who="ana", at=at)
-    store.registry.move_alias("digits", "champion", 1, who="ana", why="\x1b[31mfirst", at=at)
+    store.registry.add(model="digits", digest="ab" * 32, summary={}, author="ana", at=at)
+    store.registry.move_alias("digits", "champion", 1, author="ana", reason="\x1b[31mfirst", at=at)
     store.engine.dispose()
     return tmp_path
 

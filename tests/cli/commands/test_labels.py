@@ -36,7 +36,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     monkeypatch.setenv("RELEVO_LANGUAGE", "en")
     made = relevo.server.open_store(Settings(home=tmp_path / "home"))
     made.registry.add(
-        model="churn", digest="0" * 64, summary={"task": "classification", "labels": ["stays", "leaves"]}, who="t", at=NOW
+        model="churn", digest="0" * 64, summary={"task": "classification", "labels": ["stays", "leaves"]}, author="t", at=NOW
     )
     made.predictions.insert([prediction(number, min(number, 4)) for number in range(1, 6)])
     yield made
@@ -167,7 +167,7 @@ def test_what_is_exported_can_be_imported(store: Store, tmp_path: Path, capsys: 
     assert run(["label", "export", str(file), "--home", "home"]) == 0
     other = relevo.server.open_store(Settings(home=tmp_path / "other"))
     other.registry.add(
-        model="churn", digest="0" * 64, summary={"task": "classification", "labels": ["stays", "leaves"]}, who="t", at=NOW
+        model="churn", digest="0" * 64, summary={"task": "classification", "labels": ["stays", "leaves"]}, author="t", at=NOW
     )
     other.predictions.insert([prediction(2, 2)])
     assert run(["label", "import", str(file), "--home", "other"]) == 0

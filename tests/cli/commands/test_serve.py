@@ -35,8 +35,8 @@ def home(tmp_path: Path, digits_package: Package) -> Path:
     put(settings, digits_package)
     store = relevo.server.open_store(settings)
     for name in ("bent", "idle"):
-        store.registry.add(model=name, digest="ab" * 32, summary={}, who="test", at=AT)
-    store.registry.move_alias("bent", "champion", 1, who="test", why="a test wants it", at=AT)
+        store.registry.add(model=name, digest="ab" * 32, summary={}, author="test", at=AT)
+    store.registry.move_alias("bent", "champion", 1, author="test", reason="a test wants it", at=AT)
     store.engine.dispose()
     return settings.home
 

@@ -28,7 +28,7 @@ def test_a_changed_audit_is_told(tmp_path: Path) -> None:
     assert verdicts(Settings(home=tmp_path / "none")) == {}
     settings = Settings(home=tmp_path)
     store = server.open_store(settings)
-    store.registry.add(model="digits", digest="ab" * 32, summary={}, who="ana", at=AT)
+    store.registry.add(model="digits", digest="ab" * 32, summary={}, author="ana", at=AT)
     store.engine.dispose()
     assert verdicts(settings)["audit"][0] == "ok"
     with sqlite3.connect(tmp_path / "relevo.db") as database:

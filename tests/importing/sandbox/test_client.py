@@ -407,7 +407,7 @@ def test_accepted_weak_sandbox_is_recorded(tmp_path: Path) -> None:
     path = tmp_path / "model.pkl"
     path.write_bytes(pickle.dumps(vectorizer_and_model()))
     package = import_model(path, name="weak", trust_pickle=True, accept_weak=True, bounds=Bounds(walls=("landlock",)))
-    assert package.manifest.lineage.quarantine == "partial"
+    assert package.manifest.lineage.sandbox == "partial"
 
 
 def test_isolation_levels() -> None:

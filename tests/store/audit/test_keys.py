@@ -66,7 +66,7 @@ def test_old_entries_stay_verifiable(engine: Engine, ring: AuditKeyRing) -> None
         assert checked(engine, ring).links == entries
     grow(engine, running)
     assert running.key_id == AuditKey(ring.current()).id
-    assert checked(engine, ring).whole
+    assert checked(engine, ring).is_whole
 
 
 def test_digests_survive_rotation(engine: Engine, ring: AuditKeyRing) -> None:
@@ -104,9 +104,9 @@ def test_kill_before_the_commit_changes_nothing(engine: Engine, ring: AuditKeyRi
     """A generated key that was never used is no fault, and the next rotation works."""
     grow(engine, opened(ring))
     ring.generate()
-    assert checked(engine, ring).whole
+    assert checked(engine, ring).is_whole
     rotate(engine, ring)
-    assert checked(engine, ring).whole
+    assert checked(engine, ring).is_whole
 
 
 def test_kill_after_the_commit_is_finished_by_the_next_process(engine: Engine, ring: AuditKeyRing) -> None:
@@ -114,7 +114,7 @@ def test_kill_after_the_commit_is_finished_by_the_next_process(engine: Engine, r
     running = opened(ring)
     grow(engine, running)
     new = rotate(engine, ring, killed=True)
-    assert checked(engine, ring).whole
+    assert checked(engine, ring).is_whole
     grow(engine, running)
     assert ring.current() == new
     grow(engine, opened(ring))
@@ -129,4 +129,4 @@ def test_checkpoints_of_both_keys_are_valid(engine: Engine, ring: AuditKeyRing, 
     rotate(engine, ring)
     Checkpoints(tmp_path / "audit", AuditReader(engine), opened(ring)).update(AT)
     verdict = checked(engine, ring, tmp_path / "audit")
-    assert (verdict.heads, verdict.faults) == (2, [])
+    assert (verdict.checkpoints, verdict.faults) == (2, [])

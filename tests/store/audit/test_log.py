@@ -87,8 +87,8 @@ def test_every_change_is_recorded(engine: Engine, audit_log: AuditLog) -> None:
     registry, labels, user_store = Registry(engine, audit_log), Labels(engine, audit_log), Users(engine, audit_log)
     at, by = datetime.now(UTC), Actor(actor="user:1", address="10.0.0.1")
     for _ in range(2):
-        registry.add(model="digits", digest="ab" * 32, summary={}, who="ana", at=at, by=by)
-        registry.move_alias("digits", "champion", 1, who="ana", why="first", at=at, by=by)
+        registry.add(model="digits", digest="ab" * 32, summary={}, author="ana", at=at, by=by)
+        registry.move_alias("digits", "champion", 1, author="ana", reason="first", at=at, by=by)
     labels.put(Label(prediction=new_id(1), value="7", author="ana", source="api", at=at), by=by)
     user = user_store.add_user("ana", Role.ADMIN, at=at, by=by)
     user_store.add_key(user, "script", [Scope.PREDICT], at=at, by=by)

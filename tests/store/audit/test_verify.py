@@ -12,7 +12,7 @@ from sqlalchemy import text
 from relevo.domain.access import Role, Scope
 from relevo.domain.audit import Actor, AuditEvent
 from relevo.errors import ConfigError
-from relevo.store.audit.checkpoints import FILE, LAST, Checkpoint, Checkpoints, load_checkpoints, read_heads
+from relevo.store.audit.checkpoints import FILE, LAST, Checkpoint, Checkpoints, load_checkpoints, read_checkpoints
 from relevo.store.audit.log import AuditLog
 from relevo.store.audit.reader import AuditReader
 from relevo.store.audit.state import read_state
@@ -70,10 +70,10 @@ def kinds(verdict: VerificationReport) -> list[tuple[int, str]]:
 
 def test_an_unchanged_chain_has_no_fault(engine: Engine, audit_log: AuditLog, check: Callable[..., VerificationReport]) -> None:
     """An unchanged chain has no fault, and the report contains its end."""
-    assert check().whole
+    assert check().is_whole
     grow(engine, audit_log, 5)
     verdict = check()
-    assert (verdict.whole, verdict.links, verdict.head) == (True, 5, 5)
+    assert (verdict.is_whole, verdict.links, verdict.head) == (True, 5, 5)
 
 
 def test_an_edited_entry_is_detected(engine: Engine, audit_log: AuditLog, check: Callable[..., VerificationReport]) -> None:
@@ -118,9 +118,9 @@ def test_a_cut_end_is_detected_by_checkpoints(
     """A chain without its end verifies by itself; a checkpoint reveals the cut."""
     grow(engine, audit_log, 5)
     Checkpoints(tmp_path, AuditReader(engine), audit_log).append(AT, at_once=True)
-    heads = read_heads(tmp_path / FILE)
+    heads = read_checkpoints(tmp_path / FILE)
     tamper(engine, "DELETE FROM audit WHERE sequence > 3")
-    assert check().whole
+    assert check().is_whole
     assert kinds(check(heads)) == [(4, "cut")]
     tamper(engine, "DELETE FROM audit")
     assert kinds(check(heads)) == [(1, "cut")]
@@ -136,8 +136,8 @@ def test_a_rollback_is_detected_by_checkpoints(
     with write_transaction(engine) as connection:
         audit_log.append(connection, AuditEvent(by=Actor(actor="cli"), action="user.role", object="user:1"), at=AT)
         audit_log.append(connection, AuditEvent(by=Actor(actor="cli"), action="user.role", object="user:2"), at=AT)
-    assert check().whole
-    assert kinds(check(read_heads(tmp_path / FILE))) == [(5, "other_past")]
+    assert check().is_whole
+    assert kinds(check(read_checkpoints(tmp_path / FILE))) == [(5, "other_past")]
 
 
 def test_a_copied_entry_is_detected(engine: Engine, audit_log: AuditLog, check: Callable[..., VerificationReport]) -> None:
@@ -172,7 +172,7 @@ def test_a_forged_checkpoint_is_detected(engine: Engine, audit_log: AuditLog, ch
     """A checkpoint written without the key is reported as forged, not as a cut end."""
     grow(engine, audit_log, 2)
     assert kinds(check([Checkpoint(sequence=2, mac=check().mac, at_us=1, signature="00")])) == [(2, "head_forged")]
-    assert check([Checkpoint(sequence=2, mac=check().mac)]).whole
+    assert check([Checkpoint(sequence=2, mac=check().mac)]).is_whole
 
 
 def test_checkpoints_are_due_every_hundred_entries_and_every_hour(engine: Engine, audit_log: AuditLog, tmp_path: Path) -> None:
@@ -189,15 +189,15 @@ def test_checkpoints_are_due_every_hundred_entries_and_every_hour(engine: Engine
     assert Checkpoints(tmp_path, AuditReader(engine), audit_log).append(AT + timedelta(hours=9)) is None
     grow(engine, audit_log, 100)
     assert heads.append(AT + timedelta(minutes=62)) is not None
-    assert [head.sequence for head in read_heads(tmp_path / FILE)] == [1, 2, 102]
+    assert [head.sequence for head in read_checkpoints(tmp_path / FILE)] == [1, 2, 102]
 
 
 def test_a_file_with_other_content_is_rejected(tmp_path: Path) -> None:
     """A file with other content is an error, not an empty list of checkpoints."""
     (tmp_path / FILE).write_text("hello\n")
     with pytest.raises(ConfigError):
-        read_heads(tmp_path / FILE)
-    assert read_heads(tmp_path / "absent") == []
+        read_checkpoints(tmp_path / FILE)
+    assert read_checkpoints(tmp_path / "absent") == []
 
 
 def test_the_last_checkpoint_follows_the_chain(
@@ -212,7 +212,7 @@ def test_the_last_checkpoint_follows_the_chain(
         assert [head.sequence for head in load_checkpoints(tmp_path)] == [count]
     assert heads.update(AT) is None
     grow(engine, audit_log, 1)
-    assert check(load_checkpoints(tmp_path)).whole
+    assert check(load_checkpoints(tmp_path)).is_whole
     assert [path.name for path in tmp_path.glob("*.json*")] == [LAST]
 
 
@@ -232,9 +232,9 @@ def test_a_cut_end_is_kept_as_evidence(
     grow(engine, audit_log, regrown)
     for _ in range(2):
         Checkpoints(tmp_path, AuditReader(engine), audit_log).update(AT)
-        assert not check(load_checkpoints(tmp_path)).whole
+        assert not check(load_checkpoints(tmp_path)).is_whole
         grow(engine, audit_log, 3)
-    assert [head.sequence for head in read_heads(tmp_path / FILE)] == [5]
+    assert [head.sequence for head in read_checkpoints(tmp_path / FILE)] == [5]
     assert caplog.text.count("cut off or exchanged at entry 5") == 1
 
 
@@ -251,7 +251,7 @@ def test_concurrent_updates_never_go_back(url: str, engine: Engine, audit_log: A
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(work, engines))
     assert [head.sequence for head in load_checkpoints(tmp_path)] == [24]
-    assert verify(AuditReader(engine).entries(), audit_log, load_checkpoints(tmp_path)).whole
+    assert verify(AuditReader(engine).entries(), audit_log, load_checkpoints(tmp_path)).is_whole
     for one in engines:
         one.dispose()
 
@@ -264,10 +264,10 @@ def test_a_partial_last_line_is_ignored(engine: Engine, audit_log: AuditLog, tmp
     whole = (tmp_path / FILE).read_text()
     for left in ('{"sequence":2,"se', '{"'):
         (tmp_path / FILE).write_text(whole + left)
-        assert [head.sequence for head in read_heads(tmp_path / FILE)] == [1]
+        assert [head.sequence for head in read_checkpoints(tmp_path / FILE)] == [1]
     grow(engine, audit_log, 1)
     Checkpoints(tmp_path, AuditReader(engine), audit_log).append(AT, at_once=True)
-    assert [head.sequence for head in read_heads(tmp_path / FILE)] == [1, 2]
+    assert [head.sequence for head in read_checkpoints(tmp_path / FILE)] == [1, 2]
 
 
 BEHIND_ITS_BACK = """
@@ -312,10 +312,10 @@ def changed_by_sql(engine: Engine, audit: AuditLog, statement: str) -> list[str]
     key = user_store.keys.add(bob, "test", [Scope.PREDICT], at=AT, ends=AT + timedelta(days=9))
     user_store.keys.revoke(user_store.keys.rotate(key.key.id, at=AT, old_ends=AT).key.id, at=AT)
     for digest, called in (("ab", ()), ("cd", ["old.bin"]), ("cd", ["clf.pickle"])):
-        registry.add(model="digits", digest=digest * 32, summary={}, who="ana", at=AT, synonyms=called)
-    registry.move_alias("digits", "champion", 1, who="ana", why="", at=AT)
-    registry.move_alias("digits", "champion", 2, who="ana", why="better", at=AT)
-    assert verify(AuditReader(engine).entries(), audit, state=read_state(engine)).whole
+        registry.add(model="digits", digest=digest * 32, summary={}, author="ana", at=AT, synonyms=called)
+    registry.move_alias("digits", "champion", 1, author="ana", reason="", at=AT)
+    registry.move_alias("digits", "champion", 2, author="ana", reason="better", at=AT)
+    assert verify(AuditReader(engine).entries(), audit, state=read_state(engine)).is_whole
     with write_transaction(engine) as connection:
         for one in statement.strip(" ;").split(";"):
             connection.execute(text(one))
@@ -334,16 +334,16 @@ def test_changes_during_the_verification_are_no_fault(engine: Engine, audit_log:
     user_store.add_user("ana", Role.ADMIN, password_hash="", at=AT)
     state = read_state(engine)
     user_store.add_user("bob", Role.VIEWER, at=AT)
-    assert verify(AuditReader(engine).entries(), audit_log, state=state).whole
+    assert verify(AuditReader(engine).entries(), audit_log, state=state).is_whole
 
 
 def test_a_deleted_log_is_detected(engine: Engine, audit_log: AuditLog) -> None:
     """With all entries and checkpoints deleted, the users in the database or the home reveal that a log existed."""
-    assert verify([], audit_log, state=read_state(engine), kept=False).whole
-    assert kinds(verify([], audit_log, state=read_state(engine), kept=False, past=True)) == [(0, "heads_missing")]
+    assert verify([], audit_log, state=read_state(engine), has_file=False).is_whole
+    assert kinds(verify([], audit_log, state=read_state(engine), has_file=False, past=True)) == [(0, "heads_missing")]
     Users(engine, audit_log).add_user("ana", Role.ADMIN, password_hash="", at=AT)
     tamper(engine, "DELETE FROM audit")
-    assert kinds(verify(AuditReader(engine).entries(), audit_log, state=read_state(engine), kept=False)) == [
+    assert kinds(verify(AuditReader(engine).entries(), audit_log, state=read_state(engine), has_file=False)) == [
         (0, "heads_missing"),
         (0, "state"),
     ]
@@ -351,12 +351,12 @@ def test_a_deleted_log_is_detected(engine: Engine, audit_log: AuditLog) -> None:
 
 def test_missing_checkpoints_are_reported(engine: Engine, audit_log: AuditLog, tmp_path: Path) -> None:
     """Missing checkpoints of a non-empty chain are reported; a process that has seen one reports a cut although the file was deleted."""
-    assert verify([], audit_log, kept=False).whole
+    assert verify([], audit_log, has_file=False).is_whole
     grow(engine, audit_log, 3)
     heads = Checkpoints(tmp_path / "heads", AuditReader(engine), audit_log)
     heads.update(AT)
     (tmp_path / "heads" / LAST).unlink()
-    assert kinds(verify(AuditReader(engine).entries(), audit_log, kept=False)) == [(3, "heads_missing")]
+    assert kinds(verify(AuditReader(engine).entries(), audit_log, has_file=False)) == [(3, "heads_missing")]
     tamper(engine, "DELETE FROM audit WHERE sequence = 3")
     heads.update(AT)
     verdict = verify(AuditReader(engine).entries(), audit_log, load_checkpoints(tmp_path / "heads"))

@@ -160,7 +160,7 @@ def test_no_key_manages_users(user_store: Users, ana: str, scopes: list[Scope]) 
     known = user_store.access_snapshot().find_key(secret.encode(), us(NOW))
     assert known is not None
     assert not known.can(Action.ADMINISTER)
-    assert not known.can(Action.TRUST)
+    assert not known.can(Action.TRUST_CODE)
 
 
 def test_unknown_names_are_different_errors(user_store: Users, ana: str) -> None:

@@ -168,7 +168,9 @@ def test_a_network_is_known_for_its_user(session_store: Sessions, ana: str) -> N
     assert not session_store.throttle_key(None, None, "2001:db8:1:2::7").is_known
     for number in range(30):
         session_store.record_address(ana, f"10.0.0.{number}", at=NOW + timedelta(seconds=number))
-    assert [session_store.throttle_key(ana, None, address).is_known for address in ("2001:db8:1:2::7", "10.0.0.9", "10.0.0.29")] == [
+    assert [
+        session_store.throttle_key(ana, None, address).is_known for address in ("2001:db8:1:2::7", "10.0.0.9", "10.0.0.29")
+    ] == [
         False,
         False,
         True,

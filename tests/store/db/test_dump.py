@@ -34,7 +34,7 @@ def test_a_dump_is_restored_as_the_page_says(page: str, postgres: Postgres, prog
     (tmp_path / "backup").mkdir()
     first, second = postgres.fresh(), postgres.fresh()
     store = _store(tmp_path, first)
-    store.registry.add(model="digits", digest="ab" * 32, summary={}, who="ana", at=datetime(2026, 3, 1, tzinfo=UTC))
+    store.registry.add(model="digits", digest="ab" * 32, summary={}, author="ana", at=datetime(2026, 3, 1, tzinfo=UTC))
     told = [link.mac for link in store.audit_reader.entries()]
     store.engine.dispose()
     for line, database in ((dump, first), (restore, second)):

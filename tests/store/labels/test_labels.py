@@ -115,10 +115,10 @@ class TestResolvedLabels:
             labels.put(said(one, "ana", value))
             assert [it.prediction.id for it in history.page(truth=value).items] == [one]
         last = labels.for_prediction(one)[-1]
-        labels.review(one, last.serial, ReviewStatus.REJECTED, judge="olga", at=AT, reason="blurred")
+        labels.review(one, last.serial, ReviewStatus.REJECTED, reviewer="olga", at=AT, reason="blurred")
         assert history.count(truth="9") == 0
         assert history.count(truth="7", labelled=True) == 1
-        labels.review(one, last.serial, ReviewStatus.ACCEPTED, judge="olga", at=AT)
+        labels.review(one, last.serial, ReviewStatus.ACCEPTED, reviewer="olga", at=AT)
         assert labels.resolved(one) == last
         assert history.count(labelled=False) == 4
 
@@ -149,7 +149,7 @@ class TestResolvedLabels:
         labels.put(said(known[0], "ana", "7"))
         (label,) = labels.for_prediction(known[0])
         with pytest.raises(LabelNotFoundError):
-            labels.review(known[1], label.serial, ReviewStatus.REJECTED, judge="olga", at=AT)
+            labels.review(known[1], label.serial, ReviewStatus.REJECTED, reviewer="olga", at=AT)
 
     def test_every_labelled_prediction_is_yielded(self, labels: Labels, known: list[bytes]) -> None:
         """Every labelled prediction of the model is yielded once, disputed ones too, with all its labels."""

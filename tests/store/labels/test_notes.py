@@ -64,7 +64,7 @@ def test_no_note_is_stored_in_plain_text(
     one, other = prediction(subject="ana"), prediction()
     PredictionStore(engine).insert([one, other])
     kept = some.put(said(one.id, note))
-    some.review(one.id, kept.serial, ReviewStatus.ACCEPTED, judge="leo", at=AT, reason=reason)
+    some.review(one.id, kept.serial, ReviewStatus.ACCEPTED, reviewer="leo", at=AT, reason=reason)
     some.put_many([said(other.id, batch)])
     assert holding(disk, note, reason, batch) == (set() if seals else {note, reason, batch})
     assert kept.note == note
@@ -79,7 +79,8 @@ def test_no_note_is_stored_in_plain_text(
         if seals:
             tied = b"judgements\0reason\0" + str(kept.serial).encode()
             assert (
-                InputEncryption(engine, MASTER).decrypt_text(connection, bytes(row.encrypted_reason), row.reason_key, tied) == reason
+                InputEncryption(engine, MASTER).decrypt_text(connection, bytes(row.encrypted_reason), row.reason_key, tied)
+                == reason
             )
     assert keys == ({"ana", "day:2023-11-14"} if seals else set())
 

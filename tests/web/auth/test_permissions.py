@@ -45,18 +45,18 @@ URL = "http://127.0.0.1"
 #: Placeholder for a password hash; these tests do not log in by password.
 KEPT = "$argon2id$"
 
-_VIEWER = {Action.LOOK, Action.PREDICT, Action.SEE_ANSWERS}
+_VIEWER = {Action.VIEW_MODEL, Action.PREDICT, Action.READ_PREDICTIONS}
 _LABELER = _VIEWER | {Action.LABEL}
-_OPERATOR = _LABELER | {Action.SEE_INPUTS, Action.JUDGE_LABELS, Action.EXPORT, Action.OPERATE, Action.READ_AUDIT}
-_ADMIN = _OPERATOR | {Action.TRUST, Action.ADMINISTER}
+_OPERATOR = _LABELER | {Action.READ_INPUTS, Action.REVIEW_LABELS, Action.EXPORT, Action.MANAGE_MODEL, Action.READ_AUDIT}
+_ADMIN = _OPERATOR | {Action.TRUST_CODE, Action.ADMINISTER}
 ALLOWED = {Role.VIEWER: _VIEWER, Role.LABELER: _LABELER, Role.OPERATOR: _OPERATOR, Role.ADMIN: _ADMIN}
 SCOPED = {
     Scope.PREDICT: {Action.PREDICT},
     Scope.LABEL: {Action.LABEL},
-    Scope.READ: {Action.LOOK, Action.SEE_ANSWERS, Action.SEE_INPUTS, Action.EXPORT, Action.READ_AUDIT},
-    Scope.OPERATE: {Action.OPERATE, Action.JUDGE_LABELS},
+    Scope.READ: {Action.VIEW_MODEL, Action.READ_PREDICTIONS, Action.READ_INPUTS, Action.EXPORT, Action.READ_AUDIT},
+    Scope.OPERATE: {Action.MANAGE_MODEL, Action.REVIEW_LABELS},
 }
-EVERYWHERE = {Action.ADMINISTER, Action.TRUST}
+EVERYWHERE = {Action.ADMINISTER, Action.TRUST_CODE}
 #: Request body that a route needs before it checks the permission; {} where the middleware decides.
 BODIES: dict[tuple[str, str], Any] = {
     ("PUT", "/predictions/{query_id}/label"): lambda model: {"value": "7" if model == "digits" else "stays"},

@@ -27,7 +27,7 @@ STORES = ("people", "keys", "sessions", "elsewhere", "registry", "labels", "eras
 
 def test_changes_over_http_are_on_record(world: World, client: httpx.Client) -> None:
     """An alias change and a label are recorded with the caller and its address."""
-    world.store.registry.add(model="digits", digest="f" * 64, summary={}, who="test", at=datetime.now(UTC))
+    world.store.registry.add(model="digits", digest="f" * 64, summary={}, author="test", at=datetime.now(UTC))
     client.put("/models/digits/aliases/champion", json={"version": 2, "reason": "fewer errors"}).raise_for_status()
     one = prediction()
     world.store.predictions.insert([one])

@@ -123,7 +123,7 @@ def verify(
         show_json(report)
     else:
         _show_report(report)
-    if not report.whole:
+    if not report.is_whole:
         raise typer.Exit(1)
 
 
@@ -190,14 +190,16 @@ def _report(settings: Settings, heads: list[str], copy: Path | None) -> Verifica
     store = _store(settings)
     saved = [*checkpoints.load_checkpoints(settings.audit_folder), *map(_parse_head, heads)]
     if copy is not None:
-        saved += checkpoints.read_heads(copy)
+        saved += checkpoints.read_checkpoints(copy)
     state, has_checkpoint = state_module.read_state(store.engine), checkpoints.read_last(settings.audit_folder) is not None
-    return verify_module.verify(store.audit_reader.entries(), store.audit, saved, state=state, kept=has_checkpoint, past=had_some)
+    return verify_module.verify(
+        store.audit_reader.entries(), store.audit, saved, state=state, has_file=has_checkpoint, past=had_some
+    )
 
 
 def _show_report(report: VerificationReport) -> None:
-    if report.whole:
-        say(f"The audit is whole: {report.links} entries, held against {report.heads} heads.")
+    if report.is_whole:
+        say(f"The audit is whole: {report.links} entries, held against {report.checkpoints} heads.")
         return
     for fault in report.faults:
         show_text(f"{translate(fault.kind)}: {translate(fault.message)}")

@@ -98,7 +98,7 @@ def _erase_in_folder(subject: str, why: str, home: Path | None, *, vacuum: bool)
     postgres = settings.store_url.startswith("postgres")
     if vacuum and not postgres:
         raise ConfigError(reason="--vacuum is for PostgreSQL; SQLite overwrites what is erased by itself")
-    report = erase_offline(settings, validate_subject(subject), why=why, write_anew=vacuum)
+    report = erase_offline(settings, validate_subject(subject), why=why, vacuum=vacuum)
     return ErasedView.from_domain(report, left_in_files=postgres and not vacuum).model_dump(mode="json")
 
 

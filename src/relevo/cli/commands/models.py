@@ -90,7 +90,7 @@ def alias(
             version=version, model=name, before=current,
         )  # fmt: skip
         confirmed(question, yes=yes)
-    move = server.move_alias(store, name, which, version, who=current_user(), why=why, at=now, force=force)
+    move = server.move_alias(store, name, which, version, author=current_user(), reason=why, at=now, force=force)
     if as_json:
         show_json(move)
     elif move.at < now:

@@ -23,7 +23,7 @@ from relevo.cli.doctor.security_checks import security_checks
 from relevo.cli.translate import day, fixed, moment, permission_text
 from relevo.errors import DatabaseMissingError, DatabaseUnavailableError, RelevoError
 from relevo.recording.journal import exchanged_at
-from relevo.util.files import look_into
+from relevo.util.files import check_readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -138,7 +138,7 @@ _WRITABLE_BY_OTHERS = 0o022
 
 
 def _home(settings: Settings) -> Finding:
-    look_into(settings.home)
+    check_readable(settings.home)
     detail = str(settings.home.resolve())
     if settings.home.is_dir() and settings.home.stat().st_mode & _WRITABLE_BY_OTHERS:
         mend = f"Whoever may write in it may put another database or key in the place of yours: chmod go-w {detail}"
@@ -171,7 +171,7 @@ def _disk(settings: Settings) -> Finding:
 
 def _spool(settings: Settings) -> Finding:
     folder = settings.spool_folder
-    look_into(folder)
+    check_readable(folder)
     files = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
     size = sum(path.stat().st_size for path in files)
     detail = f"{len(files)} files, {fixed(size / (1 << 20), 1)} MiB"
@@ -189,7 +189,7 @@ def _database(settings: Settings) -> Finding:
     from relevo import server
     from relevo.store.db.engine import check_integrity
 
-    look_into(settings.home)
+    check_readable(settings.home)
     not_created = Finding(subject="database", verdict="ok", message="none yet; the first command that needs it makes it")
     is_known = (settings.home / "database.json").exists()
     if not settings.database_url and not is_known and not (settings.home / "relevo.db").exists():

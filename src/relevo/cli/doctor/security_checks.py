@@ -61,9 +61,9 @@ def _audit(settings: Settings, store: Store) -> Finding:
     has_checkpoint, state = checkpoints.read_last(settings.audit_folder) is not None, state_module.read_state(store.engine)
     saved = checkpoints.load_checkpoints(settings.audit_folder)
     had_some = had_users(settings.home)
-    report = verify.verify(store.audit_reader.entries(), store.audit, saved, state=state, kept=has_checkpoint, past=had_some)
-    if report.whole:
-        detail = f"whole: {report.links} entries, {report.heads} heads outside the database"
+    report = verify.verify(store.audit_reader.entries(), store.audit, saved, state=state, has_file=has_checkpoint, past=had_some)
+    if report.is_whole:
+        detail = f"whole: {report.links} entries, {report.checkpoints} heads outside the database"
         return Finding(subject="audit", verdict="ok", message=detail)
     mend = "Somebody changed it, or this home lacks the key it was sealed with (keys/audit.key). `relevo audit verify` tells all."
     return Finding(subject="audit", verdict="fail", message=report.faults[0].message, suggestion=mend)

@@ -172,8 +172,8 @@ def _lineage(version: dict[str, Any], manifest: dict[str, Any], texts: Texts) ->
         (texts["models.framework"], str(lineage.get("framework") or version["summary"].get("framework") or "")),
         (texts["models.converter"], converter),
         (texts["models.proof"], _parity(parity, texts)),
-        (texts["models.numbers"], str(precision.get("numbers", ""))),
-        (texts["models.quarantine"], str(lineage.get("quarantine", ""))),
+        (texts["models.numbers"], str(precision.get("dtype", ""))),
+        (texts["models.quarantine"], str(lineage.get("sandbox", ""))),
         (texts["models.source"], str(lineage.get("source_sha256", ""))),
         (texts["models.training_data"], str(lineage.get("training_data", ""))),
         (texts["models.digest"], version["digest"]),
@@ -181,7 +181,7 @@ def _lineage(version: dict[str, Any], manifest: dict[str, Any], texts: Texts) ->
 
 
 def _parity(parity: dict[str, Any], texts: Texts) -> str:
-    if parity.get("against", "none") == "none":
+    if parity.get("reference", "none") == "none":
         return texts["models.unproved"]
     return texts(
         "models.proved",

@@ -181,7 +181,7 @@ def record_of(vectorizer: Any, samples: RecordSamples | None = None) -> RecordIn
         _field(name, categories.get(name, ()), samples, required=len(used_names) <= _MAX_REQUIRED_FIELDS) for name in used_names
     )
     # `transform` ignores unknown fields and accepts missing ones; existing clients rely on both.
-    return RecordInput(fields=fields, extra="ignore", missing="zero")
+    return RecordInput(fields=fields, unknown_fields="ignore", missing_fields="zero")
 
 
 def _field(name: str, categories: Sequence[str], samples: RecordSamples | None, *, required: bool) -> Field:

@@ -60,10 +60,10 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
 class Checkpoints:
     """Writes checkpoints. Lifetime: the process; safe for several processes. All methods raise DatabaseUnavailableError, OSError."""
 
-    def __init__(self, folder: Path, trail: AuditReader, audit: AuditLog) -> None:
+    def __init__(self, folder: Path, reader: AuditReader, audit: AuditLog) -> None:
         self._folder = folder
         self._file = folder / FILE
-        self._reader = trail
+        self._reader = reader
         self._audit = audit
         self._last_kept: Checkpoint | None = None
         self._latest: Checkpoint | None = None
@@ -97,7 +97,7 @@ class Checkpoints:
         entry = self._reader.last_entry()
         if self._last_kept is None:
             self._last_kept = max(
-                read_heads(self._file), key=lambda checkpoint: checkpoint.at_us, default=Checkpoint(sequence=0, mac="")
+                read_checkpoints(self._file), key=lambda checkpoint: checkpoint.at_us, default=Checkpoint(sequence=0, mac="")
             )
         if entry is None or not (self._is_due(entry, to_us(now)) or (at_once and entry.mac != self._last_kept.mac)):
             return None
@@ -155,21 +155,21 @@ def sign_checkpoint(key: AuditKey, sequence: int, mac: str, at_us: int) -> str:
 def load_checkpoints(folder: Path) -> list[Checkpoint]:
     """Returns every checkpoint in this folder. Raises ConfigError."""
     last = read_last(folder)
-    return [*read_heads(folder / FILE), *([last] if last else [])]
+    return [*read_checkpoints(folder / FILE), *([last] if last else [])]
 
 
 def read_last(folder: Path) -> Checkpoint | None:
     """Returns the last checkpoint. Raises ConfigError."""
-    return next(iter(read_heads(folder / LAST)), None)
+    return next(iter(read_checkpoints(folder / LAST)), None)
 
 
-def read_heads(file: Path) -> list[Checkpoint]:
+def read_checkpoints(file: Path) -> list[Checkpoint]:
     """Returns every checkpoint in a file; none without a file. Raises ConfigError for a file with other content.
 
     A partial last line, as left by a power failure, is ignored.
     """
     try:
-        lines = read_plain_text(file, most=_MAX_FILE_BYTES).splitlines(keepends=True)
+        lines = read_plain_text(file, max_bytes=_MAX_FILE_BYTES).splitlines(keepends=True)
         return list(_decode_lines(lines))
     except FileNotFoundError:
         return []

@@ -50,11 +50,11 @@ class VerificationReport:
     links: int  # number of entries
     head: int  # sequence of the last entry; 0 for an empty chain
     mac: str  # MAC of the last entry
-    heads: int  # number of compared checkpoints
+    checkpoints: int  # number of compared checkpoints
     faults: list[AuditFault]  # the first hundred
 
     @property
-    def whole(self) -> bool:
+    def is_whole(self) -> bool:
         """Whether no problem was found."""
         return not self.faults
 
@@ -62,18 +62,18 @@ class VerificationReport:
 def verify(
     links: Iterable[AuditEntry],
     audit: AuditLog,
-    heads: Iterable[Checkpoint] = (),
+    checkpoints: Iterable[Checkpoint] = (),
     *,
     state: State | None = None,
-    kept: bool = True,
+    has_file: bool = True,
     past: bool = False,
 ) -> VerificationReport:
     """Verifies the chain from its first entry. audit: holds the keys.
 
-    state: content of the database, read before the entries. kept: whether the file of the last checkpoint exists.
+    state: content of the database, read before the entries. has_file: whether the file of the last checkpoint exists.
     past: whether files of the home say that users existed, each of whom has an entry. Raises ConfigError.
     """
-    checkpoints = sorted(heads, key=lambda checkpoint: checkpoint.sequence)
+    checkpoints = sorted(checkpoints, key=lambda checkpoint: checkpoint.sequence)
     # Several checkpoints of one entry are all compared: one of them may be of a replaced chain.
     expected: dict[int, set[str]] = {}
     for checkpoint in checkpoints:
@@ -88,7 +88,7 @@ def verify(
             replay.step(entry)
     faults += [*_check_end(checkpoints, verifier.last)] or [*verifier.lacks(audit.key)]
     last_entry = verifier.last
-    if not kept and (last_entry is not None or past or (state is not None and state.things)):
+    if not has_file and (last_entry is not None or past or (state is not None and state.things)):
         faults.append(_missing_checkpoint(last_entry))
     if replay is not None:
         messages = islice(replay.differences(audit.pseudonymize), max(0, _MAX_FAULTS - len(faults)))
@@ -99,7 +99,7 @@ def verify(
         links=verifier.count,
         head=last_entry.sequence if last_entry else 0,
         mac=last_entry.mac if last_entry else "",
-        heads=len(checkpoints),
+        checkpoints=len(checkpoints),
         faults=faults,
     )
 

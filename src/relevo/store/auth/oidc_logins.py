@@ -94,10 +94,10 @@ class OidcLogins:
             connection.execute(surplus)
             connection.execute(sign_in_journeys.insert().values(**row, begun_us=to_us(at)))
 
-    def finish(self, state: str, tie: str, *, at: datetime) -> str | None:
+    def finish(self, state: str, browser_secret: str, *, at: datetime) -> str | None:
         """Returns where a returning browser was going; None for another browser or an expired attempt. Deletes the attempt."""
         columns = sign_in_journeys.c
-        same_browser = (columns.state_hash == _secret_hash(state)) & (columns.tie_hash == _secret_hash(tie))
+        same_browser = (columns.state_hash == _secret_hash(state)) & (columns.tie_hash == _secret_hash(browser_secret))
         with write_transaction(self._engine) as connection:
             back: str | None = connection.scalar(
                 delete(sign_in_journeys).where(same_browser, columns.begun_us > to_us(at - LOGIN_TTL)).returning(columns.back)

@@ -137,15 +137,15 @@ class Sessions:
         with read_transaction(self._engine) as connection:
             return frozenset(connection.scalars(select(sign_in_places.c.network).distinct()))
 
-    def register_attempt(self, name: str, desk: Desk, *, at: datetime) -> None:
+    def register_attempt(self, name: str, key: Desk, *, at: datetime) -> None:
         """Records an attempt as failed. Raises LoginThrottledError, and then the attempt was not recorded."""
         now = to_us(at)
-        pair = _throttle_pair(name, desk.name)
+        pair = _throttle_pair(name, key.name)
         with write_transaction(self._engine) as connection:
             connection.execute(delete(sign_in_failures).where(sign_in_failures.c.at_us <= now - WINDOW_S * 1_000_000))
             failures = connection.scalars(select(sign_in_failures.c.at_us).where(_matches_pair(pair))).all()
             wait = login_delay_s(failures, now)
-            if not wait and not desk.is_known:
+            if not wait and not key.is_known:
                 name_failures = select(func.count(), func.max(sign_in_failures.c.at_us)).where(
                     sign_in_failures.c.name_hash == pair[0]
                 )
@@ -155,10 +155,10 @@ class Sessions:
                 raise LoginThrottledError(retry_after=wait)
             connection.execute(sign_in_failures.insert().values(name_hash=pair[0], address=pair[1], at_us=now))
 
-    def reset_attempts(self, name: str, desk: Desk) -> None:
+    def reset_attempts(self, name: str, key: Desk) -> None:
         """Deletes the failed attempts after a successful login."""
         with write_transaction(self._engine) as connection:
-            connection.execute(delete(sign_in_failures).where(_matches_pair(_throttle_pair(name, desk.name))))
+            connection.execute(delete(sign_in_failures).where(_matches_pair(_throttle_pair(name, key.name))))
 
     def count(self, user: str, *, at: datetime) -> int:
         """Returns how many sessions a user has at this time."""

@@ -109,7 +109,7 @@ class DatabaseTrust:
             self._reported = report
 
     @contextlib.contextmanager
-    def own_change(self) -> Iterator[None]:
+    def trusted_change(self) -> Iterator[None]:
         """Wraps a checkpoint: its changes to the file are trusted, even if it ends early. Raises DatabaseUnavailableError."""
         self.poll()
         try:

@@ -92,7 +92,7 @@ class Labels:
         serial: int,
         verdict: ReviewStatus,
         *,
-        judge: str,
+        reviewer: str,
         at: datetime,
         reason: str = "",
         by: Actor = LOCAL_ACTOR,
@@ -106,7 +106,7 @@ class Labels:
             )
             if before is None:
                 raise LabelNotFoundError
-            row = {"label": serial, "verdict": verdict.value, "judge": strip_unstorable(judge)}
+            row = {"label": serial, "verdict": verdict.value, "judge": strip_unstorable(reviewer)}
             connection.execute(judgements.insert().values(**row, **reason_columns, at_us=to_us(at)))
             object_name = f"{_object_name(prediction)}/label:{serial}"
             # The reason may contain personal data; it is stored with the review only, which can be erased.

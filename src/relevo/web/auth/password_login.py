@@ -91,9 +91,9 @@ class _WorkQueue:
 class PasswordAuthenticator:
     """Verifies passwords. Lifetime: the worker."""
 
-    def __init__(self, people: Users, now: Callable[[], datetime]) -> None:
-        self._people = people
-        self._sessions = people.sessions
+    def __init__(self, users: Users, now: Callable[[], datetime]) -> None:
+        self._people = users
+        self._sessions = users.sessions
         self._now = now
         self._shared = _WorkQueue("passwords", max_waiting=_MAX_SHARED, max_per_client=_MAX_SHARED_PER_NETWORK)
         self._lookups = _WorkQueue("sign-in looks", max_waiting=_MAX_LOOKUPS, max_per_client=_MAX_TRUSTED_PER_CLIENT)

@@ -125,7 +125,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Accepts the connection if the limit allows it."""
         super().connection_made(transport)
-        if len(self.connections) > self.crowd.most and not self.takes_an_idle_place():
+        if len(self.connections) > self.crowd.most and not self.is_idle():
             self.crowd.is_full()
             transport.abort()
             return
@@ -314,7 +314,7 @@ class Connection(HttpToolsProtocol):
         else:
             self._watch_unread()
 
-    def takes_an_idle_place(self) -> bool:
+    def is_idle(self) -> bool:
         """Closes one idle keep-alive connection in favour of this one; False if there is none."""
         for connection in self.connections:
             if isinstance(connection, Connection) and connection._is_idle():  # noqa: SLF001 - same class

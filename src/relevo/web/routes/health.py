@@ -34,7 +34,7 @@ async def get_readiness(request: Request, response: Response) -> Ready:
     store = _database_health(request)
     response.status_code = 200 if is_ready else 503
     principal = await authenticator.authenticate_optional(request.scope)
-    if principal is None or not principal.can(Action.LOOK):
+    if principal is None or not principal.can(Action.VIEW_MODEL):
         return Ready(ready=is_ready, reason=reason and _HIDDEN_REASON, models=[], store=store)
     models = [
         ModelHealth(name=state.name, version=state.version, ready=state.ready, reason=state.reason)

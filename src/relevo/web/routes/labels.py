@@ -47,7 +47,7 @@ async def set_label(request: Request, query_id: QueryId, body: LabelIn) -> Truth
 @router.get("", summary="The labels of a prediction", responses=error_responses(404, 422, 503))
 async def list_prediction_labels(request: Request, query_id: QueryId) -> LabelList:
     """Raises PredictionNotFoundError."""
-    stored = await get_visible_prediction(app_context(request), query_id, principal_of(request), Action.SEE_ANSWERS)
+    stored = await get_visible_prediction(app_context(request), query_id, principal_of(request), Action.READ_PREDICTIONS)
     return await run_in_threadpool(_label_list, app_context(request), stored.prediction.id)
 
 
@@ -58,13 +58,13 @@ async def review_label(request: Request, query_id: QueryId, number: Number, body
     Raises PredictionNotFoundError, LabelNotFoundError, PermissionDeniedError.
     """
     context, principal = app_context(request), principal_of(request)
-    stored = await get_visible_prediction(context, query_id, principal, Action.JUDGE_LABELS)
+    stored = await get_visible_prediction(context, query_id, principal, Action.REVIEW_LABELS)
     await run_in_threadpool(
         context.labels.review,
         stored.prediction.id,
         number,
         ReviewStatus(body.verdict),
-        judge=principal.name or "anonymous",
+        reviewer=principal.name or "anonymous",
         at=context.now(),
         reason=body.reason,
         by=audit_actor(request),

@@ -55,7 +55,7 @@ async def get_prediction(request: Request, query_id: QueryId) -> PredictionView 
     if not wants_html(request.scope):
         return view
     context = bare_page_context(request.scope, app_context(request).settings.language)
-    may_see = view.input_kept and principal_of(request).can(Action.SEE_INPUTS, view.model)
+    may_see = view.input_kept and principal_of(request).can(Action.READ_INPUTS, view.model)
     variables = {**model_page.base_context(None, context), "prediction": view, "input": may_see}
     response = Response(await run_in_threadpool(render, "prediction.html", context.language, **variables))
     response.raw_headers = [*model_page.HTML_HEADERS, (b"content-length", b"%d" % len(response.body))]
@@ -64,7 +64,7 @@ async def get_prediction(request: Request, query_id: QueryId) -> PredictionView 
 
 async def _prediction_view(request: Request, query_id: str) -> PredictionView:
     context = app_context(request)
-    stored = await get_visible_prediction(context, query_id, principal_of(request), Action.SEE_ANSWERS)
+    stored = await get_visible_prediction(context, query_id, principal_of(request), Action.READ_PREDICTIONS)
     label = await run_in_threadpool(context.labels.resolved, stored.prediction.id)
     names = await run_in_threadpool(context.users.names_of, [stored.prediction.asked_by])
     return PredictionView.from_domain(stored, label, names)
@@ -91,7 +91,7 @@ async def get_input(
     if not (
         may_label and await run_in_threadpool(context.label_queue.was_asked, stored.prediction.id, principal.id, now=context.now())
     ):
-        require_permission(principal, Action.SEE_INPUTS, stored.prediction.model)
+        require_permission(principal, Action.READ_INPUTS, stored.prediction.model)
     return await run_in_threadpool(_download, context, stored, side)
 
 
@@ -112,7 +112,7 @@ def _download(context: AppContext, stored: StoredPrediction, side: int | None) -
     )
 
 
-def visible_models(request: Request, requested: str | None, action: Action = Action.SEE_ANSWERS) -> list[str] | None:
+def visible_models(request: Request, requested: str | None, action: Action = Action.READ_PREDICTIONS) -> list[str] | None:
     """The models for which the principal may do this; None for all.
 
     Raises ModelNotFoundError, PermissionDeniedError for the requested model.
