@@ -143,7 +143,7 @@ def test_a_training_that_is_worse(home: Home) -> None:
     assert home.ask("models", "show", "trained")["aliases"] == {"champion": 1}
     done = home.run("models", "alias", "trained", "champion", "2", "--why", "only for a day", "--force", "--yes")
     assert done.returncode == 0, done.stderr
-    assert home.ask("models", "history", "trained")[0]["why"].startswith("only for a day [forced: it is significantly worse")
+    assert home.ask("models", "history", "trained")[0]["reason"].startswith("only for a day [forced: it is significantly worse")
 
 
 def test_an_alias_moved_over_http(home: Home) -> None:

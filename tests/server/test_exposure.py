@@ -92,7 +92,7 @@ def test_a_dare_is_warned_of_and_shown(tmp_path: Path) -> None:
     """--insecure: a warning on standard error at each start, and in the response about the current user."""
     server, url = served(tmp_path, "--host", OUTWARD, "--insecure")
     output = httpx.get(url.replace(OUTWARD, "127.0.0.1") + "/me").json()
-    assert (output["way"], output["insecure"]) == ("open", ["encryption", "users"])
+    assert (output["auth_method"], output["insecure"]) == ("open", ["encryption", "users"])
     printed = ended(server)
     assert "warning: other machines can reach this server, nothing is encrypted" in printed
 

@@ -147,13 +147,13 @@ def test_the_history_tells_who_asked(house: House, churn_records: list[dict[str,
         browser.headers.update({"origin": house.url, "x-csrf-token": csrf})
         by_hand = browser.post("/models/churn/predict", json=churn_records[0]).json()
         output = [browser.get(f"/predictions/{one['query_id']}").json() for one in (asked, by_hand)]
-        assert [(one["asked_by"], one["asked_by_name"]) for one in output] == [
+        assert [(one["requested_by"], one["requested_by_name"]) for one in output] == [
             (f"key:{created.key.id}", "nightly job"),
             (f"user:{ana}", "ana"),
         ]
-        mine = browser.get("/predictions", params={"asked_by": f"key:{created.key.id}"}).json()["items"]
+        mine = browser.get("/predictions", params={"requested_by": f"key:{created.key.id}"}).json()["items"]
     assert [one["query_id"] for one in mine] == [asked["query_id"]]
-    assert house.store.predictions.count(asked_by=f"user:{ana}") == 1
+    assert house.store.predictions.count(requested_by=f"user:{ana}") == 1
 
 
 def eventually(true: Callable[[], bool], what: str) -> None:

@@ -205,7 +205,7 @@ def test_what_the_workers_remembered_before_the_first_user_opens_nothing(tmp_pat
     """A cached snapshot from before the first user is not used when the database is unavailable."""
     settings = settings_of(tmp_path)
     with started(settings) as server:
-        assert httpx.get(f"{server.url}/me").json()["way"] == "open"
+        assert httpx.get(f"{server.url}/me").json()["auth_method"] == "open"
     assert (settings.home / PEOPLE_FILE).exists()
     note_users(settings.home)
     overwritten(settings.home, settings.home)
@@ -243,4 +243,4 @@ def test_a_home_without_users_is_served_while_its_database_is_away(tmp_path: Pat
     (settings.home / PEOPLE_FILE).write_bytes(msgspec.json.encode(AccessSnapshot(revision=0, no_users=True)))
     overwritten(settings.home, settings.home)
     with started(settings) as server:
-        assert httpx.get(f"{server.url}/me").json()["way"] == "open"
+        assert httpx.get(f"{server.url}/me").json()["auth_method"] == "open"

@@ -38,7 +38,7 @@ class Session:
     @property
     def signed_in(self) -> bool:
         """Whether a user is logged in; a server without users needs no login."""
-        return self.me.get("way") == "session"
+        return self.me.get("auth_method") == "session"
 
     def is_at_least(self, role: str, model: str | None = None) -> bool:
         """Whether to show what needs this role ("viewer" < "labeler" < "operator" < "admin"). The server checks it again.
@@ -81,4 +81,4 @@ def _me(client: Client) -> dict[str, Any]:
         return dict(client.request_json("GET", "/me"))
     except NotFoundError:
         # Servers older than user accounts have no /me.
-        return {"id": "", "name": "", "role": "admin", "grants": {}, "way": "open"}
+        return {"id": "", "name": "", "role": "admin", "grants": {}, "auth_method": "open"}

@@ -75,7 +75,7 @@ class PredictionRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=Tru
     error: str | None = None  # stable error code when the model failed
     subject: str | None = None  # pseudonym of the data subject, where the client named one
     key: str | None = None  # id of the key that encrypts the input; None: not encrypted
-    asked_by: str | None = None  # caller, as in the audit log: "key:…", "user:…"; None without authentication
+    requested_by: str | None = None  # caller, as in the audit log: "key:…", "user:…"; None without authentication
 
 
 class ReviewStatus(StrEnum):

@@ -46,7 +46,7 @@ class PendingRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     epoch: int
     begun_ns: int  # monotonic time at which the request was parsed
     subject: str | None = None
-    asked_by: str | None = None
+    requested_by: str | None = None
     #: Values of the input that were ignored or converted.
     remarks: tuple[Remark, ...] = ()
 
@@ -220,7 +220,7 @@ class LoadedVersion:
             latency_us=(end_ns - item.begun_ns) // 1000,
             error=error,
             subject=item.subject,
-            asked_by=item.asked_by,
+            requested_by=item.requested_by,
         )
 
 

@@ -66,7 +66,7 @@ class PredictRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     key: bytes = b""  # routing key that keeps a caller on one arm
     caller: str = ""  # identity for fair queueing: a key, a user, an address
     subject: str | None = None
-    asked_by: str | None = None
+    requested_by: str | None = None
     begun_ns: int = msgspec.field(default_factory=time.perf_counter_ns)
 
 
@@ -300,7 +300,7 @@ def _pending_row(
         epoch=choice.epoch,
         begun_ns=request.begun_ns,
         subject=request.subject,
-        asked_by=request.asked_by,
+        requested_by=request.requested_by,
         remarks=remarks,
     )
 

@@ -235,7 +235,7 @@ def _to_row(record: PredictionRecord, blob: str | None) -> tuple[object, ...]:
         blob,
         record.input if blob is None else None,
         record.key,
-        _storable(record.asked_by),
+        _storable(record.requested_by),
     )
 
 
@@ -315,7 +315,7 @@ def _from_row(row: Row[Any]) -> StoredPrediction:
             latency_us=row.latency_us,
             error=row.error,
             subject=row.subject,
-            asked_by=row.asked_by,
+            requested_by=row.requested_by,
         ),
         input_kept=bool(row.input_kept),
     )

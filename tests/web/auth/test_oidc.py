@@ -82,7 +82,7 @@ def test_who_signs_in_there_is_signed_in_here(browser: httpx.Client, provider: I
     done = browser.get(callback_of(browser, "/login/oidc?next=/predictions%3Flimit%3D5"))
     assert (done.status_code, done.headers["location"]) == (303, "/predictions?limit=5")
     body = browser.get("/me", headers={"accept": "application/json"}).json()
-    assert (body["name"], body["role"], body["way"]) == ("ana", "viewer", "session")
+    assert (body["name"], body["role"], body["auth_method"]) == ("ana", "viewer", "session")
     browser.cookies.clear()
     provider.person["preferred_username"] = "renamed"
     assert signed_in(browser).status_code == 303

@@ -36,7 +36,7 @@ def test_a_key_is_shown_once_and_lets_its_owner_in(world: World, address: str, a
     assert datetime.fromisoformat(key["ends"]) - datetime.fromisoformat(key["made"]) == timedelta(days=30)
     assert admin.get("/keys").json()["keys"] == [key]
     me = who(world, address, made(admin, name="second", model="digits")["key"]).json()
-    assert (me["name"], me["way"], me["scopes"], me["model"]) == ("ana", "key", ["read"], "digits")
+    assert (me["name"], me["auth_method"], me["scopes"], me["model"]) == ("ana", "key", ["read"], "digits")
     assert me["csrf"] is None
 
 

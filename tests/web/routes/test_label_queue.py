@@ -47,7 +47,7 @@ def test_an_uncertain_answer_is_asked_about(client: httpx.Client, doubtful: str)
             "version": 1,
             "prediction": "7",
             "confidence": 0.3,
-            "why": "uncertain",
+            "reason": "uncertain",
             "propensity": 1.0,
             "kind": "record",
             "input_kept": True,

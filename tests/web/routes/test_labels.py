@@ -111,7 +111,7 @@ def test_two_who_differ_make_a_third_be_asked(world: World, client: httpx.Client
     for who, value in (("ana", "3"), ("eva", "5")):
         client.put(f"/predictions/{one}/label", json={"value": value}, headers=keys[who])
     asked = client.get("/queue?model=digits", headers=keys["olga"]).json()["items"]
-    assert [(it["query_id"], it["why"], it["propensity"]) for it in asked] == [(one, "disagreement", 1.0)]
+    assert [(it["query_id"], it["reason"], it["propensity"]) for it in asked] == [(one, "disagreement", 1.0)]
     client.put(f"/predictions/{one}/label", json={"value": "3"}, headers=keys["olga"])
     assert client.get("/queue?model=digits", headers=keys["olga"]).json()["items"] == []
 

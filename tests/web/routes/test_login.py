@@ -57,7 +57,9 @@ def test_a_program_signs_in_and_out(client: httpx.Client, address: str, ana: str
     """Name and password give a cookie and a CSRF token; after logout the cookie is invalid."""
     response = client.post("/login", json={"name": "ana", "password": PASSWORD})
     assert response.status_code == 200
-    assert response.json()["user"] | {"id": ana, "name": "ana", "role": "admin", "way": "session"} == response.json()["user"]
+    assert (
+        response.json()["user"] | {"id": ana, "name": "ana", "role": "admin", "auth_method": "session"} == response.json()["user"]
+    )
     assert "no-store" in response.headers["cache-control"]
     me = client.get("/me").json()
     assert (me["name"], me["csrf"]) == ("ana", response.json()["csrf"])
@@ -104,7 +106,7 @@ def test_without_users_the_form_says_how_to_make_one(client: httpx.Client) -> No
     """Without users the page explains how to create one."""
     assert "relevo user add" in client.get("/login").text
     assert code(client.post("/login", json={"name": "ana", "password": PASSWORD})) == (401, "sign_in_refused")
-    assert client.get("/me").json()["way"] == "open"
+    assert client.get("/me").json()["auth_method"] == "open"
 
 
 def test_what_is_no_sign_in_is_told_so(client: httpx.Client, ana: str) -> None:
@@ -237,7 +239,7 @@ def test_a_key_needs_no_token(world: World, client: httpx.Client, ana: str) -> N
     client.headers["authorization"] = f"Bearer {key}"
     assert client.put("/models/digits/aliases/champion", json={"version": 1, "reason": "test"}).status_code == 200
     client.cookies.set("relevo_session", "anybodys")
-    assert client.get("/me").json()["way"] == "key", "what is said aloud counts before what comes along"
+    assert client.get("/me").json()["auth_method"] == "key", "what is said aloud counts before what comes along"
 
 
 @pytest.mark.parametrize("rule", [one for one in RULES if one.csrf_in_form and one.path != "/submit"], ids=lambda rule: rule.path)

@@ -52,9 +52,9 @@ def list_(
     store = _store(require_home(home))
     page = store.audit_reader.page(object=object_, actor=actor, limit=limit, cursor=cursor)
     if as_json:
-        from relevo.web.schemas.audit import TrailView
+        from relevo.web.schemas.audit import AuditPageOut
 
-        show_json(TrailView.from_domain(page).model_dump(mode="json"))
+        show_json(AuditPageOut.from_domain(page).model_dump(mode="json"))
         return
     names = {user.id: user.name for user in store.users.iter_all()}
     show_table(_HEADS, (_row(entry, names) for entry in page.items), empty="Nothing was changed yet.")
@@ -73,9 +73,9 @@ def sign_ins(
     """Who tried to sign in and was refused, newest first; alike ones of an hour stand together."""
     page = _store(require_home(home)).users.attempts.page(limit=limit, cursor=cursor)
     if as_json:
-        from relevo.web.schemas.audit import AttemptsView
+        from relevo.web.schemas.audit import LoginAttemptPage
 
-        show_json(AttemptsView.from_domain(page).model_dump(mode="json"))
+        show_json(LoginAttemptPage.from_domain(page).model_dump(mode="json"))
         return
     rows = (
         (

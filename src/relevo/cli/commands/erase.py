@@ -92,14 +92,14 @@ def rewrap(
 def _erase_in_folder(subject: str, why: str, home: Path | None, *, vacuum: bool) -> dict[str, Any]:
     from relevo.server.admin import erase_offline
     from relevo.web.predict.subjects import validate_subject
-    from relevo.web.schemas.erasure import ErasedView
+    from relevo.web.schemas.erasure import ErasureOut
 
     settings = require_home(home)
     postgres = settings.store_url.startswith("postgres")
     if vacuum and not postgres:
         raise ConfigError(reason="--vacuum is for PostgreSQL; SQLite overwrites what is erased by itself")
     report = erase_offline(settings, validate_subject(subject), why=why, vacuum=vacuum)
-    return ErasedView.from_domain(report, left_in_files=postgres and not vacuum).model_dump(mode="json")
+    return ErasureOut.from_domain(report, left_in_files=postgres and not vacuum).model_dump(mode="json")
 
 
 def _erase_at_server(subject: str, why: str, url: str, key: str | None, ca: Path | None) -> dict[str, Any]:

@@ -143,9 +143,9 @@ def _show_new_key(new_key: NewKey, *, as_json: bool) -> None:
 
 
 def _to_json(key: ApiKey) -> dict[str, object]:
-    from relevo.web.schemas.users import KeyShape
+    from relevo.web.schemas.users import ApiKeyOut
 
-    return KeyShape.from_domain(key).model_dump(mode="json")
+    return ApiKeyOut.from_domain(key).model_dump(mode="json")
 
 
 def _state(key: ApiKey, now: datetime) -> str:

@@ -283,12 +283,12 @@ def _curation_in_folder(settings: Settings, model: str) -> dict[str, Any]:
     """Counts and all exclusions, as the server reports them. Raises ModelNotFoundError."""
     from relevo.server import open_store
     from relevo.server.admin import LabelCuration
-    from relevo.web.schemas.labels import CleaningPage
+    from relevo.web.schemas.labels import CurationPage
 
     store = open_store(settings, begins=False)
     store.registry.aliases(model)  # raises ModelNotFoundError
     report = LabelCuration(store.predictions, store.labels, settings).report(model)
-    return CleaningPage.from_domain(report, b"", max(len(report.excluded), 1)).model_dump(mode="json", exclude={"next_cursor"})
+    return CurationPage.from_domain(report, b"", max(len(report.excluded), 1)).model_dump(mode="json", exclude={"next_cursor"})
 
 
 def _curation_at_server(url: str, key: str | None, ca: Path | None, model: str) -> dict[str, Any]:

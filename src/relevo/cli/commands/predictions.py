@@ -172,7 +172,7 @@ def history(
     labelled: Annotated[
         bool | None, typer.Option("--labelled/--unlabelled", help="Only those with a label that counts, or only the others.")
     ] = None,
-    asked_by: Annotated[
+    requested_by: Annotated[
         str | None, typer.Option("--asked-by", help="Only what this key or user asked: key:ID, user:ID.", metavar="WHO")
     ] = None,
     since: Annotated[
@@ -204,7 +204,7 @@ def history(
         "uncertain": uncertain,
         "truth": truth,
         "labelled": labelled,
-        "asked_by": asked_by,
+        "requested_by": requested_by,
         "since": _parse_time("--since", since),
         "until": _parse_time("--until", until),
     }

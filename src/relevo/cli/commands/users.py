@@ -213,9 +213,9 @@ def _show_user(user: User, *, as_json: bool, message: str) -> None:
 
 
 def _to_json(user: User) -> dict[str, object]:
-    from relevo.web.schemas.users import UserShape
+    from relevo.web.schemas.users import UserOut
 
-    return UserShape.from_domain(user).model_dump(mode="json")
+    return UserOut.from_domain(user).model_dump(mode="json")
 
 
 def _state_text(user: User) -> str:

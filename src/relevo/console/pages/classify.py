@@ -118,7 +118,7 @@ def _show_result(session: Session, result: Result | RelevoError | None, manifest
     if isinstance(result, RelevoError):
         layout.show_error(texts, result)
         return
-    st.html(prediction.card(prediction.PredictionView.from_result(result, manifest), texts))
+    st.html(prediction.card(prediction.PredictionOut.from_result(result, manifest), texts))
     layout.caption(
         texts("classify.kept", model=result.model, version=result.version, time=texts.number(_latency_ms(result), digits=3))
     )

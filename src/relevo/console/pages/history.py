@@ -84,14 +84,14 @@ def _gallery(session: Session, rows: Sequence[Mapping[str, Any]], manifest: Mapp
         for row, preview in zip(rows, previews, strict=True):
             with st.container(width=150, gap=None, key=f"card-{row['query_id']}"):
                 st.html(_card(session, row, preview, manifest))
-                value = prediction.short(prediction.PredictionView.from_row(row, manifest), session.texts)
+                value = prediction.short(prediction.PredictionOut.from_row(row, manifest), session.texts)
                 if st.button(session.texts("history.open", label=escape_markdown(value)), key=f"open-{row['query_id']}"):
                     selected = str(row["query_id"])
     return selected
 
 
 def _card(session: Session, row: Mapping[str, Any], preview: input_preview.InputPreview, manifest: Mapping[str, Any]) -> str:
-    texts, view = session.texts, prediction.PredictionView.from_row(row, manifest)
+    texts, view = session.texts, prediction.PredictionOut.from_row(row, manifest)
     value = prediction.short(view, texts)
     content = (
         input_preview.image_tag(preview, "")
@@ -149,7 +149,7 @@ def _table(session: Session, rows: Sequence[Mapping[str, Any]], manifest: Mappin
 def _value_text(session: Session, row: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
     if row["error"]:
         return session.texts["history.failed"]
-    value = prediction.short(prediction.PredictionView.from_row(row, manifest), session.texts)
+    value = prediction.short(prediction.PredictionOut.from_row(row, manifest), session.texts)
     return f"{value} ({session.texts['answer.uncertain'].lower()})" if row["uncertain"] else value
 
 

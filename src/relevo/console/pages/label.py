@@ -174,7 +174,7 @@ def _input_html(session: Session, labeling: LabelingSession, preview: input_prev
 
 def _label_widgets(session: Session, labeling: LabelingSession, item: Mapping[str, Any], labels: Sequence[str]) -> None:
     texts = session.texts
-    reason = layout.escape(texts[f"why.{item['why']}"])
+    reason = layout.escape(texts[f"why.{item['reason']}"])
     st.html(f'<h2 class="rv-h2">{layout.escape(texts["label.question"])}</h2><p class="rv-small">{reason}</p>')
     if not labels:
         _number(session, labeling, item)

@@ -134,7 +134,7 @@ class PredictHandlers:
         model = None if model is None else self._service.named(model)
         require_permission(principal, Action.PREDICT, model or self._service.default_model())
         routing_key = client[0].encode() if client else b""
-        request = PredictRequest(model=model, key=routing_key, caller=caller, asked_by=_asked_by(principal))
+        request = PredictRequest(model=model, key=routing_key, caller=caller, requested_by=_requester(principal))
         payload = parsed.image if parsed.image is not None else parsed.record
         if payload is None or parsed.form:  # a form beside the image may name a model
             return None
@@ -238,8 +238,10 @@ class PredictHandlers:
         """The request to the service. Raises ModelNotFoundError, PermissionDeniedError."""
         principal = scope["state"]["principal"]
         require_permission(principal, Action.PREDICT, model or self._service.default_model())
-        asked_by = _asked_by(principal)
-        return PredictRequest(model=model, key=_routing_key(scope), caller=_caller(scope), subject=subject, asked_by=asked_by)
+        requested_by = _requester(principal)
+        return PredictRequest(
+            model=model, key=_routing_key(scope), caller=_caller(scope), subject=subject, requested_by=requested_by
+        )
 
     async def _subject(self, scope: Scope) -> str | None:
         return None if self._subjects is None else await self._subjects.of(scope)
@@ -293,8 +295,8 @@ class PredictHandlers:
     async def _submit(self, scope: Scope, receive: Receive, send: Send) -> None:
         query, context = query_parameters(scope), self._page_context(scope)
         model = self._service.named(query[_MODEL]) if query.get(_MODEL) else None
-        asked_by = _asked_by(scope["state"]["principal"])
-        request = PredictRequest(model=model, key=_routing_key(scope), caller=_caller(scope), asked_by=asked_by)
+        requested_by = _requester(scope["state"]["principal"])
+        request = PredictRequest(model=model, key=_routing_key(scope), caller=_caller(scope), requested_by=requested_by)
         record: Mapping[str, Any] | None = None
         try:
             check_parameters(query, (_MODEL,))
@@ -387,7 +389,7 @@ def _caller(scope: Scope) -> str:
     return client_id(scope["state"].get("principal"), scope.get("client"))
 
 
-def _asked_by(principal: Principal) -> str | None:
+def _requester(principal: Principal) -> str | None:
     """The actor stored with the prediction; None while there are no users."""
     return principal.actor if principal.id else None
 

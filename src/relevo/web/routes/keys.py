@@ -11,7 +11,7 @@ from fastapi import Path as InPath
 from relevo.web.auth.guard import audit_actor, principal_of
 from relevo.web.context import app_context
 from relevo.web.routes.responses import error_responses
-from relevo.web.schemas.users import AddKey, ApiKeyPage, ApiKeyQuery, KeyShape, NewApiKeyOut, RotateKey
+from relevo.web.schemas.users import AddKey, ApiKeyOut, ApiKeyPage, ApiKeyQuery, NewApiKeyOut, RotateKey
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -25,7 +25,7 @@ KeyId = Annotated[str, InPath(description="Id of a key, the part of it that can 
 def list_keys(request: Request, query: Annotated[ApiKeyQuery, Query()]) -> ApiKeyPage:
     """A page of them, those that ended among them. Raises FieldTypeError for a foreign cursor."""
     page = app_context(request).users.keys.page(**query.model_dump(exclude={"lang"}))
-    return ApiKeyPage(keys=[KeyShape.from_domain(key) for key in page.items], next_cursor=page.next_cursor)
+    return ApiKeyPage(keys=[ApiKeyOut.from_domain(key) for key in page.items], next_cursor=page.next_cursor)
 
 
 @router.post("", summary="Make a key", status_code=201, responses=error_responses(400, 403, 404, 422, 503))
@@ -41,10 +41,10 @@ def create_key(request: Request, response: Response, body: AddKey) -> NewApiKeyO
 
 
 @router.delete("/{key_id}", summary="Revoke a key", responses=error_responses(403, 404, 503))
-def revoke_key(request: Request, key_id: KeyId) -> KeyShape:
+def revoke_key(request: Request, key_id: KeyId) -> ApiKeyOut:
     """Every worker refuses it within a second. Raises ApiKeyNotFoundError."""
     context = app_context(request)
-    return KeyShape.from_domain(context.users.keys.revoke(key_id, at=context.now(), by=audit_actor(request)))
+    return ApiKeyOut.from_domain(context.users.keys.revoke(key_id, at=context.now(), by=audit_actor(request)))
 
 
 @router.post(

@@ -19,7 +19,7 @@ from relevo.web.auth.guard import audit_actor, principal_of
 from relevo.web.context import app_context
 from relevo.web.routes.predictions import QueryId, get_visible_prediction
 from relevo.web.routes.responses import error_responses
-from relevo.web.schemas.common import LabelIn, LabelList, Truth
+from relevo.web.schemas.common import LabelIn, LabelList, LabelOut
 from relevo.web.schemas.labels import ReviewIn  # noqa: TC001 - FastAPI reads it at run time
 
 if TYPE_CHECKING:
@@ -35,13 +35,13 @@ Number = Annotated[int, InPath(description="The number of a label of this predic
 
 
 @router.put("", summary="Tell the truth of a prediction", responses=error_responses(400, 404, 422, 503))
-async def set_label(request: Request, query_id: QueryId, body: LabelIn) -> Truth:
+async def set_label(request: Request, query_id: QueryId, body: LabelIn) -> LabelOut:
     """The same label by the same person again changes nothing; another one corrects it.
 
     Raises PredictionNotFoundError, InvalidLabelError.
     """
     stored_label = await store_label(request, query_id, _text(body.value), source="api", note=body.note)
-    return Truth.from_domain(stored_label.label)
+    return LabelOut.from_domain(stored_label.label)
 
 
 @router.get("", summary="The labels of a prediction", responses=error_responses(404, 422, 503))
@@ -74,7 +74,7 @@ async def review_label(request: Request, query_id: QueryId, number: Number, body
 
 def _label_list(context: AppContext, prediction: bytes) -> LabelList:
     current = context.labels.resolved(prediction)
-    history = [Truth.from_domain(label) for label in context.labels.for_prediction(prediction)]
+    history = [LabelOut.from_domain(label) for label in context.labels.for_prediction(prediction)]
     return LabelList(query_id=ids.text(prediction), label=None if current is None else current.value, history=history)
 
 

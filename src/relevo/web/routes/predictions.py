@@ -21,7 +21,7 @@ from relevo.web.pages.error_page import bare_page_context
 from relevo.web.pages.templating import render
 from relevo.web.pages.thumbnails import reencode
 from relevo.web.routes.responses import error_responses
-from relevo.web.schemas.common import PredictionPage, PredictionQuery, PredictionView
+from relevo.web.schemas.common import PredictionOut, PredictionPage, PredictionQuery
 
 if TYPE_CHECKING:
     from relevo.store.predictions import StoredPrediction
@@ -43,13 +43,13 @@ def list_predictions(request: Request, query: Annotated[PredictionQuery, Query()
     context = app_context(request)
     page = context.predictions.page(**query.model_dump(exclude={"lang"}), models=visible_models(request, query.model))
     labels = context.labels.resolved_many([stored.prediction.id for stored in page.items])
-    names = context.users.names_of(stored.prediction.asked_by for stored in page.items)
-    items = [PredictionView.from_domain(stored, labels.get(stored.prediction.id), names) for stored in page.items]
+    names = context.users.names_of(stored.prediction.requested_by for stored in page.items)
+    items = [PredictionOut.from_domain(stored, labels.get(stored.prediction.id), names) for stored in page.items]
     return PredictionPage(items=items, next_cursor=page.next_cursor)
 
 
-@router.get("/{query_id}", summary="One prediction", response_model=PredictionView, responses=error_responses(404, 422, 503))
-async def get_prediction(request: Request, query_id: QueryId) -> PredictionView | Response:
+@router.get("/{query_id}", summary="One prediction", response_model=PredictionOut, responses=error_responses(404, 422, 503))
+async def get_prediction(request: Request, query_id: QueryId) -> PredictionOut | Response:
     """For a person with a browser, a page of it. Raises PredictionNotFoundError."""
     view = await _prediction_view(request, query_id)
     if not wants_html(request.scope):
@@ -62,12 +62,12 @@ async def get_prediction(request: Request, query_id: QueryId) -> PredictionView 
     return response
 
 
-async def _prediction_view(request: Request, query_id: str) -> PredictionView:
+async def _prediction_view(request: Request, query_id: str) -> PredictionOut:
     context = app_context(request)
     stored = await get_visible_prediction(context, query_id, principal_of(request), Action.READ_PREDICTIONS)
     label = await run_in_threadpool(context.labels.resolved, stored.prediction.id)
-    names = await run_in_threadpool(context.users.names_of, [stored.prediction.asked_by])
-    return PredictionView.from_domain(stored, label, names)
+    names = await run_in_threadpool(context.users.names_of, [stored.prediction.requested_by])
+    return PredictionOut.from_domain(stored, label, names)
 
 
 @router.get(

@@ -18,7 +18,7 @@ from relevo.web.pages import model_page
 from relevo.web.pages.templating import render
 from relevo.web.routes.model_page import error_page, html_response, page_context
 from relevo.web.routes.predictions import visible_models
-from relevo.web.schemas.common import PredictionView
+from relevo.web.schemas.common import PredictionOut
 
 router = APIRouter(include_in_schema=False)
 
@@ -39,7 +39,7 @@ def history_page(
         labels = app.labels.resolved_many([stored.prediction.id for stored in page.items])
     except RelevoError as error:
         return error_page(request, error, context)
-    rows = [PredictionView.from_domain(stored, labels.get(stored.prediction.id)) for stored in page.items]
+    rows = [PredictionOut.from_domain(stored, labels.get(stored.prediction.id)) for stored in page.items]
     model_filter = {} if model is None else {"model": model}
     older = "/history?" + urlencode({**model_filter, "cursor": page.next_cursor}) if page.next_cursor else None
     return html_response(

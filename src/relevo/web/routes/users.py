@@ -17,7 +17,7 @@ from relevo.web.auth.sessions import cookie_value, device_cookie_name
 from relevo.web.context import app_context
 from relevo.web.routes.login import renew_session
 from relevo.web.routes.responses import error_responses
-from relevo.web.schemas.users import AddUser, ChangeUser, SetPassword, UserPage, UserQuery, UserShape
+from relevo.web.schemas.users import AddUser, ChangeUser, SetPassword, UserOut, UserPage, UserQuery
 
 if TYPE_CHECKING:
     from relevo.web.context import AppContext
@@ -31,11 +31,11 @@ UserId = Annotated[str, InPath(description="Id of a user, 32 hex digits", max_le
 def list_users(request: Request, query: Annotated[UserQuery, Query()]) -> UserPage:
     """A page of them. Raises FieldTypeError for a foreign cursor."""
     page = app_context(request).users.page(**query.model_dump(exclude={"lang"}))
-    return UserPage(users=[UserShape.from_domain(user) for user in page.items], next_cursor=page.next_cursor)
+    return UserPage(users=[UserOut.from_domain(user) for user in page.items], next_cursor=page.next_cursor)
 
 
 @router.post("", summary="Make a user", status_code=201, responses=error_responses(400, 403, 409, 422, 503))
-async def create_user(request: Request, body: AddUser) -> UserShape:
+async def create_user(request: Request, body: AddUser) -> UserOut:
     """The first one must be an admin with a password. Raises NameTakenError, WeakPasswordError, LastAdminError."""
     context = app_context(request)
     first = principal_of(request).auth_method is AuthMethod.OPEN
@@ -53,17 +53,17 @@ async def create_user(request: Request, body: AddUser) -> UserShape:
         at=context.now(),
         by=audit_actor(request),
     )
-    return UserShape.from_domain(await run_in_threadpool(context.users.get, user_id))
+    return UserOut.from_domain(await run_in_threadpool(context.users.get, user_id))
 
 
 @router.get("/{user_id}", summary="One user", responses=error_responses(403, 404, 422, 503))
-def get_user(request: Request, user_id: UserId) -> UserShape:
+def get_user(request: Request, user_id: UserId) -> UserOut:
     """Raises UserNotFoundError."""
-    return UserShape.from_domain(app_context(request).users.get(user_id))
+    return UserOut.from_domain(app_context(request).users.get(user_id))
 
 
 @router.patch("/{user_id}", summary="Change a user", responses=error_responses(400, 403, 404, 409, 422, 503))
-def change_user(request: Request, response: Response, user_id: UserId, body: ChangeUser) -> UserShape:
+def change_user(request: Request, response: Response, user_id: UserId, body: ChangeUser) -> UserOut:
     """Whoever may do other things from now on signs in anew. Raises UserNotFoundError, NameTakenError, LastAdminError."""
     context = app_context(request)
     fields_set = body.model_fields_set
@@ -76,11 +76,11 @@ def change_user(request: Request, response: Response, user_id: UserId, body: Cha
     )
     changed = context.users.change_user(user_id, changes, at=context.now(), by=audit_actor(request))
     renew_session(request, response, changed)
-    return UserShape.from_domain(changed)
+    return UserOut.from_domain(changed)
 
 
 @router.post("/{user_id}/password", summary="Set a password", responses=error_responses(400, 403, 404, 422, 429, 503))
-async def set_password(request: Request, response: Response, user_id: UserId, body: SetPassword) -> UserShape:
+async def set_password(request: Request, response: Response, user_id: UserId, body: SetPassword) -> UserOut:
     """Every session of that user ends. Raises UserNotFoundError, WeakPasswordError, and InvalidCredentialsError for a wrong `current`."""
     context, passwords = app_context(request), request.app.state.passwords
     principal = principal_of(request)
@@ -98,7 +98,7 @@ async def set_password(request: Request, response: Response, user_id: UserId, bo
     await run_in_threadpool(context.users.set_password, user.id, password_hash, at=context.now(), by=audit_actor(request))
     changed = await run_in_threadpool(context.users.get, user.id)
     await run_in_threadpool(renew_session, request, response, changed)
-    return UserShape.from_domain(changed)
+    return UserOut.from_domain(changed)
 
 
 async def _model_names(context: AppContext) -> list[str]:
