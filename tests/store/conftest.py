@@ -197,7 +197,7 @@ def prediction() -> Callable[..., PredictionRecord]:
             "kind": InputKind.IMAGE,
             "input": b"\x89PNG",
             "input_bytes": 4,
-            "label": "7",
+            "predicted_label": "7",
             "confidence": 0.5,
             "scores": b"\x00\x00\x80?",
             "latency_us": 900,

@@ -180,7 +180,7 @@ class TestFilesOfTheDatabase:
         marker, other = (random.Random(seed).randbytes(64) for seed in (1, 2))  # noqa: S311 - bytes that no compression shortens
         kept = prediction(MS, subject="eva", input=other)
         history.insert([prediction(MS, subject="ana", input=marker), kept])
-        history.insert([prediction(MS, subject="ana", label=f"a label of {marker.hex()}")])
+        history.insert([prediction(MS, subject="ana", predicted_label=f"a label of {marker.hex()}")])
         needles = [marker, marker.hex().encode()]
 
         def holding(some: list[bytes]) -> bool:

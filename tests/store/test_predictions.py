@@ -39,7 +39,7 @@ def mixed(prediction: Callable[..., PredictionRecord], count: int) -> list[Predi
             START + 2 * number,
             model=draw.choice(["digits", "digits", "churn"]),
             version=draw.choice([1, 2, 3]),
-            label=draw.choice("0123456789"),
+            predicted_label=draw.choice("0123456789"),
             uncertain=draw.random() < 0.1,
         )
         for number in range(count)
@@ -88,7 +88,7 @@ class TestPredictionStore:
 
     def test_an_empty_prediction_is_read_back(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
         """A failed prediction without label, scores or input is stored like any other."""
-        sent = prediction(label=None, confidence=None, scores=b"", input=None, error="model_failed")
+        sent = prediction(predicted_label=None, confidence=None, scores=b"", input=None, error="model_failed")
         history.insert([sent])
         stored = history.get(sent.id)
         assert stored.prediction == sent
@@ -98,7 +98,7 @@ class TestPredictionStore:
         """Recording the same predictions again changes nothing, in one batch or two."""
         some = [prediction(START + number) for number in range(3)]
         assert history.insert([some[0], some[0], some[1]]) == 2
-        changed = prediction(id=some[0].id, label="other")
+        changed = prediction(id=some[0].id, predicted_label="other")
         assert history.insert([changed, *some]) == 1
         assert history.count() == 3
         assert history.get(some[0].id).prediction.predicted_label == "7"

@@ -83,7 +83,7 @@ class TestTraffic:
         self, engine: Engine, history: PredictionStore, traffic: Traffic, prediction: Callable[..., PredictionRecord]
     ) -> None:
         """Erased predictions stay counted, and the counts contain no personal data."""
-        history.insert([prediction(START, subject="ana", label="a-secret")])
+        history.insert([prediction(START, subject="ana", predicted_label="a-secret")])
         with write_transaction(engine) as connection:
             connection.execute(text("DELETE FROM predictions"))
         assert buckets(traffic, 60) == [(0, 1, 1)]

@@ -31,7 +31,7 @@ def prediction(size: int = 10, **changes: Any) -> PredictionRecord:
         "kind": InputKind.IMAGE,
         "input": bytes(size),
         "input_bytes": size,
-        "label": "7",
+        "predicted_label": "7",
         "confidence": 0.9,
         "scores": b"\x00\x00\x80?",
         "latency_us": 800,

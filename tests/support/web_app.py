@@ -91,13 +91,13 @@ RENT = Manifest(
 
 
 @dataclass(kw_only=True)
-class StandInService:
+class FakeService:
     """Says what a service says of its models; lives as long as a test."""
 
     manifests: list[Manifest]
     reason: str = ""
     version: int = 1
-    room: ByteBudget = field(default_factory=ByteBudget)
+    byte_budget: ByteBudget = field(default_factory=ByteBudget)
 
     def models(self) -> list[ModelState]:
         """Every manifest, ready."""
@@ -133,10 +133,10 @@ def scores_of(manifest: Manifest, payload: bytes | dict[str, Any]) -> list[float
 
 
 @dataclass(kw_only=True)
-class StandInPredict:
+class FakePredict:
     """Answers POST /submit and predict as the raw handlers do, straight into the store; lives as long as a test."""
 
-    service: StandInService
+    service: FakeService
     store: MemoryStore
     delay_s: float = 0.0
     held: list[PredictionRecord] = field(default_factory=list)
@@ -211,7 +211,7 @@ class StandInPredict:
             version=state.version or 0,
             kind=InputKind.IMAGE if isinstance(payload, bytes) else InputKind.RECORD,
             input=payload if isinstance(payload, bytes) else json.dumps(payload).encode(),
-            label=answer.predicted_label,
+            predicted_label=answer.predicted_label,
             confidence=answer.confidence,
             uncertain=answer.uncertain,
             value=answer.value,
@@ -247,7 +247,7 @@ def prediction(**changes: Any) -> PredictionRecord:
         "kind": InputKind.RECORD,
         "input": b"{}",
         "input_bytes": 2,
-        "label": "7",
+        "predicted_label": "7",
         "confidence": 0.9,
         "scores": np.full(10, 0.1, dtype="<f4").tobytes(),
         "latency_us": 1500,
@@ -260,8 +260,8 @@ class World:
     """The app with everything behind it; lives as long as a test."""
 
     store: MemoryStore
-    service: StandInService
-    predict: StandInPredict
+    service: FakeService
+    predict: FakePredict
     context: AppContext
     app: ASGIApp
 
@@ -281,8 +281,8 @@ def build_world(store: MemoryStore, manifests: list[Manifest], shelf: PackageSto
         summary = {"task": str(manifest.output.task), "labels": list(manifest.output.labels)}
         store.registry.add(model=manifest.name, digest=manifest.digest(), summary=summary, author="test", at=datetime.now(UTC))
         store.registry.move_alias(manifest.name, "champion", 1, author="test", reason="first", at=datetime.now(UTC))
-    service = StandInService(manifests=manifests)
-    predict = StandInPredict(service=service, store=store)
+    service = FakeService(manifests=manifests)
+    predict = FakePredict(service=service, store=store)
     context = AppContext(
         service=service,  # type: ignore[arg-type]  # stands in for the room below
         predict=predict,

@@ -247,8 +247,8 @@ def test_history_is_narrowed(world: World, client: httpx.Client) -> None:
     """Filters by model, version, prediction, uncertainty and time."""
     world.store.predictions.insert(
         [
-            prediction(id=ids.new_id(1_700_000_000_000), label="1", uncertain=True),
-            prediction(id=ids.new_id(1_700_000_001_000), model="churn", label="stays", version=2),
+            prediction(id=ids.new_id(1_700_000_000_000), predicted_label="1", uncertain=True),
+            prediction(id=ids.new_id(1_700_000_001_000), model="churn", predicted_label="stays", version=2),
         ]
     )
 
@@ -416,7 +416,7 @@ def test_a_label_the_model_cannot_answer_is_refused(world: World, client: httpx.
 
 def test_a_regressions_truth_is_a_number(world: World, client: httpx.Client) -> None:
     """Numbers are accepted as JSON numbers and as text."""
-    made = prediction(model="rent", label=None, value=900.0)
+    made = prediction(model="rent", predicted_label=None, value=900.0)
     world.store.predictions.insert([made])
     where = f"/predictions/{ids.text(made.id)}/label"
     assert client.put(where, json={"value": 950}).json()["value"] == "950"

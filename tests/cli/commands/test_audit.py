@@ -63,7 +63,7 @@ def test_an_untouched_record_is_whole(home: Path) -> None:
     head = run(home, "head").output.strip()
     assert head.startswith("2:")
     done = run(home, "verify", "--head", head, "--json")
-    assert (done.exit_code, json.loads(done.output)["heads"]) == (0, 2)
+    assert (done.exit_code, json.loads(done.output)["checkpoints"]) == (0, 2)
 
 
 def test_what_was_done_to_it_is_told(home: Path) -> None:

@@ -236,7 +236,7 @@ def test_a_server_takes_and_gives_files(
     """With --url, lines are sent one by one and rejected ones reported; export and curation also use the server."""
     monkeypatch.setenv("RELEVO_LANGUAGE", "en")
     url, world = server
-    created = [asked_of_web(model="digits", label="7", input=b"no picture", kind=InputKind.IMAGE) for _ in range(2)]
+    created = [asked_of_web(model="digits", predicted_label="7", input=b"no picture", kind=InputKind.IMAGE) for _ in range(2)]
     world.store.predictions.insert(created)
     one, two = (ids.text(it.id) for it in created)
     file, out = tmp_path / "l.csv", tmp_path / "out.csv"

@@ -127,12 +127,12 @@ def test_disagreeing_versions_are_assigned(
     """An input that two versions label differently is assigned; with equal labels, or one version, it is not."""
     same, other = {"input": b"same"}, {"input": b"other"}
     some = [
-        with_sampling_key(0.9, 1, version=1, label="7", **same),
-        with_sampling_key(0.9, 2, version=2, label="9", **same),
-        with_sampling_key(0.9, 3, version=1, label="7", **other),
-        with_sampling_key(0.9, 4, version=2, label="7", **other),
-        with_sampling_key(0.9, 5, version=2, label="3", input=b"once"),
-        with_sampling_key(0.9, 6, version=2, label="4", input=b"once"),
+        with_sampling_key(0.9, 1, version=1, predicted_label="7", **same),
+        with_sampling_key(0.9, 2, version=2, predicted_label="9", **same),
+        with_sampling_key(0.9, 3, version=1, predicted_label="7", **other),
+        with_sampling_key(0.9, 4, version=2, predicted_label="7", **other),
+        with_sampling_key(0.9, 5, version=2, predicted_label="3", input=b"once"),
+        with_sampling_key(0.9, 6, version=2, predicted_label="4", input=b"once"),
     ]
     history.insert(some)
     assert kinds(queue.next_items("digits", "ana", 9, now=NOW)) == [(some[1].id, "disagreement", 1.0)]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from tests.support.web_app import CHURN, DIGITS, StandInService, World, build_world, prediction
+from tests.support.web_app import CHURN, DIGITS, FakeService, World, build_world, prediction
 
 from relevo.config import Settings
 from relevo.domain import ids
@@ -125,7 +125,7 @@ CALLERS = [
 ]
 
 
-class WaitingService(StandInService):
+class WaitingService(FakeService):
     """A service that accepts requests up to the point where permissions have been checked."""
 
     async def predict(self, *_: object, **__: object) -> None:
@@ -208,7 +208,7 @@ def _headers(world: World, caller: Caller) -> dict[str, str]:
 
 
 def _predicted(world: World, model: str) -> str:
-    made = prediction(model=model, label="7" if model == "digits" else "stays", input=f"input of {model}".encode())
+    made = prediction(model=model, predicted_label="7" if model == "digits" else "stays", input=f"input of {model}".encode())
     world.store.predictions.insert([made])
     world.store.labels.put(Label(prediction=made.id, value=made.predicted_label or "", author="boss", source="test", at=NOW))
     return ids.text(made.id)

@@ -142,7 +142,7 @@ def test_cleaning_tells_every_exclusion(world: World, client: httpx.Client) -> N
 def test_the_history_is_exported(world: World, client: httpx.Client, keys: dict[str, dict[str, str]]) -> None:
     """All filtered predictions are exported as CSV, with formula escaping; export needs permission."""
     some = recorded(world, 1001)
-    recorded(world, model="churn", label="stays")
+    recorded(world, model="churn", predicted_label="stays")
     note = {"value": "3", "note": "=1+1;=2"}
     asked = client.get("/queue?model=digits&limit=1", headers=keys["ana"]).json()["items"][0]
     client.put(f"/predictions/{asked['query_id']}/label", json=note, headers=keys["ana"])

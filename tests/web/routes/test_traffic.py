@@ -26,7 +26,7 @@ def test_traffic_by_version_and_time(client: httpx.Client, world: World) -> None
         [
             prediction(at_us=at_us(1), latency_us=2000, confidence=0.75),
             prediction(at_us=at_us(2), latency_us=4000, confidence=0.25, uncertain=True),
-            prediction(at_us=at_us(20), version=2, label=None, confidence=None, error="model_failed"),
+            prediction(at_us=at_us(20), version=2, predicted_label=None, confidence=None, error="model_failed"),
             prediction(at_us=at_us(20), model="churn"),
         ]
     )
