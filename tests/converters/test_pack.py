@@ -48,7 +48,7 @@ def test_the_same_model_packed_twice_is_the_same_package(digits: Any, digits_pac
 def test_the_digest_is_that_of_the_manifest(digits: Any, digits_package: Package) -> None:
     """The digests are equal, also when integers were given for floats."""
     assert digits_package.digest == digits_package.manifest.digest()
-    whole = relevo.pack(digits.model, name="d", samples=digits.pictures[:20], scale=1, decision=ArgmaxDecision(least=0))
+    whole = relevo.pack(digits.model, name="d", samples=digits.pictures[:20], scale=1, decision=ArgmaxDecision(min_confidence=0))
     assert whole.digest == whole.manifest.digest()
     table = [{"a": number, "b": "x"} for number in range(30)]
     vectorizer = DictVectorizer()
@@ -256,7 +256,7 @@ def test_other_files_are_not_overwritten(digits_package: Package, tmp_path: Path
         ({"name": "Not A Name"}, "name"),
         ({"answer": {"churn": "maybe:yes"}}, "answer"),
         ({"decision": ThresholdDecision(accept=0.2, reject=0.8)}, "accept/reject/least"),
-        ({"decision": ArgmaxDecision(least=2.0)}, "accept/reject/least"),
+        ({"decision": ArgmaxDecision(min_confidence=2.0)}, "accept/reject/least"),
     ],
 )
 def test_an_invalid_option_is_named(tmp_path: Path, options: dict[str, Any], option: str) -> None:

@@ -171,5 +171,5 @@ def test_logits_or_probabilities_may_be_selected(tmp_path: Path) -> None:
     package = packed(both, None, output=Output(name="logits", labels=tuple(LABELS)))
     assert np.abs(served(package) - SOFTMAX).max() < 1e-5
     (tmp_path / "m.onnx").write_bytes(model(node("Relu", "s")))
-    with pytest.raises(InvalidOptionsError, match=r"add: --scores \(logits, probabilities or percent"):
+    with pytest.raises(InvalidOptionsError, match=r"add: --score-type \(logits, probabilities or percent"):
         import_model(tmp_path / "m.onnx", name="m", labels=LABELS, features=NAMES)

@@ -67,7 +67,7 @@ def test_bands_are_monotonous(share: float, one: float, other: float) -> None:
 @pytest.mark.parametrize(("least", "uncertain"), [(0.0, False), (0.5, False), (math.nextafter(0.5, 1), True)])
 def test_argmax_is_uncertain_below_its_least(least: float, *, uncertain: bool) -> None:
     """The most probable label is the result; below `least` it is uncertain, at `least` it is not."""
-    result = decide(np.array([[0.2, 0.5, 0.3]]), THREE, ArgmaxDecision(least=least))[0]
+    result = decide(np.array([[0.2, 0.5, 0.3]]), THREE, ArgmaxDecision(min_confidence=least))[0]
     assert (result.label, result.index, result.confidence, result.uncertain) == ("b", 1, 0.5, uncertain)
     assert result.probabilities == (0.2, 0.5, 0.3)
 
@@ -120,5 +120,7 @@ def test_a_regression_gives_its_value_alone() -> None:
 def test_a_row_is_decided_alike_alone_and_among_others(scores: np.ndarray) -> None:
     """The result of a row does not depend on the other rows."""
     output = Output(name="y", labels=("a", "b", "c"), activation="softmax")
-    together = decide(scores, output, ArgmaxDecision(least=0.5))
-    assert together == [decide(scores[index : index + 1], output, ArgmaxDecision(least=0.5))[0] for index in range(len(scores))]
+    together = decide(scores, output, ArgmaxDecision(min_confidence=0.5))
+    assert together == [
+        decide(scores[index : index + 1], output, ArgmaxDecision(min_confidence=0.5))[0] for index in range(len(scores))
+    ]

@@ -56,7 +56,7 @@ DIGITS = Manifest(
     input=ImageInput(width=8, height=8, mode="L", description="A handwritten digit, white on black"),
     steps=ImageSteps(input="x"),
     output=Output(name="y", labels=tuple("0123456789")),
-    decision=ArgmaxDecision(least=0.5),
+    decision=ArgmaxDecision(min_confidence=0.5),
     lineage=_LINEAGE,
 )
 _CHURN_FIELDS = (

@@ -226,15 +226,15 @@ def _infer_activation(head: OutputHead, statistics: ScoreStatistics, loss: Loss)
     raise InvalidOptionsError(options=_scores_request(head, statistics))
 
 
-def _scores_request(head: OutputHead, statistics: ScoreStatistics, flag: str = "") -> str:
+def _scores_request(head: OutputHead, statistics: ScoreStatistics, option: str = "score_type") -> str:
     low, high, head_name = f"{statistics.low:.4g}", f"{statistics.high:.4g}", _HEAD_NAMES[head.kind]
     if statistics.columns == 1:
         return (
-            f"{flag}scores (logits, probabilities or percent; numbers without labels. They lie between {low} and {high}, and come "
+            f"{option} (logits, probabilities or percent; numbers without labels. They lie between {low} and {high}, and come "
             f"out of {head_name}: is a sigmoid still to make probabilities of them?)"
         )
     return (
-        f"{flag}scores (logits, probabilities or percent; numbers are no classes. They lie between {low} and {high}, and come "
+        f"{option} (logits, probabilities or percent; numbers are no classes. They lie between {low} and {high}, and come "
         f"out of {head_name}: is a softmax still to make probabilities of them?)"
     )
 

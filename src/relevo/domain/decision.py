@@ -19,11 +19,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class ArgmaxDecision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="argmax"):
+class ArgmaxDecision(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    tag="argmax",
+    rename={"min_confidence": "least"},
+):
     """The most probable label; *uncertain* when its probability is below `least`."""
 
     #: Probability below which the answer is uncertain, 0..1.
-    least: float = 0.0
+    min_confidence: float = 0.0
 
 
 class ThresholdDecision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="bands"):
@@ -100,7 +108,7 @@ def _argmax(row: list[float], index: int, labels: tuple[str, ...], rule: ArgmaxD
         index=index,
         confidence=confidence,
         probabilities=tuple(row),
-        uncertain=confidence < rule.least,
+        uncertain=confidence < rule.min_confidence,
     )
 
 

@@ -10,7 +10,7 @@
 The short response of /predict/, for legacy clients, may redefine standard fields: `prediction = "number"` there does not change
 `prediction` in other responses. If every label is a number, its prediction is a number by default.
 
-Configured in [answer] of relevo.toml, stored in the manifest's `answer`. Pure. Sources are resolved once, when a version is loaded,
+Configured in [extra_fields] of relevo.toml, stored in the manifest's `answer`. Pure. Sources are resolved once, when a version is loaded,
 so that a response costs only the fields it has.
 """
 

@@ -261,7 +261,7 @@ def _synonyms_problem(synonyms: Sequence[str]) -> str | None:
 def _decision_problem(rule: Decision, labels: tuple[str, ...] | None) -> str | None:
     """labels: None where they are not known yet."""
     if isinstance(rule, ArgmaxDecision):
-        return None if 0.0 <= rule.least <= 1.0 else "decision.least must lie in 0..1"
+        return None if 0.0 <= rule.min_confidence <= 1.0 else "decision.least must lie in 0..1"
     if labels is not None and len(labels) != 2:
         return "bands need exactly two labels"
     if isinstance(rule, ThresholdDecision) and not 0.0 <= rule.reject <= rule.accept <= 1.0:

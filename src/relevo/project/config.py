@@ -1,7 +1,7 @@
 """relevo.toml as frozen values; for an unknown key the error suggests the nearest known one.
 
 [model] name and labels · [data] where the examples are · [input] image preprocessing · [decision] when a prediction is uncertain
-[answer] extra fields of an answer, under the project's own names
+[extra_fields] extra fields of an answer, under the project's own names
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     data: DataSection
     input: InputSection
     decision: DecisionSection
-    #: [answer]: extra fields of an answer, name → value.
+    #: [extra_fields]: extra fields of an answer, name → value.
     answer: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def image(self) -> tuple[ImageInput, ImageSteps] | None:
@@ -121,9 +121,9 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
         """Return the decision rule. Raises ConfigError for half a rule or two."""
         section = self.decision
         if section.accept is None and section.reject is None:
-            return ArgmaxDecision(least=section.least or 0.0)
-        if section.accept is None or section.reject is None or section.least is not None:
-            raise ConfigError(reason="[decision] takes accept and reject together, or least alone")
+            return ArgmaxDecision(min_confidence=section.min_confidence or 0.0)
+        if section.accept is None or section.reject is None or section.min_confidence is not None:
+            raise ConfigError(reason="[decision] takes accept and reject together, or min_confidence alone")
         return ThresholdDecision(accept=section.accept, reject=section.reject)
 
 
@@ -166,11 +166,11 @@ def _known_labels(model: ModelSection) -> tuple[str, ...]:
 
 
 def _validate_answer(file: str, fields: dict[str, Any], labels: tuple[str, ...]) -> dict[str, str]:
-    """Validate [answer] before anything is trained. Raises ConfigError."""
+    """Validate [extra_fields] before anything is trained. Raises ConfigError."""
     not_text = next((name for name, value in fields.items() if not isinstance(value, str)), None)
     problem = f"{not_text} must be a text" if not_text else problem_of(fields, Task.CLASSIFICATION, labels or None)
     if problem:
-        raise ConfigError(reason=f"{file} [answer]: {problem}")
+        raise ConfigError(reason=f"{file} [extra_fields]: {problem}")
     return fields
 
 

@@ -112,7 +112,7 @@ def test_legacy_worker_is_sandboxed(tmp_path: Path) -> None:
 
 
 def test_incomplete_option_combinations_are_rejected() -> None:
-    """--python without --with, and --outputs without --samples, are rejected."""
+    """--python without --with, and --reference-outputs without --samples, are rejected."""
     path = real_model(*CHURN)
     with pytest.raises(InvalidOptionsError, match="--with"):
         import_model(path, name="churn", trust_pickle=True, python="python3.9")

@@ -397,7 +397,7 @@ def test_error_text_is_printable() -> None:
 def test_weak_sandbox_opens_no_pickle(walls: tuple[str, ...], level: str, tmp_path: Path) -> None:
     """Where an isolation layer is missing the file is not opened, and the error names the level and the flag."""
     canary = tmp_path / "canary"
-    with pytest.raises(SandboxTooWeakError, match=f"only a {level}.*--accept-weak-quarantine"):
+    with pytest.raises(SandboxTooWeakError, match=f"only a {level}.*--allow-weak-sandbox"):
         convert(pickle_running(f"open({str(canary)!r}, 'w')"), bounds=Bounds(walls=walls, wall_seconds=20))
     assert not canary.exists()
 

@@ -130,7 +130,7 @@ def verify(
 @group.command("rotate-key")
 def rotate_key(
     *,
-    why: Annotated[str, typer.Option("--why", help="Kept in the audit; name no person.", metavar="TEXT")] = "",
+    why: Annotated[str, typer.Option("--reason", help="Kept in the audit; name no person.", metavar="TEXT")] = "",
     yes: Yes = False,
     home: Home = None,
     as_json: AsJson = False,

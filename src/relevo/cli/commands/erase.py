@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 def erase(
     *,
     subject: Annotated[str, typer.Option("--subject", help="As the header Relevo-Subject named it.", metavar="SUBJECT")],
-    why: Annotated[str, typer.Option("--why", help="Kept in the audit; name no person.", metavar="TEXT")] = "",
+    why: Annotated[str, typer.Option("--reason", help="Kept in the audit; name no person.", metavar="TEXT")] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask; what is erased cannot be brought back.")] = False,
     vacuum: Annotated[
         bool,

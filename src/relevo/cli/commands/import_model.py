@@ -50,7 +50,7 @@ def import_file(
         bool, typer.Option("--trust-pickle", help="You trust the pickle's author; it is loaded in a sandbox, never in the server.")
     ] = False,
     accept_weak: Annotated[
-        bool, typer.Option("--accept-weak-quarantine", help="Open it although this system's sandbox is not strong.")
+        bool, typer.Option("--allow-weak-sandbox", help="Open it although this system's sandbox is not strong.")
     ] = False,
     vectorizer: Annotated[
         Path | None,
@@ -105,12 +105,12 @@ def import_file(
         typer.Option("--output", help="Which output of an ONNX file has the scores; of a booster: margin.", metavar="NAME"),
     ] = None,
     rounds: Annotated[
-        int, typer.Option("--rounds", min=0, help="Of a booster, only the first so many rounds; 0 for all.", metavar="NUMBER")
+        int, typer.Option("--iterations", min=0, help="Of a booster, only the first so many rounds; 0 for all.", metavar="NUMBER")
     ] = 0,
     scores: Annotated[
         str | None,
         typer.Option(
-            "--scores",
+            "--score-type",
             help="What the model's scores are, where the file leaves a doubt.",
             metavar="logits|probabilities|percent|numbers",
         ),
@@ -128,7 +128,9 @@ def import_file(
     ] = None,
     outputs: Annotated[
         Path | None,
-        typer.Option("--outputs", help="The original's own scores for the samples: .npy, .json, .csv, .txt.", metavar="FILE"),
+        typer.Option(
+            "--reference-outputs", help="The original's own scores for the samples: .npy, .json, .csv, .txt.", metavar="FILE"
+        ),
     ] = None,
     max_seconds: Annotated[
         int | None,
@@ -142,11 +144,11 @@ def import_file(
         float | None, typer.Option("--accept", help="At or above: the second label. Between reject and accept: uncertain.")
     ] = None,
     reject: Annotated[float | None, typer.Option("--reject", help="At or below: the first label.")] = None,
-    least: Annotated[float | None, typer.Option("--least", help="Below this probability the answer is uncertain.")] = None,
+    least: Annotated[float | None, typer.Option("--min-confidence", help="Below this probability the answer is uncertain.")] = None,
     answer: Annotated[
         list[str] | None,
         typer.Option(
-            "--answer",
+            "--extra-field",
             help="A field more in each answer, for old clients: churn=is:yes, p=probability:yes; again for each.",
             metavar="NAME=FACT",
         ),
@@ -178,7 +180,7 @@ def import_file(
     ] = None,
     max_loss: Annotated[
         float | None,
-        typer.Option("--max-loss", help="Share of samples that may be answered otherwise then, and of accuracy: 0.01."),
+        typer.Option("--max-accuracy-drop", help="Share of samples that may be answered otherwise then, and of accuracy: 0.01."),
     ] = None,
     description: Annotated[str, typer.Option("--description", help="What the model is for.", metavar="TEXT")] = "",
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw the figures of the model card.")] = True,
@@ -213,7 +215,7 @@ def import_file(
         "background": background,
         "output": output,
         "rounds": rounds,
-        "scores": _choice("--scores", scores, "logits", "probabilities", "percent", "numbers"),
+        "scores": _choice("--score-type", scores, "logits", "probabilities", "percent", "numbers"),
         "releases": tuple(releases or ()),
         "python": python,
         "outputs": outputs,
@@ -319,7 +321,7 @@ def _extra_fields(texts: list[str] | None) -> dict[str, str] | None:
         return None
     pairs = [text.partition("=") for text in texts]
     if not all(equals for _, equals, _ in pairs):
-        raise typer.BadParameter("must look like churn=is:yes", param_hint="--answer")
+        raise typer.BadParameter("must look like churn=is:yes", param_hint="--extra-field")
     return {name: value for name, _, value in pairs}
 
 
@@ -341,7 +343,7 @@ def _decision(accept: float | None, reject: float | None, least: float | None) -
     from relevo.domain.decision import ArgmaxDecision, ThresholdDecision
 
     if accept is None and reject is None:
-        return None if least is None else ArgmaxDecision(least=least)
+        return None if least is None else ArgmaxDecision(min_confidence=least)
     if accept is None or reject is None or least is not None:
-        raise usage_error("--accept and --reject go together, and not with --least.")
+        raise usage_error("--accept and --reject go together, and not with --min-confidence.")
     return ThresholdDecision(accept=accept, reject=reject)

@@ -296,7 +296,7 @@ def _curation_at_server(url: str, key: str | None, ca: Path | None, model: str) 
     from relevo.client import Client
 
     with Client(url, key, verify=ca) as client:
-        path = f"/models/{quote(model, safe='')}/cleaning"
+        path = f"/models/{quote(model, safe='')}/curation"
         report: dict[str, Any] = client.ask("GET", path, params={"limit": _PAGE_SIZE})
         while (cursor := report.pop("next_cursor")) is not None:
             page = client.ask("GET", path, params={"limit": _PAGE_SIZE, "cursor": cursor})

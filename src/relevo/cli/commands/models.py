@@ -61,7 +61,7 @@ def alias(
     which: Annotated[str, typer.Argument(help="The alias to move; champion answers requests.", metavar="ALIAS")],
     version: Annotated[int, typer.Argument(help="The version it names from now on.", metavar="VERSION")],
     *,
-    why: Annotated[str, typer.Option("--why", help="The reason, kept in the alias's history.", metavar="TEXT")],
+    why: Annotated[str, typer.Option("--reason", help="The reason, kept in the alias's history.", metavar="TEXT")],
     force: Force = False,
     yes: Yes = False,
     home: Home = None,

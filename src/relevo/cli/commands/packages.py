@@ -106,9 +106,13 @@ def _decision(package: Package) -> str:
     if isinstance(rule, ThresholdDecision):
         return f"{labels[1]} from {number(rule.accept)} on, {labels[0]} up to {number(rule.reject)}, uncertain between"
     if package.manifest.output.label_column:
-        text = f"the label that the model itself answers, uncertain below {number(rule.least)}"
-        return text if rule.least else "the label that the model itself answers"
-    return f"the most probable label, uncertain below {number(rule.least)}" if rule.least else "the most probable label"
+        text = f"the label that the model itself answers, uncertain below {number(rule.min_confidence)}"
+        return text if rule.min_confidence else "the label that the model itself answers"
+    return (
+        f"the most probable label, uncertain below {number(rule.min_confidence)}"
+        if rule.min_confidence
+        else "the most probable label"
+    )
 
 
 def _input(package: Package) -> str:

@@ -198,7 +198,7 @@ def history(
     filters = {
         "model": model,
         "version": version,
-        "label": prediction,
+        "prediction": prediction,
         "uncertain": uncertain,
         "truth": truth,
         "labelled": labelled,

@@ -90,8 +90,9 @@ def _failure_message(error: RelevoError) -> protocol.FailureMessage:
         if isinstance(error, error_type):
             text = str(next(iter(error.facts.values()), error))
             # Converters name Python parameters; the command line has flags.
-            flag = "--" if error_type is InvalidOptionsError and text.startswith(("labels (", "features (", "scores (")) else ""
-            return protocol.FailureMessage(code=code, reason=(flag + text)[:_MAX_TEXT])
+            if error_type is InvalidOptionsError and text.startswith(("labels (", "features (", "score_type (")):
+                text = "--" + text.replace("score_type", "score-type", 1)
+            return protocol.FailureMessage(code=code, reason=text[:_MAX_TEXT])
     # The reason is embedded in a sentence that ends with its own full stop.
     text = str(error)[:_MAX_TEXT].removesuffix(".")
     return protocol.FailureMessage(code="import_refused" if isinstance(error, ModelError) else "conversion_failed", reason=text)

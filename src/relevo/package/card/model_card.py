@@ -197,12 +197,14 @@ def _rule(manifest: Manifest, words: CardWords) -> str:
         return words(template, high=high, low=low, accept=words.number(rule.accept), reject=words.number(rule.reject))
     if manifest.output.label_column:
         template = "The label that the model itself answers, which need not be the most probable one."
-        if not rule.least:
+        if not rule.min_confidence:
             return words(template)
-        return " ".join([words(template), words("*Uncertain* below a probability of {least}.", least=words.number(rule.least))])
-    if not rule.least:
+        return " ".join(
+            [words(template), words("*Uncertain* below a probability of {least}.", least=words.number(rule.min_confidence))]
+        )
+    if not rule.min_confidence:
         return words("The most probable label.")
-    return words("The most probable label; *uncertain* below a probability of {least}.", least=words.number(rule.least))
+    return words("The most probable label; *uncertain* below a probability of {least}.", least=words.number(rule.min_confidence))
 
 
 def _metrics(manifest: Manifest, metrics: dict[str, Any], figures: Sequence[str], words: CardWords) -> list[str]:
