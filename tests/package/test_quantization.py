@@ -55,7 +55,7 @@ def truth() -> list[str]:
 @pytest.mark.parametrize(("precision", "smaller"), [("int8", 0.6), ("float16", 0.6)])
 def test_within_the_loss_it_is_smaller_and_told(precision: Any, smaller: float) -> None:
     """Lineage and card have precision, agreement and sizes; the golden tests pass."""
-    package = packed(truth=truth(), precision=precision, max_loss=0.2)
+    package = packed(truth=truth(), precision=precision, max_accuracy_drop=0.2)
     report = package.manifest.lineage.precision
     assert report.numbers == precision
     assert report.bytes_after < smaller * report.bytes_before
@@ -72,7 +72,13 @@ def test_beyond_the_loss_it_is_refused_with_figures() -> None:
         QuantizationLossError, match=r"In int8 the model loses too much: .* % of 120 samples are answered otherwise"
     ):
         relevo.pack(
-            network(0.0001), name="n", samples=PICTURES, labels=["a", "b", "c"], scale=1 / 255, precision="int8", max_loss=0.0
+            network(0.0001),
+            name="n",
+            samples=PICTURES,
+            labels=["a", "b", "c"],
+            scale=1 / 255,
+            precision="int8",
+            max_accuracy_drop=0.0,
         )
 
 

@@ -22,7 +22,7 @@ from relevo.errors import NotFoundError, OriginError, UsersLostError
 from relevo.util.files import look_into
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from relevo.client import Client
     from relevo.config import Setting
@@ -119,18 +119,28 @@ def confirmed(question: str, *, yes: bool) -> None:
 
 def with_settings_flags(command: Callable[..., None]) -> Callable[..., None]:
     """Adds one flag per setting to a command, which receives the loaded settings as `settings`."""
-    parameters = [
-        parameter for parameter in inspect.signature(command, eval_str=True).parameters.values() if parameter.name != "settings"
-    ]
+
+    def load(flags: dict[str, Any]) -> Settings:
+        return load_command_settings(flags.pop("home"), **flags)
+
+    return with_flags(command, "settings", [_flag(row) for row in SETTINGS], load)
+
+
+def with_flags(
+    command: Callable[..., None], parameter: str, flags: Sequence[inspect.Parameter], read: Callable[[dict[str, Any]], Any]
+) -> Callable[..., None]:
+    """Replaces a parameter of a command by flags. read: makes the parameter's value of the values of the flags, by name."""
+    parameters: list[inspect.Parameter] = []
+    for own in inspect.signature(command, eval_str=True).parameters.values():
+        parameters += flags if own.name == parameter else [own]
 
     @wraps(command)
     def run(**arguments: Any) -> None:
-        flags = {row.name: arguments.pop(row.name) for row in SETTINGS}
-        command(settings=load_command_settings(flags.pop("home"), **flags), **arguments)
+        values = {flag.name: arguments.pop(flag.name) for flag in flags}
+        command(**{parameter: read(values)}, **arguments)
 
-    setting_flags = [_flag(row) for row in SETTINGS]
-    run.__signature__ = inspect.Signature([*parameters, *setting_flags])  # type: ignore[attr-defined]  # Typer reads the flags from it
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in [*parameters, *setting_flags]}
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # Typer reads the flags from it
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
     del run.__wrapped__  # otherwise inspect would find the original signature
     return run
 

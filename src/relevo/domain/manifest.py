@@ -182,8 +182,8 @@ def validate_options(
     task = Task.CLASSIFICATION if output is None else output.task
     for option, problem in (
         ("name", _name_problem(name)),
-        ("accept/reject/least", _decision_problem(decision, labels)),
-        ("answer", extra_fields.problem_of(answer, task, labels)),
+        ("accept/reject/min_confidence", _decision_problem(decision, labels)),
+        ("extra_fields", extra_fields.problem_of(answer, task, labels)),
         ("synonyms", _synonyms_problem(synonyms)),
     ):
         if problem:

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from relevo.converters.base import ConversionRequest
     from relevo.converters.limits import Bounds
-    from relevo.converters.options import ConversionOptions
     from relevo.importing.legacy.environment import Environment, Release
     from relevo.importing.sandbox.client import LegacyOutputs, SandboxResult
     from relevo.package.conversion import ConvertedModel
@@ -47,9 +47,9 @@ _SKLEARN_PACKAGES = frozenset({"scikit-learn", "numpy", "scipy", "joblib", "thre
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ImportCase:
-    """A file to convert, with its options. Lifetime: one import."""
+    """A file to convert, with its request. Lifetime: one import."""
 
-    options: ConversionOptions
+    request: ConversionRequest
     bodies: Sequence[bytes]  # the file, a second file or nothing, the encoded samples
     samples: Samples | None
     need_strong: bool
@@ -66,7 +66,7 @@ class ReferencedConversion:
 
 def reference_from_current(case: ImportCase) -> ReferencedConversion:
     """The current library reads the file; its outputs are the reference. Raises what `convert_in_sandbox` raises."""
-    result = convert_in_sandbox(case.options, case.bodies, need_strong=case.need_strong, bounds=case.bounds)
+    result = convert_in_sandbox(case.request, case.bodies, need_strong=case.need_strong, bounds=case.bounds)
     return ReferencedConversion(result=result, against="original")
 
 
@@ -89,7 +89,7 @@ def reference_from_legacy(case: ImportCase, releases: Sequence[str], python: str
 def _convert_with_current(case: ImportCase) -> SandboxResult | ConversionError:
     """Convert with the current library, or return its error. Missing options are reported before anything is installed."""
     try:
-        return convert_in_sandbox(case.options, case.bodies, need_strong=case.need_strong, bounds=case.bounds)
+        return convert_in_sandbox(case.request, case.bodies, need_strong=case.need_strong, bounds=case.bounds)
     except ConversionError as error:
         return error
 
@@ -169,9 +169,9 @@ def _with_legacy_outputs(current: SandboxResult, outputs: NDArray[np.float64], l
 def _convert_serialized(case: ImportCase, legacy: LegacyOutputs, current: SandboxResult | ConversionError) -> SandboxResult:
     """Convert the model that the legacy worker serialized with Relevo's own graphs, in the current sandbox."""
     fields, body = encode_samples(case.samples if isinstance(current, ConversionError) else samples_of(current, case.samples))
-    options = msgspec.structs.replace(case.options, format="spelled", second=False, compression="", **fields)
+    request = msgspec.structs.replace(case.request, format="spelled", second=False, compression="", **fields)
     try:
-        result = convert_in_sandbox(options, [legacy.frame, b"", body], need_strong=case.need_strong, bounds=case.bounds)
+        result = convert_in_sandbox(request, [legacy.frame, b"", body], need_strong=case.need_strong, bounds=case.bounds)
     except ConversionError as error:
         if isinstance(current, ConversionError):
             raise

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,10 +27,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from relevo.domain.manifest import Manifest
-    from relevo.package.conversion import ConvertedModel
+    from relevo.package.conversion import ConvertedModel, Numbers
     from relevo.package.samples import Samples
 
-Numbers = Literal["float32", "float16", "int8"]
 #: Samples for the calibration of activation ranges, and their batch size.
 _CALIBRATION_ROWS, _CALIBRATION_BATCH = 128, 8
 #: Factor on the observed difference, since integer arithmetic differs between processors.
