@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from relevo.client import Client
     from relevo.config import Setting
+    from relevo.server import Store
 
 PROJECT_FILE = Path("relevo.toml")
 
@@ -40,6 +41,8 @@ Url = Annotated[
 ]
 Key = Annotated[str | None, typer.Option("--key", envvar="RELEVO_KEY", help="Key to send to the server.", metavar="KEY")]
 
+Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many.", metavar="NUMBER")]
+Cursor = Annotated[str | None, typer.Option("--cursor", help="Where the page before ended.", metavar="TEXT")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask first.")]
 
 Ca = Annotated[
@@ -71,6 +74,13 @@ def require_home(home: Path | None) -> Settings:
             "--home names another."
         )
     return settings
+
+
+def open_home(home: Path | None) -> Store:
+    """Opens the store of an existing home. Raises NotFoundError when there is none, UsersLostError."""
+    from relevo.server import open_store
+
+    return open_store(require_home(home), begins=False)
 
 
 def connect(url: str | None, key: str | None, ca: Path | None, *, home: Path | None = None, timeout: float = 30.0) -> Client:
@@ -117,13 +127,13 @@ def confirmed(question: str, *, yes: bool) -> None:
     raise OriginError(reason="nothing was changed; --yes does it without asking")
 
 
-def with_settings_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds one flag per setting to a command, which receives the loaded settings as `settings`."""
+def with_settings_flags(command: Callable[..., None], only: Sequence[str] = ()) -> Callable[..., None]:
+    """Adds one flag per setting to a command, which receives the loaded settings as `settings`. only: the settings it has."""
 
     def load(flags: dict[str, Any]) -> Settings:
         return load_command_settings(flags.pop("home"), **flags)
 
-    return with_flags(command, "settings", [_flag(row) for row in SETTINGS], load)
+    return with_flags(command, "settings", [_flag(row) for row in SETTINGS if not only or row.name in only], load)
 
 
 def with_flags(

@@ -106,11 +106,10 @@ def import_model(  # noqa: PLR0913 - the public import function: all keyword arg
     if progress is not None:
         progress(0, 1, "converting")
     case = _import_case(source, second, user_samples, options, allow_weak=allow_weak_sandbox, bounds=bounds)
-    conversion = reference_from_legacy(case, releases, python) if releases else reference_from_current(case)
-    parity_samples = samples_of(conversion.result, user_samples)
+    result = reference_from_legacy(case, releases, python) if releases else reference_from_current(case)
+    parity_samples = samples_of(result, user_samples)
     if reference_outputs is not None:
-        conversion = reference_from_user(conversion, read_outputs(reference_outputs), parity_samples)
-    result = conversion.result
+        result = reference_from_user(result, read_outputs(reference_outputs), parity_samples)
     if source.detected.format is not Format.ONNX:
         _replay_in_sandbox(result, parity_samples, bounds)
     spec = PackageSpec(
@@ -119,7 +118,7 @@ def import_model(  # noqa: PLR0913 - the public import function: all keyword arg
         samples=parity_samples,
         truth=truth_values,
         options=options,
-        against=conversion.against,
+        against=result.against,
         origin="generated" if result.generated else "user",
         source_sha256=hashlib.sha256(source.data).hexdigest(),
         quarantine=result.level,

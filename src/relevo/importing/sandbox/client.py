@@ -76,6 +76,7 @@ class SandboxResult:
     converted: ConvertedModel
     records: tuple[dict[str, Any], ...]  # the samples that the worker generated, when none were sent
     generated: bool
+    against: str = "original"  # source of the reference outputs, as in the manifest's parity section
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
