@@ -163,7 +163,7 @@ def test_ambiguous_scores_require_the_option(ending: Any, loss: Any, labels: Any
     if loss:
         model.compile(loss=loss)
     arguments: dict[str, Any] = {"name": "m", "samples": ROWS / 10, "labels": labels, "figures": False}
-    with pytest.raises(InvalidOptionsError, match=r"add: scores \(logits, probabilities or percent; numbers"):
+    with pytest.raises(InvalidOptionsError, match=r"add: score_type \(logits, probabilities or percent; numbers"):
         relevo.pack(model, **arguments)
     assert relevo.pack(model, score_type="logits", **arguments).manifest.output.activation in ("softmax", "sigmoid")
 
@@ -230,7 +230,7 @@ def test_all_missing_options_are_named_at_once() -> None:
     model = keras.Sequential([keras.Input((12, 12, 1)), layers.Rescaling(1 / 255), layers.Flatten(), layers.Dense(1)])
     with pytest.raises(InvalidOptionsError, match="begins with a Rescaling layer of its own, so most likely scale 1"):
         relevo.pack(model, name="d", samples=GREY)
-    with pytest.raises(InvalidOptionsError, match="only one of preprocess, scale and steps"):
+    with pytest.raises(InvalidOptionsError, match="only one of preprocess and scale"):
         relevo.pack(model, name="d", samples=GREY, preprocess="01", scale=1)
 
 
