@@ -94,7 +94,7 @@ def _tables(say: Callable[[str], str]) -> Iterator[str]:
         told, types = comments(kind), get_type_hints(kind)
         for field in msgspec.structs.fields(kind):
             default = say("needed") if field.required else _shown(field)
-            yield f"| `{field.encode_name}` | {_expected(types[field.name], say)} | {default} | {say(told[field.name])} |"
+            yield f"| `{field.name}` | {_expected(types[field.name], say)} | {default} | {say(told[field.name])} |"
 
 
 def _bounds(say: Callable[[str], str]) -> Iterator[str]:

@@ -172,7 +172,7 @@ def churn_package() -> Package:
         samples=records[500:],
         truth=truth[500:],
         labels=["stays", "leaves"],
-        decision=ThresholdDecision(accept=0.65, reject=0.35),
+        decision=ThresholdDecision(accept_at=0.65, reject_at=0.35),
         figures=False,
     )
 

@@ -115,7 +115,7 @@ def test_ambiguous_scores_require_the_option(onnx: bytes, request: pytest.Fixtur
         assert packed(onnx).manifest.output.activation == "softmax"
         return
     with pytest.raises(
-        InvalidOptionsError, match=r"scores \(logits, probabilities or percent; numbers are no classes. They lie between"
+        InvalidOptionsError, match=r"score_type \(logits, probabilities or percent; numbers are no classes. They lie between"
     ):
         packed(onnx)
     assert packed(onnx, score_type="logits").manifest.output.activation == "softmax"
@@ -130,7 +130,9 @@ def test_a_single_score_with_two_labels() -> None:
     assert packed(model(node("Sigmoid", "s"), weights=ONE), two).manifest.output.activation == "none"
     assert packed(model(node("Identity", "s"), weights=ONE), two).manifest.output.activation == "sigmoid"
     small = model(node("Add", ["s", "half"]), weights=ONE / 100, half=np.float32(0.5))
-    with pytest.raises(InvalidOptionsError, match=r"scores \(.*numbers without labels.*come out of a linear layer: is a sigmoid"):
+    with pytest.raises(
+        InvalidOptionsError, match=r"score_type \(.*numbers without labels.*come out of a linear layer: is a sigmoid"
+    ):
         packed(small, two)
     clipped = packed(small, two, score_type="probabilities")
     assert clipped.manifest.output.activation == "clip"

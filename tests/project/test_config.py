@@ -44,7 +44,7 @@ def test_pictures_become_an_input_and_its_steps(tmp_path: Path) -> None:
 def test_decisions(tmp_path: Path) -> None:
     """Accept and reject make bands, min_confidence an argmax; half a rule is rejected."""
     assert project(tmp_path, "[decision]\naccept = 0.9\nreject = 0.1\n").options.decision == ThresholdDecision(
-        accept=0.9, reject=0.1
+        accept_at=0.9, reject_at=0.1
     )
     assert project(tmp_path, "[decision]\nmin_confidence = 0.6\n").options.decision == ArgmaxDecision(min_confidence=0.6)
     for half in ("accept = 0.9", "reject = 0.1", "accept = 0.9\nreject = 0.1\nmin_confidence = 0.5"):

@@ -24,7 +24,7 @@ def test_the_priority_is_low_until_the_backlog_is_large_and_again_once_it_is_sma
     backlogs = iter([0, 60, 63, 64, 80, 40, 32, 31, 40, 63])
     controller = PriorityController(waiting=lambda: next(backlogs), may_wait=1024, set_niceness=set_niceness)
     for _ in range(10):
-        controller.look()
+        controller.update()
     assert calls == [10, 0, 10]
 
 
@@ -39,7 +39,7 @@ def test_a_rejected_change_is_retried() -> None:
 
     controller = PriorityController(waiting=lambda: 0, may_wait=1024, set_niceness=set_niceness)
     for _ in range(5):
-        controller.look()
+        controller.update()
     assert calls == [10, 10, 10]
 
 
@@ -81,7 +81,7 @@ class _Machine:
         self.backlog += int(grew_mib * _MIB)
         self.total += 50
         self.idle += 1 if busy else 20
-        return self.gate.rests()
+        return self.gate.should_wait()
 
 
 def test_shipping_pauses_during_a_load_peak() -> None:

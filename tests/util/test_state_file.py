@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ROUTES = [
     TrafficSplit(
-        model="churn", epoch=3, legs=(RouteTarget(version=1, digest="a" * 64, arm=Arm.CHAMPION, weight=1.0),), salt="churn"
+        model="churn", epoch=3, targets=(RouteTarget(version=1, digest="a" * 64, arm=Arm.CHAMPION, weight=1.0),), salt="churn"
     )
 ]
 

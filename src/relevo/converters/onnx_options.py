@@ -102,7 +102,7 @@ def _is_image(tensor: Tensor, options: ConversionOptions, samples: Samples | Non
     return _is_flat(tensor) and (options.kind == "image" or isinstance(samples, ImageSamples))
 
 
-def ask_for_kind(width: int, options: ConversionOptions, samples: Samples | None) -> None:
+def require_input_kind(width: int, options: ConversionOptions, samples: Samples | None) -> None:
     """Requires --kind for unnamed numeric inputs that may be pixels, unless samples are given. Raises InvalidOptionsError."""
     if not options.kind and not options.features and samples is None and could_be_image(width):
         raise InvalidOptionsError(

@@ -142,10 +142,10 @@ def _decision(accept: float | None, reject: float | None, min_confidence: float 
     if accept is None and reject is None:
         return None if min_confidence is None else ArgmaxDecision(min_confidence=min_confidence)
     if accept is None or reject is None or min_confidence is not None:
-        raise InvalidManifestError.told(
+        raise InvalidManifestError.with_message(
             "The option accept/reject/min_confidence cannot be used: accept and reject go together, and without min_confidence."
         )
-    return ThresholdDecision(accept=accept, reject=reject)
+    return ThresholdDecision(accept_at=accept, reject_at=reject)
 
 
 def refuse_other_types(values: Mapping[str, Any], hints: Mapping[str, Any]) -> None:
@@ -159,10 +159,10 @@ def refuse_other_types(values: Mapping[str, Any], hints: Mapping[str, Any]) -> N
             continue
         if first is Literal:
             choices = ", ".join(get_args(alternatives[0]))
-            raise InvalidManifestError.told(f"The option {name} cannot be used: it must be one of {choices}.")
+            raise InvalidManifestError.with_message(f"The option {name} cannot be used: it must be one of {choices}.")
         if first in _WORDS:
             expected = _WORDS[first]
-            raise InvalidManifestError.told(
+            raise InvalidManifestError.with_message(
                 f"The option {name} cannot be used: {expected} is expected, not a {type(value).__name__}."
             )
 

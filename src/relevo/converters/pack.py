@@ -115,7 +115,7 @@ def pack_with(
         samples=normalized,
         truth=truth,
         options=options,
-        against="supplied" if reference_outputs is not None else "original",
+        reference="supplied" if reference_outputs is not None else "original",
         progress=progress,
     )
     return build_package(package_spec, None if out is None else Path(out))

@@ -10,37 +10,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
 
 from relevo.domain.signature import Output, Task
 from relevo.errors import OutputNotFiniteError
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 
-class ArgmaxDecision(
-    msgspec.Struct,
-    frozen=True,
-    kw_only=True,
-    forbid_unknown_fields=True,
-    omit_defaults=True,
-    tag="argmax",
-    rename={"min_confidence": "least"},
-):
-    """The most probable label; *uncertain* when its probability is below `least`."""
+class ArgmaxDecision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="argmax"):
+    """The most probable label; *uncertain* when its probability is below `min_confidence`."""
 
     #: Probability below which the answer is uncertain, 0..1.
     min_confidence: float = 0.0
 
 
-class ThresholdDecision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="bands"):
-    """Two labels: at or above `accept` the second, at or below `reject` the first, between them *uncertain*."""
+class ThresholdDecision(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="thresholds"
+):
+    """Two labels: at or above `accept_at` the second, at or below `reject_at` the first, between them *uncertain*."""
 
     #: Probability of the second label from which on it is the answer, 0..1.
-    accept: float
+    accept_at: float
     #: Probability up to which the first label is the answer, 0..1.
-    reject: float
+    reject_at: float
 
 
 Decision = ArgmaxDecision | ThresholdDecision
@@ -52,7 +46,7 @@ class DecisionResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     A regression sets `value` only. `label` of an uncertain result is the more probable one; views show it as *uncertain*.
     """
 
-    label: str | None = None
+    predicted_label: str | None = None
     index: int | None = None  # position of the label in the manifest's list
     confidence: float | None = None  # probability of the label, 0..1
     probabilities: tuple[float, ...] = ()  # one per label, in the manifest's order
@@ -67,6 +61,9 @@ def probabilities_of(scores: NDArray[np.floating], output: Output) -> NDArray[np
 
     A single column with two labels becomes (1 − p, p). Raises OutputNotFiniteError on NaN or infinity.
     """
+    # Imported late: the command line reads the types of this module for its help, which must not load numpy.
+    import numpy as np
+
     raw = np.asarray(scores, dtype=np.float64).reshape(len(scores), -1)
     if output.label_column:
         raw = raw[:, :-1]
@@ -89,6 +86,8 @@ def probabilities_of(scores: NDArray[np.floating], output: Output) -> NDArray[np
 
 def decide(scores: NDArray[np.floating], output: Output, decision: Decision) -> list[DecisionResult]:
     """One result per row of scores, by thresholds, the model's own label, or the most probable one. Raises OutputNotFiniteError."""
+    import numpy as np
+
     if output.task is Task.REGRESSION:
         values = np.asarray(scores, dtype=np.float64).reshape(len(scores), -1)
         if not np.isfinite(values).all():
@@ -104,7 +103,7 @@ def decide(scores: NDArray[np.floating], output: Output, decision: Decision) -> 
 def _argmax(row: list[float], index: int, labels: tuple[str, ...], rule: ArgmaxDecision) -> DecisionResult:
     confidence = row[index]
     return DecisionResult(
-        label=labels[index],
+        predicted_label=labels[index],
         index=index,
         confidence=confidence,
         probabilities=tuple(row),
@@ -114,7 +113,9 @@ def _argmax(row: list[float], index: int, labels: tuple[str, ...], rule: ArgmaxD
 
 def _threshold(row: list[float], labels: tuple[str, ...], rule: ThresholdDecision) -> DecisionResult:
     positive = row[1]
-    certain = positive >= rule.accept or positive <= rule.reject
+    certain = positive >= rule.accept_at or positive <= rule.reject_at
     # Outside the uncertain range the thresholds decide: with accept = 0.3, a score of 0.35 gives the second label.
-    index = int(positive >= rule.accept) if certain else int(positive >= 0.5)
-    return DecisionResult(label=labels[index], index=index, confidence=row[index], probabilities=tuple(row), uncertain=not certain)
+    index = int(positive >= rule.accept_at) if certain else int(positive >= 0.5)
+    return DecisionResult(
+        predicted_label=labels[index], index=index, confidence=row[index], probabilities=tuple(row), uncertain=not certain
+    )

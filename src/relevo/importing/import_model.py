@@ -118,10 +118,10 @@ def import_model(  # noqa: PLR0913 - the public import function: all keyword arg
         samples=parity_samples,
         truth=truth_values,
         options=options,
-        against=result.against,
-        origin="generated" if result.generated else "user",
+        reference=result.reference,
+        samples_origin="generated" if result.generated else "user",
         source_sha256=hashlib.sha256(source.data).hexdigest(),
-        quarantine=result.level,
+        sandbox=result.level,
         progress=progress,
     )
     return build_package(spec, None if out is None else Path(out))

@@ -88,19 +88,19 @@ def _convert_with_current(case: ImportCase) -> SandboxResult | ConversionError:
 def _compare_with_legacy(
     environment: Environment, release: Release, case: ImportCase, current: SandboxResult | ConversionError
 ) -> SandboxResult:
-    against = f"original in {environment.describe(release)}"
+    reference = f"original in {environment.describe(release)}"
     if not isinstance(current, ConversionError):
         outputs_message = _predict_with_legacy(environment, case, current, spell=False)
         outputs = align_columns(outputs_message.outputs, current.converted)
         if _within_tolerance(current.converted, outputs):
             converted = replace(current.converted, outputs=outputs)
-            return replace(current, converted=converted, level=_weaker(current, outputs_message), against=against)
+            return replace(current, converted=converted, level=_weaker(current, outputs_message), reference=reference)
     outputs_message = _predict_with_legacy(environment, case, None if isinstance(current, ConversionError) else current, spell=True)
     result = _convert_serialized(case, outputs_message, current)
     converted = replace(
         result.converted, converter={release.name: environment.versions.get(release.name, ""), **result.converted.converter}
     )
-    return replace(result, converted=converted, level=_weaker(result, outputs_message), against=against)
+    return replace(result, converted=converted, level=_weaker(result, outputs_message), reference=reference)
 
 
 def _predict_with_legacy(
@@ -175,4 +175,4 @@ def reference_from_user(result: SandboxResult, outputs: NDArray[np.float64], sam
     if len(outputs) != len(samples):
         raise ImportModelError(reason=f"there are {len(outputs)} outputs for {len(samples)} samples")
     converted = replace(result.converted, outputs=align_columns(outputs, result.converted))
-    return replace(result, converted=converted, against="supplied")
+    return replace(result, converted=converted, reference="supplied")

@@ -88,7 +88,7 @@ class PackageDocuments:
 
 def _read(folder: Path, path: str, digest: str, limit: int) -> bytes:
     try:
-        content = read_plain(folder / path, most=limit)
+        content = read_plain(folder / path, max_bytes=limit)
     except OSError as cause:
         raise NotInPackageError from cause
     if hashlib.sha256(content).hexdigest() != digest:
@@ -121,7 +121,7 @@ class PackageStore(Protocol):
         """Folder of the package."""
 
 
-def takeover_of(registry: Registry, shelf: PackageStore, model: str, version: int) -> Takeover | None:
+def takeover_of(registry: Registry, packages: PackageStore, model: str, version: int) -> Takeover | None:
     """Compares the champion with the new version; None without a champion, if it is the same version, or if a package is missing.
 
     Raises ModelNotFoundError, VersionNotFoundError.
@@ -132,7 +132,7 @@ def takeover_of(registry: Registry, shelf: PackageStore, model: str, version: in
         return None
     champion = registry.version(model, champion_number)
     try:
-        before, after = (PackageDocuments(shelf.path(entry.digest), entry.digest).side() for entry in (champion, candidate))
+        before, after = (PackageDocuments(packages.path(entry.digest), entry.digest).side() for entry in (champion, candidate))
     except (PackageError, NotInPackageError):
         # An unreadable package is rejected when it is loaded; the current version then stays in service.
         return None

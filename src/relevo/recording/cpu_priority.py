@@ -56,7 +56,7 @@ class PriorityController:
         self._set_niceness = set_niceness or set_session_niceness
         self._niceness: int | None = None
 
-    def look(self) -> None:
+    def update(self) -> None:
         """Measure the backlog, and change the niceness if needed."""
         threshold = _SMALL_BACKLOG if self._niceness == _NORMAL_PRIORITY else _LARGE_BACKLOG
         niceness = _LOW_PRIORITY if self._backlog() / self._limit < threshold else _NORMAL_PRIORITY
@@ -99,7 +99,7 @@ class LoadGate:
         self._polled_at = self._paused_at = self._may_pause_at = monotonic()
         self._paused = False
 
-    def rests(self) -> bool:
+    def should_wait(self) -> bool:
         """Whether shipping should wait; may be called at any rate."""
         now = self._monotonic()
         if now - self._polled_at >= _POLL_S:

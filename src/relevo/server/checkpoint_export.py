@@ -44,7 +44,7 @@ def checkpoint_sender(settings: Settings) -> Callable[[Checkpoint], None] | None
     webhook = Webhook(target, settings.audit_head_allowed)
 
     def post(checkpoint: Checkpoint) -> None:
-        body = {"head": f"{checkpoint.sequence}:{checkpoint.seal}", **msgspec.to_builtins(checkpoint)}
+        body = {"head": f"{checkpoint.sequence}:{checkpoint.mac}", **msgspec.to_builtins(checkpoint)}
         webhook.post(msgspec.json.encode(body))
 
     return post
@@ -56,14 +56,14 @@ class CheckpointExporter:
     def __init__(
         self,
         send: Callable[[Checkpoint], None],
-        trail: AuditReader,
+        reader: AuditReader,
         audit: AuditLog,
         *,
         now: Callable[[], datetime],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._send = send
-        self._trail = trail
+        self._trail = reader
         self._audit = audit
         self._now = now
         self._monotonic = monotonic
@@ -75,10 +75,10 @@ class CheckpointExporter:
         if self._monotonic() < self._retry_at:
             return
         try:
-            link = self._trail.head()
-            if link is not None and link.seal != self._last_seal:
+            link = self._trail.last_entry()
+            if link is not None and link.mac != self._last_seal:
                 self._send(head_of(self._audit, link, self._now()))
-                self._last_seal = link.seal
+                self._last_seal = link.mac
         except (OSError, RelevoError) as cause:
             self._retry_at = self._monotonic() + _RETRY_DELAY_S
             reason = os.strerror(cause.errno) if isinstance(cause, OSError) and cause.errno else str(cause)

@@ -52,9 +52,9 @@ def master_key(settings: Settings, *, make: bool) -> bytes | None:
 async def load_day_key(encryption: InputEncryption, now: Callable[[], datetime]) -> None:
     """Loads today's key before the first request; while the database is unavailable, the key last used in this home."""
     try:
-        await asyncio.to_thread(encryption.prepare_day, now())
+        await asyncio.to_thread(encryption.load_day_key, now())
     except DatabaseUnavailableError:
-        await asyncio.to_thread(encryption.recall_day)
+        await asyncio.to_thread(encryption.restore_day_key)
 
 
 async def refresh_day_keys(encryption: InputEncryption, now: Callable[[], datetime]) -> None:
@@ -62,4 +62,4 @@ async def refresh_day_keys(encryption: InputEncryption, now: Callable[[], dateti
     while True:
         await asyncio.sleep(_POLL_INTERVAL_S)
         with contextlib.suppress(DatabaseUnavailableError):
-            await asyncio.to_thread(encryption.prepare_day, now())
+            await asyncio.to_thread(encryption.load_day_key, now())

@@ -63,17 +63,17 @@ class Store:
 
     engine: Engine
     registry: Registry
-    history: PredictionStore
+    predictions: PredictionStore
     labels: Labels
     traffic: Traffic
-    asking: LabelQueue
-    people: Users
+    label_queue: LabelQueue
+    users: Users
     audit: AuditLog
-    trail: AuditReader
-    sealing: InputEncryption | None
-    erasing: Erasure
+    audit_reader: AuditReader
+    encryption: InputEncryption | None
+    erasure: Erasure
     blobs: Blobs
-    shelf: PackageStore
+    packages: PackageStore
 
 
 def open_store(settings: Settings, *, migrated: bool = False, begins: bool = True) -> Store:
@@ -109,40 +109,40 @@ def open_store(settings: Settings, *, migrated: bool = False, begins: bool = Tru
         check_users(settings, engine)
         migrate(engine)
     blobs = Blobs(settings.blobs_folder)
-    sealing = input_encryption(settings, engine)
+    encryption = input_encryption(settings, engine)
     ring = AuditKeyRing(settings.keys_folder)
     audit, trail = AuditLog(ring.current(), ring=ring), AuditReader(engine)
     if not migrated:
         # For commands without a background process; next to the workers one runs, which polls each second.
-        audit.witnessed_by(_both(checkpoint_writer(settings, trail, audit), checkpoint_exporter(settings, trail, audit)))
+        audit.on_commit(_both(checkpoint_writer(settings, trail, audit), checkpoint_exporter(settings, trail, audit)))
     return Store(
         engine=engine,
         registry=Registry(engine, audit),
-        history=PredictionStore(engine, blobs, sealing),
-        labels=Labels(engine, audit, Notes(engine, sealing, seals=settings.encrypt_inputs == "on")),
+        predictions=PredictionStore(engine, blobs, encryption),
+        labels=Labels(engine, audit, Notes(engine, encryption, encrypts=settings.encrypt_inputs == "on")),
         traffic=Traffic(engine),
-        asking=LabelQueue(engine, share=settings.label_sampling_rate),
-        people=Users(engine, audit, noted=partial(note_users, settings.home)),
+        label_queue=LabelQueue(engine, share=settings.label_sampling_rate),
+        users=Users(engine, audit, noted=partial(note_users, settings.home)),
         audit=audit,
-        trail=trail,
-        sealing=sealing,
-        erasing=Erasure(engine, blobs, audit),
+        audit_reader=trail,
+        encryption=encryption,
+        erasure=Erasure(engine, blobs, audit),
         blobs=blobs,
-        shelf=PackageStore(settings.packages_folder),
+        packages=PackageStore(settings.packages_folder),
     )
 
 
-def checkpoint_writer(settings: Settings, trail: AuditReader, audit: AuditLog) -> Callable[[], None]:
+def checkpoint_writer(settings: Settings, reader: AuditReader, audit: AuditLog) -> Callable[[], None]:
     """Returns a function that saves a new audit checkpoint. It never raises, because the change itself is already committed."""
     from relevo.store.audit.checkpoints import Checkpoints
 
-    checkpoints = Checkpoints(settings.audit_folder, trail, audit)
+    checkpoints = Checkpoints(settings.audit_folder, reader, audit)
     last_error = ""
 
     def save() -> None:
         nonlocal last_error
         try:
-            checkpoints.look(utc_now())
+            checkpoints.update(utc_now())
             last_error = ""
         except (OSError, RelevoError) as cause:
             if str(cause) != last_error:
@@ -152,21 +152,21 @@ def checkpoint_writer(settings: Settings, trail: AuditReader, audit: AuditLog) -
     return save
 
 
-def checkpoint_exporter(settings: Settings, trail: AuditReader, audit: AuditLog) -> Callable[[], None]:
+def checkpoint_exporter(settings: Settings, reader: AuditReader, audit: AuditLog) -> Callable[[], None]:
     """Returns a function that sends a new audit checkpoint to audit_checkpoint_to; it never raises. Raises ConfigError."""
     if not settings.audit_checkpoint_to:
         return lambda: None
     from relevo.server.checkpoint_export import CheckpointExporter, checkpoint_sender
 
     send = checkpoint_sender(settings)
-    return CheckpointExporter(send, trail, audit, now=utc_now).poll if send else lambda: None
+    return CheckpointExporter(send, reader, audit, now=utc_now).poll if send else lambda: None
 
 
 def label_aggregation(settings: Settings) -> LabelAggregation:
     """The configured rule that resolves several labels of one prediction, with the trusted authors."""
     from relevo.domain.label_aggregation import AggregationStrategy, LabelAggregation
 
-    return LabelAggregation(rule=AggregationStrategy(settings.label_aggregation), trusted=settings.trusted_names)
+    return LabelAggregation(strategy=AggregationStrategy(settings.label_aggregation), trusted_sources=settings.trusted_names)
 
 
 def _both(*functions: Callable[[], None]) -> Callable[[], None]:
@@ -245,8 +245,8 @@ def register(
     path: Path,
     *,
     alias: str = _CHAMPION,
-    who: str,
-    why: str,
+    author: str,
+    reason: str,
     force: bool = False,
     synonyms: Sequence[str] = (),
 ) -> Version:
@@ -262,16 +262,16 @@ def register(
     replay_golden(package)
     store = open_store(settings)
     with contextlib.closing(_UnpackedPackage(package)) as unpacked:
-        store.shelf.put(unpacked.folder, package.digest)
+        store.packages.put(unpacked.folder, package.digest)
     now = utc_now()
     name = package.manifest.name
     summary = _summary(package)
-    version = store.registry.add(model=name, digest=package.digest, summary=summary, who=who, at=now, synonyms=synonyms)
+    version = store.registry.add(model=name, digest=package.digest, summary=summary, author=author, at=now, synonyms=synonyms)
     try:
-        move_alias(store, name, alias, version.number, who=who, why=why, at=now, force=force)
+        move_alias(store, name, alias, version.number, author=author, reason=reason, at=now, force=force)
         if _CHAMPION not in store.registry.aliases(name):
             # A model without a champion answers no request.
-            store.registry.move_alias(name, _CHAMPION, version.number, who=who, why=why, at=now)
+            store.registry.move_alias(name, _CHAMPION, version.number, author=author, reason=reason, at=now)
     finally:
         store.engine.dispose()
     return version
@@ -286,16 +286,16 @@ def champion_of(settings: Settings, model: str) -> int | None:
 
 
 def move_alias(
-    store: Store, model: str, alias: str, version: int, *, who: str, why: str, at: datetime, force: bool = False
+    store: Store, model: str, alias: str, version: int, *, author: str, reason: str, at: datetime, force: bool = False
 ) -> AliasMove:
     """Moves the alias to a version. Raises PromotionRefusedError without force when the promotion guard rejects a new champion."""
     from relevo.package.documents import takeover_of
 
-    takeover = takeover_of(store.registry, store.shelf, model, version) if alias == _CHAMPION else None
+    takeover = takeover_of(store.registry, store.packages, model, version) if alias == _CHAMPION else None
     if takeover is None:
-        return store.registry.move_alias(model, alias, version, who=who, why=why, at=at)
-    why = takeover.allowed(why, force=force)
-    return store.registry.move_alias(model, alias, version, who=who, why=why, at=at, expected=takeover.before)
+        return store.registry.move_alias(model, alias, version, author=author, reason=reason, at=at)
+    reason = takeover.allowed(reason, force=force)
+    return store.registry.move_alias(model, alias, version, author=author, reason=reason, at=at, expected=takeover.before)
 
 
 class _UnpackedPackage:

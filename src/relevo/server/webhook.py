@@ -69,19 +69,21 @@ class Webhook:
         try:
             addresses = self._resolve(self._host, self._port)
         except (OSError, UnicodeError) as cause:
-            raise UnavailableError.told("its name leads nowhere") from cause
+            raise UnavailableError.with_message("its name leads nowhere") from cause
         if not addresses or not all(self._is_permitted(address) for address in addresses):
-            raise UnavailableError.told("it is a private address, or not of the internet, and is not listed in audit_head_allowed")
+            raise UnavailableError.with_message(
+                "it is a private address, or not of the internet, and is not listed in audit_head_allowed"
+            )
         if not self._is_https and not all(self._is_allowed(address) for address in addresses):
-            raise UnavailableError.told("it does not encrypt, and is not listed in audit_head_allowed")
+            raise UnavailableError.with_message("it does not encrypt, and is not listed in audit_head_allowed")
         try:
             status = asyncio.run(self._send(addresses[0], body))
         except TimeoutError as cause:
-            raise UnavailableError.told("it did not answer in time") from cause
+            raise UnavailableError.with_message("it did not answer in time") from cause
         except httpx.HTTPError as cause:
-            raise UnavailableError.told("it cannot be reached, or its certificate is not trusted") from cause
+            raise UnavailableError.with_message("it cannot be reached, or its certificate is not trusted") from cause
         if not 200 <= status < 300:
-            raise UnavailableError.told(f"it answered with status {status}")
+            raise UnavailableError.with_message(f"it answered with status {status}")
 
     async def _send(self, address: Address, body: bytes) -> int:
         host = f"[{address}]" if address.version == 6 else str(address)

@@ -51,7 +51,7 @@ def reader(tmp_path: Path, shelf: PackageStore, digits_package: Package) -> Iter
     shelf.put(tmp_path / "package", digest)
     with memory_store() as store:
         world = build_world(store, [DIGITS], shelf)
-        store.registry.add(model="digits", digest=digest, summary={}, who="test", at=datetime.now(UTC))
+        store.registry.add(model="digits", digest=digest, summary={}, author="test", at=datetime.now(UTC))
         with served(world.app) as address, httpx.Client(base_url=f"{address}/models/digits/versions/2", timeout=10) as client:
             yield client
 
@@ -72,7 +72,7 @@ def test_a_card_comes_in_the_callers_language(tmp_path: Path, shelf: PackageStor
     shelf.put(tmp_path / "package", digits_package.digest)
     with memory_store() as store:
         world = build_world(store, [DIGITS], shelf)
-        store.registry.add(model="digits", digest=digits_package.digest, summary={}, who="test", at=datetime.now(UTC))
+        store.registry.add(model="digits", digest=digits_package.digest, summary={}, author="test", at=datetime.now(UTC))
         with served(world.app) as address, httpx.Client(base_url=f"{address}/models/digits/versions/2", timeout=10) as client:
             english, spanish = (client.get("/card", headers={"accept-language": language}) for language in ("en", "es"))
     assert english.content == digits_package.read("card.md")

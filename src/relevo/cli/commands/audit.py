@@ -48,10 +48,10 @@ def list_(
 ) -> None:
     """Who changed what, newest first."""
     store = open_home(home)
-    page = store.trail.page(object=object_, actor=actor, limit=limit, cursor=cursor)
-    names = {user.id: user.name for user in store.people.each()}
+    page = store.audit_reader.page(object=object_, actor=actor, limit=limit, cursor=cursor)
+    names = {user.id: user.name for user in store.users.iter_all()}
     show_list(
-        lambda: _to_json("TrailView", page),
+        lambda: _to_json("AuditPageOut", page),
         _HEADS,
         (_row(entry, names) for entry in page.items),
         as_json=as_json,
@@ -69,7 +69,7 @@ def sign_ins(
     as_json: AsJson = False,
 ) -> None:
     """Who tried to sign in and was refused, newest first; alike ones of an hour stand together."""
-    page = open_home(home).people.attempts.page(limit=limit, cursor=cursor)
+    page = open_home(home).users.attempts.page(limit=limit, cursor=cursor)
     rows = (
         (
             moment(attempt.last, seconds=True),
@@ -82,16 +82,21 @@ def sign_ins(
     )
     heads = ("last", "name", "address", "reason", "tries")
     show_list(
-        lambda: _to_json("AttemptsView", page), heads, rows, as_json=as_json, empty="Nobody was refused.", cursor=page.next_cursor
+        lambda: _to_json("LoginAttemptPage", page),
+        heads,
+        rows,
+        as_json=as_json,
+        empty="Nobody was refused.",
+        cursor=page.next_cursor,
     )
 
 
 @group.command("head")
 def head(*, home: Home = None, as_json: AsJson = False) -> None:
     """The end of the record, to be kept elsewhere: `relevo audit verify --head` holds the record against it."""
-    last_entry = open_home(home).trail.head()
-    sequence, seal = (last_entry.sequence, last_entry.seal) if last_entry else (0, "")
-    show_outcome({"sequence": sequence, "seal": seal}, f"{sequence}:{seal}", as_json=as_json)
+    last_entry = open_home(home).audit_reader.last_entry()
+    sequence, mac = (last_entry.sequence, last_entry.mac) if last_entry else (0, "")
+    show_outcome({"sequence": sequence, "mac": mac}, f"{sequence}:{mac}", as_json=as_json)
 
 
 @group.command("verify")
@@ -115,7 +120,7 @@ def verify(
         show_json(report)
     else:
         _show_report(report)
-    if not report.whole:
+    if not report.is_whole:
         raise typer.Exit(1)
 
 
@@ -181,27 +186,29 @@ def _report(home: Path | None, heads: list[str], copy: Path | None) -> Verificat
     store = open_home(home)
     saved = [*checkpoints.load_checkpoints(settings.audit_folder), *map(_parse_head, heads)]
     if copy is not None:
-        saved += checkpoints.read_heads(copy)
+        saved += checkpoints.read_checkpoints(copy)
     state, has_checkpoint = state_module.read_state(store.engine), checkpoints.read_last(settings.audit_folder) is not None
-    return verify_module.verify(store.trail.links(), store.audit, saved, state=state, kept=has_checkpoint, past=had_some)
+    return verify_module.verify(
+        store.audit_reader.entries(), store.audit, saved, state=state, has_file=has_checkpoint, past=had_some
+    )
 
 
 def _show_report(report: VerificationReport) -> None:
-    if report.whole:
-        say(f"The audit is whole: {report.links} entries, held against {report.heads} heads.")
+    if report.is_whole:
+        say(f"The audit is whole: {report.links} entries, held against {report.checkpoints} heads.")
         return
     for fault in report.faults:
-        show_text(f"{translate(fault.kind)}: {translate(fault.told)}")
+        show_text(f"{translate(fault.kind)}: {translate(fault.message)}")
     say(f"The audit is not whole. Faults found: {len(report.faults)}.")
 
 
 def _parse_head(text: str) -> Checkpoint:
     from relevo.store.audit.checkpoints import Checkpoint
 
-    sequence, separator, seal = text.partition(":")
+    sequence, separator, mac = text.partition(":")
     if not (separator and sequence.isascii() and sequence.isdigit()):
         raise ConfigError(reason="--head takes what `relevo audit head` said: a number, a colon, a seal")
-    return Checkpoint(sequence=int(sequence), seal=seal)
+    return Checkpoint(sequence=int(sequence), mac=mac)
 
 
 def _to_json(view: str, page: object) -> dict[str, Any]:

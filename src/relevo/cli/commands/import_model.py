@@ -140,7 +140,13 @@ def import_file(
         version = champion = None
         if register:
             version = server.register(
-                settings, package_path, alias=alias, who=current_user(), why=recorded_reason, force=force, synonyms=extra_synonyms
+                settings,
+                package_path,
+                alias=alias,
+                author=current_user(),
+                reason=recorded_reason,
+                force=force,
+                synonyms=extra_synonyms,
             )
             champion = server.champion_of(settings, version.model)
     if as_json:

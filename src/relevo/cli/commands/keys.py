@@ -42,9 +42,9 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Make a key; it is shown this once. Without --scope it predicts and does nothing else."""
-    users, now = open_home(home).people, datetime.now(UTC)
+    users, now = open_home(home).users, datetime.now(UTC)
     scopes = [_scope(text) for text in scope or [Scope.PREDICT]]
-    new_key = users.keys.add(users.named(user).id, name, scopes, model=model, ends=_expiry(now, days), at=now)
+    new_key = users.keys.add(users.get_by_name(user).id, name, scopes, model=model, ends=_expiry(now, days), at=now)
     _show_new_key(new_key, as_json=as_json)
 
 
@@ -56,8 +56,8 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """Every key, the newest first, those that ended among them."""
-    users = open_home(home).people
-    keys, now = list(users.keys.each(None if user is None else users.named(user).id)), datetime.now(UTC)
+    users = open_home(home).users
+    keys, now = list(users.keys.iter_all(None if user is None else users.get_by_name(user).id)), datetime.now(UTC)
     rows = [(key.id, key.name, key.owner, " ".join(key.scopes), key.model or "", day(key.made), _state(key, now)) for key in keys]
     empty = phrase("There is no key yet: `relevo key add NAME --user USER`.")
     heads = ("id", "name", "user", "scopes", "model", "made", "state")
@@ -67,8 +67,8 @@ def list_(
 @group.command("revoke")
 def revoke(key: KeyId, *, yes: Yes = False, home: Home = None, as_json: AsJson = False) -> None:
     """End a key for good, in every running server within a second. Asks first."""
-    users = open_home(home).people
-    existing = users.keys.one(key)
+    users = open_home(home).users
+    existing = users.keys.get(key)
     question = phrase(
         "Revoke the key '{name}' ({id}) of {user}? It cannot be brought back.", name=existing.name, id=key, user=existing.owner
     )
@@ -99,8 +99,8 @@ def rotate(
     as_json: AsJson = False,
 ) -> None:
     """Make a new key like this one; the old one ends after a while, so that programs can change over. Asks first."""
-    users, now = open_home(home).people, datetime.now(UTC)
-    existing = users.keys.one(key)
+    users, now = open_home(home).users, datetime.now(UTC)
+    existing = users.keys.get(key)
     question = phrase(
         "Change the key '{name}' ({id}) of {user} for a new one? The old one ends after {hours} hours.",
         name=existing.name, id=key, user=existing.owner, hours=f"{overlap_hours:g}",
@@ -116,9 +116,9 @@ def _show_new_key(new_key: NewKey, *, as_json: bool) -> None:
 
 
 def _to_json(key: ApiKey) -> dict[str, object]:
-    from relevo.web.schemas.users import KeyShape
+    from relevo.web.schemas.users import ApiKeyOut
 
-    return KeyShape.from_domain(key).model_dump(mode="json")
+    return ApiKeyOut.from_domain(key).model_dump(mode="json")
 
 
 def _state(key: ApiKey, now: datetime) -> str:

@@ -45,7 +45,7 @@ def show(name: Name, *, home: Home = None, as_json: AsJson = False) -> None:
     registry = open_home(home).registry
     versions, aliases = registry.versions(name), registry.aliases(name)
     names = {number: ", ".join(sorted(alias for alias, at in aliases.items() if at == number)) for number in aliases.values()}
-    rows = [(entry.number, names.get(entry.number), moment(entry.at), entry.who, entry.digest[:12]) for entry in versions]
+    rows = [(entry.number, names.get(entry.number), moment(entry.at), entry.author, entry.digest[:12]) for entry in versions]
     document = {"name": name, "versions": versions, "aliases": aliases}
     show_list(lambda: document, ("version", "aliases", "registered", "by", "package"), rows, as_json=as_json, empty="")
 
@@ -74,7 +74,7 @@ def alias(
     registry.version(name, version)
     current = registry.aliases(name).get(which)
     if which == _CHAMPION and current not in (None, version):
-        takeover = takeover_of(registry, store.shelf, name, version)
+        takeover = takeover_of(registry, store.packages, name, version)
         if takeover is not None:
             # Rejects before the confirmation prompt.
             takeover.allowed(why, force=force)
@@ -85,7 +85,7 @@ def alias(
             version=version, model=name, before=current,
         )  # fmt: skip
         confirmed(question, yes=yes)
-    move = server.move_alias(store, name, which, version, who=current_user(), why=why, at=now, force=force)
+    move = server.move_alias(store, name, which, version, author=current_user(), reason=why, at=now, force=force)
     text = f"{name}: {which} names version {move.version} now ({_before(move.previous)})."
     if move.at < now:
         text = f"{name}: {which} stands at version {move.version} already; nothing was changed, and no reason kept."
@@ -96,7 +96,7 @@ def alias(
 def history(name: Name, *, home: Home = None, as_json: AsJson = False) -> None:
     """Every move of the model's aliases, newest first: who, when and why."""
     moves = open_home(home).registry.alias_history(name)
-    rows = [(moment(move.at), move.alias, move.previous, move.version, move.who, move.why) for move in moves]
+    rows = [(moment(move.at), move.alias, move.previous, move.version, move.author, move.reason) for move in moves]
     heads = ("when", "alias", "from", "to", "who", "why")
     show_list(lambda: moves, heads, rows, as_json=as_json, empty="No alias of this model has moved yet.")
 

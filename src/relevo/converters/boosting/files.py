@@ -17,7 +17,7 @@ import numpy as np
 from relevo.converters.base import ConversionResult
 from relevo.converters.boosting.booster import BoosterEstimator, MarginEstimator, ParsedBooster
 from relevo.converters.graphs.linear import Linear
-from relevo.converters.onnx_options import ask_for_kind, with_image_input
+from relevo.converters.onnx_options import require_input_kind, with_image_input
 from relevo.converters.sklearn.convert import convert_sklearn
 from relevo.converters.sklearn.input_layouts import unknown_column_order
 from relevo.errors import InvalidOptionsError
@@ -42,7 +42,7 @@ def open_booster(options: ConversionOptions, parsed: ParsedBooster, samples: Sam
     estimator_class = MarginEstimator if options.output_name == "margin" else BoosterEstimator
     model = estimator_class(parsed, features=options.features)
     if all(_DEFAULT_NAME.fullmatch(name) for name in parsed.names):
-        ask_for_kind(int(getattr(model, "n_features_in_", 0)), options, samples)
+        require_input_kind(int(getattr(model, "n_features_in_", 0)), options, samples)
         _require_order(options, parsed, samples)
     if options.kind == "image":
         options = with_image_input(model, options)

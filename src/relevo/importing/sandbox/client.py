@@ -76,7 +76,7 @@ class SandboxResult:
     converted: ConvertedModel
     records: tuple[dict[str, Any], ...]  # the samples that the worker generated, when none were sent
     generated: bool
-    against: str = "original"  # source of the reference outputs, as in the manifest's parity section
+    reference: str = "original"  # source of the reference outputs, as in the manifest's parity section
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -177,7 +177,9 @@ def _exchange_within_limits(request: bytes, worker: _WorkerSpec) -> tuple[str, p
         raise SandboxError(reason="it ended before it began")
     status = frames[0].header
     if worker.need_strong and status.level != "strong":
-        raise SandboxTooWeakError(level=status.level, reason=f"these are possible in it: {_printable(', '.join(status.unheld))}")
+        raise SandboxTooWeakError(
+            level=status.level, reason=f"these are possible in it: {_printable(', '.join(status.failed_checks))}"
+        )
     if len(frames) != 2:
         raise SandboxError(reason="it gave no result, or more than one")
     return status.level, frames[1]

@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 
 from relevo.converters.base import ConversionRequest, ConversionResult
-from relevo.converters.onnx_options import ASK_SCALE, ask_for_kind, options_for_onnx, with_feature_count, with_image_input
+from relevo.converters.onnx_options import ASK_SCALE, options_for_onnx, require_input_kind, with_feature_count, with_image_input
 from relevo.converters.sklearn.versions import advice
 from relevo.errors import (
     ConversionError,
@@ -146,7 +146,7 @@ def _convert_pickle(request: ConversionRequest, model: Any, samples: Samples | N
     has_vectorizer = _starts_with_vectorizer(model)
     used_samples = samples
     if not has_vectorizer and not hasattr(with_feature_count(model), "feature_names_in_"):
-        ask_for_kind(int(getattr(with_feature_count(model), "n_features_in_", 0)), options, samples)
+        require_input_kind(int(getattr(with_feature_count(model), "n_features_in_", 0)), options, samples)
     if isinstance(samples, ImageSamples) and not options.knows_pixels:
         raise InvalidOptionsError(options=ASK_SCALE)
     if options.kind == "image":

@@ -9,6 +9,7 @@ from fastapi import Path as InPath
 
 from relevo.errors import NotInPackageError, PackageError
 from relevo.package.documents import PackageDocuments
+from relevo.web.context import app_context
 from relevo.web.request_info import language_of
 from relevo.web.routes.models import Name, Version  # noqa: TC001 - FastAPI reads the annotations when it runs
 from relevo.web.routes.responses import error_responses
@@ -41,7 +42,7 @@ def get_card(request: Request, name: Name, version: Version) -> Response:
 
     Raises ModelNotFoundError, VersionNotFoundError, NotInPackageError.
     """
-    card = _documents(request, name, version).card(language_of(request.scope, request.app.state.parts.settings.language))
+    card = _documents(request, name, version).card(language_of(request.scope, app_context(request).settings.language))
     headers = _CACHE_HEADERS | {"vary": "accept-language, cookie"}
     return Response(card, media_type="text/markdown; charset=utf-8", headers=headers)
 
@@ -90,10 +91,10 @@ def get_figure(request: Request, name: Name, version: Version, file: FileName) -
 
 
 def _documents(request: Request, name: str, version: int) -> PackageDocuments:
-    parts = request.app.state.parts
-    registered: Registered = parts.registry.version(name, version)
+    context = app_context(request)
+    registered: Registered = context.registry.version(name, version)
     try:
-        folder = parts.shelf.path(registered.digest)
+        folder = context.packages.path(registered.digest)
     except PackageError as cause:
         raise NotInPackageError from cause
     return PackageDocuments(folder, registered.digest)

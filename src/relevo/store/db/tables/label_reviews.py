@@ -15,7 +15,7 @@ judgements = Table(
     Column("judge", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("at_us", BigInteger, nullable=False),
-    Column("sealed_reason", LargeBinary),  # if set, reason is ""
+    Column("encrypted_reason", LargeBinary),  # if set, reason is ""
     Column("reason_key", Text),  # id in subject_keys
 )
 Index(None, judgements.c.label, judgements.c.serial)

@@ -20,10 +20,10 @@ _PREDICTION_INDEXES = (
     ("truth", ["model", "truth", "id", "version", "label", "uncertain"], "truth IS NOT NULL", "truth IS NOT NULL"),
     ("labelled", ["model", "id", "version", *_COVERED], "truth IS NOT NULL", "truth IS NOT NULL"),
     ("disputed", ["model", "id"], "disputed IS 1", "disputed IS true"),
-    ("asked_by", ["model", "asked_by", "id", "version", *_COVERED], "asked_by IS NOT NULL", "asked_by IS NOT NULL"),
+    ("requested_by", ["model", "requested_by", "id", "version", *_COVERED], "requested_by IS NOT NULL", "requested_by IS NOT NULL"),
     ("subject", ["subject"], "subject IS NOT NULL", "subject IS NOT NULL"),
 )
-_AUDIT_TEXTS = ("actor", "action", "object", "before", "after", "reason", "address", "key", "previous", "seal")
+_AUDIT_TEXTS = ("actor", "action", "object", "before", "after", "reason", "address", "key", "previous", "mac")
 _REFUSALS = (
     ("alias_moves", "UPDATE"),
     ("alias_moves", "DELETE"),
@@ -112,7 +112,7 @@ def _create_predictions() -> None:
         sa.Column("input_key", sa.Text(), nullable=True),
         sa.Column("truth", sa.Text(), nullable=True),
         sa.Column("disputed", sa.Boolean(), nullable=False, server_default=sa.false()),
-        sa.Column("asked_by", sa.Text(), nullable=True),
+        sa.Column("requested_by", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_predictions"),
     )
     for name, columns, sqlite, postgresql in _PREDICTION_INDEXES:
@@ -141,7 +141,7 @@ def _create_labels() -> None:
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("at_us", sa.BigInteger(), nullable=False),
         sa.Column("note", sa.Text(), nullable=False),
-        sa.Column("sealed_note", sa.LargeBinary(), nullable=True),
+        sa.Column("encrypted_note", sa.LargeBinary(), nullable=True),
         sa.Column("note_key", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("serial", name="pk_labels"),
     )
@@ -154,7 +154,7 @@ def _create_labels() -> None:
         sa.Column("judge", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("at_us", sa.BigInteger(), nullable=False),
-        sa.Column("sealed_reason", sa.LargeBinary(), nullable=True),
+        sa.Column("encrypted_reason", sa.LargeBinary(), nullable=True),
         sa.Column("reason_key", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("serial", name="pk_judgements"),
     )
