@@ -116,11 +116,11 @@ def test_two_who_differ_make_a_third_be_asked(world: World, client: httpx.Client
     assert client.get("/queue?model=digits", headers=keys["olga"]).json()["items"] == []
 
 
-def test_cleaning_tells_every_exclusion(world: World, client: httpx.Client) -> None:
+def test_curation_tells_every_exclusion(world: World, client: httpx.Client) -> None:
     """Exclusions are listed with their reason, paginated; the rest is counted."""
     record = b'{"tenure": 5, "contract": "one_year"}'
     turned = b'{"contract":"one_year","tenure":5}'
-    facts: dict[str, Any] = {"model": "churn", "label": "stays"}
+    facts: dict[str, Any] = {"model": "churn", "predicted_label": "stays"}
     same = [recorded(world, **facts, input=data)[0] for data in (record, turned)]
     broken = recorded(world, **facts, input=b"{")[0]
     gone = recorded(world, **facts, input=None)[0]
