@@ -36,7 +36,7 @@ OWN = frozenset(
 #: Standard fields that the short response may redefine, for clients of an older service.
 _SHORT_FIELDS = frozenset({"model", "version", "prediction", "class", "confidence", "probabilities", "uncertain"})
 _GETTERS: Mapping[str, Callable[[DecisionResult], Any]] = {
-    "prediction": attrgetter("label"),
+    "prediction": attrgetter("predicted_label"),
     "class": attrgetter("index"),
     "confidence": attrgetter("confidence"),
     "uncertain": attrgetter("uncertain"),

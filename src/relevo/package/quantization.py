@@ -17,7 +17,7 @@ import numpy as np
 from relevo.domain.decision import decide
 from relevo.domain.manifest import Precision
 from relevo.domain.signature import Task
-from relevo.errors import ConversionError, InvalidOptionsError, MissingDependencyError, QuantizationLossError, RelevoError
+from relevo.errors import ConversionError, MissingDependencyError, QuantizationLossError, RelevoError
 from relevo.package.metrics import measure
 from relevo.package.parity import build_runnable, preprocess_samples, score_as_served
 
@@ -129,8 +129,6 @@ def _quantize_onnx(converted: ConvertedModel, samples: Samples, numbers: Numbers
         from onnxruntime import quantization
     except ImportError as cause:
         raise MissingDependencyError(extra="sklearn") from cause
-    if numbers not in ("float16", "int8"):
-        raise InvalidOptionsError(options="a precision that is known: float32, float16 or int8")
     model = onnx.load_model_from_string(converted.onnx)
     try:
         return _to_float16(model) if numbers == "float16" else _to_int8(quantization, model, converted, samples)

@@ -16,6 +16,7 @@ import msgspec
 from relevo.config import read_toml
 from relevo.converters.options import resolve
 from relevo.domain.extra_fields import problem_of
+from relevo.domain.preprocessing import background_problem
 from relevo.domain.signature import ImageInput, Task
 from relevo.errors import ConfigError, InvalidOptionsError, UnknownSettingError
 from relevo.package.conversion import ConversionOptions
@@ -98,6 +99,8 @@ def read_project(folder: Path) -> Project:
     for section in ("model", "input", "decision"):
         values |= _read_options(path.name, section, sections.get(section, {}))
     extra_fields = _validate_extra_fields(path.name, sections.get("extra_fields", {}), tuple(values.get("labels", ())))
+    if problem := background_problem(values.get("background", "")):
+        raise ConfigError(reason=f"[input] {problem}")
     try:
         options = resolve({**values, "extra_fields": extra_fields})
     except InvalidOptionsError as cause:
