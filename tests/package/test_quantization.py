@@ -57,7 +57,7 @@ def test_within_the_loss_it_is_smaller_and_told(precision: Any, smaller: float) 
     """Lineage and card have precision, agreement and sizes; the golden tests pass."""
     package = packed(truth=truth(), precision=precision, max_accuracy_drop=0.2)
     report = package.manifest.lineage.precision
-    assert report.numbers == precision
+    assert report.dtype == precision
     assert report.bytes_after < smaller * report.bytes_before
     assert report.labels_agreeing >= 0.8
     assert (report.metric, report.before) == ("accuracy", 1.0)
