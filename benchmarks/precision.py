@@ -21,8 +21,8 @@ from relevo.runtime.model import RunnableModel
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from relevo.package.conversion import Numbers
     from relevo.package.package import Package
-    from relevo.package.quantization import Numbers
 
 PRECISIONS: tuple[Numbers, ...] = ("float32", "float16", "int8")
 
@@ -100,7 +100,7 @@ def packed(model: bytes, pictures: NDArray[np.uint8], precision: Numbers) -> Pac
         labels=["normal", "bacteria", "virus"],
         preprocess="vgg19",
         precision=precision,
-        max_loss=1.0,
+        max_accuracy_drop=1.0,
         figures=False,
     )
 

@@ -149,7 +149,7 @@ FILES: tuple[Known, ...] = (
     ),
     Known(
         path="leaves/xg_dart_agaricus.model",
-        options={"labels": ("edible", "poisonous"), "output": "margin", "rounds": 10},
+        options={"labels": ("edible", "poisonous"), "output": "margin", "iterations": 10},
         samples="leaves/agaricus_test.libsvm",
         truth="leaves/xg_dart_agaricus_true_predictions.txt",
         supply=True,

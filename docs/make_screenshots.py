@@ -64,13 +64,13 @@ def trained(folder: Path) -> Path:
         subprocess.run([sys.executable, "-m", "relevo", *words], cwd=where, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - ours
 
     run("new", "digits")
-    run("train", "--why", "the first")
+    run("train", "--reason", "the first")
     script = folder / "digits" / "train.py"
     told = script.read_text(encoding="utf-8")
     script.write_text(told.replace("EPOCHS = ", "EPOCHS = 1 + 0 * "), encoding="utf-8")
-    run("train", "--why", "a quick try")
-    run("models", "alias", "digits", "champion", "1", "--why", "the quick try was too quick", "--yes")
-    run("models", "alias", "digits", "challenger", "2", "--why", "to be looked at")
+    run("train", "--reason", "a quick try")
+    run("models", "alias", "digits", "champion", "1", "--reason", "the quick try was too quick", "--yes")
+    run("models", "alias", "digits", "challenger", "2", "--reason", "to be looked at")
     return folder / "digits" / ".relevo"
 
 

@@ -273,7 +273,7 @@ class Client:
     def history(self, *, limit: int = 50, cursor: str | None = None, **filters: Any) -> Page:
         """A page of predictions, newest first.
 
-        filters: model, version, since, until, label, uncertain, truth, labelled, requested_by.
+        filters: model, version, since, until, prediction, uncertain, truth, labelled, requested_by.
         since, until: a date, a datetime, or a text like 2026-01-31T12:00+01:00; without an offset, local time.
         """
         parameters = {"limit": limit, "cursor": cursor, **filters}

@@ -31,7 +31,7 @@ OTHER_VARIABLES = frozenset(
 )
 _MAX_TOML_BYTES = 2**20
 #: Sections of relevo.toml that this release knows.
-SECTIONS = ("model", "data", "input", "decision", "answer", "server")
+SECTIONS = ("model", "data", "input", "decision", "extra_fields", "server")
 _DEFAULT_HOME = Path(".relevo")
 
 

@@ -830,7 +830,9 @@ class QuantizationLossError(ImportModelError):
     """In smaller numbers the model answers too differently."""
 
     code = "precision_too_costly"
-    sentence = "In {numbers} the model loses too much: {loss}; at most {allowed} is allowed (max_loss). Nothing was packaged."
+    sentence = (
+        "In {numbers} the model loses too much: {loss}; at most {allowed} is allowed (max_accuracy_drop). Nothing was packaged."
+    )
 
 
 class SandboxError(ImportModelError):
@@ -846,7 +848,7 @@ class SandboxTooWeakError(ImportModelError):
     code = "quarantine_too_weak"
     sentence = (
         "This system gives only a {level} sandbox ({reason}), too weak for a file that may run code. "
-        "Import it on a Linux with Landlock and seccomp, or accept the risk with --accept-weak-quarantine."
+        "Import it on a Linux with Landlock and seccomp, or accept the risk with --allow-weak-sandbox."
     )
 
 

@@ -182,7 +182,7 @@ def test_who_starts_on_a_full_disk_is_told_and_who_reads_is_answered(
     doctor = _relevo(settings.home, "doctor", "--port", "0", "--json").stdout
     assert {one["what"]: one["verdict"] for one in json.loads(doctor)}["database"] == "ok"
     _fill(ballast)
-    refused = _relevo(settings.home, "models", "alias", "digits", "again", "1", "--why", "no room")
+    refused = _relevo(settings.home, "models", "alias", "digits", "again", "1", "--reason", "no room")
     assert (refused.returncode, "(store_full)" in refused.stderr) == (1, True), refused.stderr
     served = _relevo(settings.home, "serve", "--port", "0", "--workers", "1")
     assert (served.returncode, "(store_full)" in served.stderr) == (1, True), served.stderr

@@ -83,7 +83,7 @@ def test_serve_has_a_flag_for_every_setting(relevo_run: Run) -> None:
         ("serve", "--prot", "1"),
         ("verify",),
         ("import", "x", "--name", "m", "--size", "big"),
-        ("import", "x", "--name", "m", "--answer", "churn"),
+        ("import", "x", "--name", "m", "--extra-field", "churn"),
     ],
 )
 def test_wrong_usage_ends_with_two(relevo_run: Run, arguments: tuple[str, ...], tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def home(tmp_path: Path, relevo_run: Callable[..., subprocess.CompletedProcess[s
     from sklearn.linear_model import LogisticRegression
 
     created = Home(settings=settings_of(tmp_path), folder=tmp_path, start=relevo_run)
-    done = created.run("import", packed(tmp_path, "good", LogisticRegression()), "--why", "the first")
+    done = created.run("import", packed(tmp_path, "good", LogisticRegression()), "--reason", "the first")
     assert done.returncode == 0, done.stderr
     return created
 
@@ -119,13 +119,13 @@ def test_an_import_that_is_worse_or_breaks_clients(home: Home) -> None:
     other = packed(home.folder, "other", LogisticRegression(), width=2)
     refused(home.run("import", other), why="it refuses fields that clients send: age")
     assert home.stands() == before
-    refused(home.run("models", "alias", "churn", "champion", "2", "--why", "a try", "--yes"), why="clients send: age")
-    unreasoned = home.run("models", "alias", "churn", "champion", "2", "--why", " ", "--force", "--yes")
+    refused(home.run("models", "alias", "churn", "champion", "2", "--reason", "a try", "--yes"), why="clients send: age")
+    unreasoned = home.run("models", "alias", "churn", "champion", "2", "--reason", " ", "--force", "--yes")
     assert "a reason of your own" in unreasoned.stderr
     assert home.run("import", other, "--force").returncode == 2, "force without a reason"
     assert home.stands() == before
     assert home.ask("models", "show", "churn")["aliases"] == {"champion": 1}
-    done = home.run("import", other, "--force", "--why", "agreed with all clients")
+    done = home.run("import", other, "--force", "--reason", "agreed with all clients")
     assert done.returncode == 0, done.stderr
     forced(home, why="agreed with all clients")
 
@@ -141,7 +141,7 @@ def test_a_training_that_is_worse(home: Home) -> None:
     assert done.returncode == 0, done.stderr
     refused(home.run("train", WORSE="1"), why="significantly worse on the same held-out rows: accuracy")
     assert home.ask("models", "show", "trained")["aliases"] == {"champion": 1}
-    done = home.run("models", "alias", "trained", "champion", "2", "--why", "only for a day", "--force", "--yes")
+    done = home.run("models", "alias", "trained", "champion", "2", "--reason", "only for a day", "--force", "--yes")
     assert done.returncode == 0, done.stderr
     assert home.ask("models", "history", "trained")[0]["reason"].startswith("only for a day [forced: it is significantly worse")
 

@@ -85,16 +85,16 @@ def test_training_registers_under_the_projects_home(workspace: Workspace) -> Non
 
 def test_training_again_is_a_version_and_the_alias_goes_back(workspace: Workspace) -> None:
     """A second training is version 2 and champion; one command moves the alias back; the history has author and reason."""
-    assert workspace.ask("train", "--why", "stronger", STRENGTH="0.01")["version"]["number"] == 2
+    assert workspace.ask("train", "--reason", "stronger", STRENGTH="0.01")["version"]["number"] == 2
     assert workspace.ask("models", "show", "churn")["aliases"] == {"champion": 2}
-    assert "in place of version 2" in workspace.refused("models", "alias", "churn", "champion", "1", "--why", "worse")
-    move = workspace.ask("models", "alias", "churn", "champion", "1", "--why", "worse", "--yes")
+    assert "in place of version 2" in workspace.refused("models", "alias", "churn", "champion", "1", "--reason", "worse")
+    move = workspace.ask("models", "alias", "churn", "champion", "1", "--reason", "worse", "--yes")
     assert (move["version"], move["previous"]) == (1, 2)
     history = workspace.ask("models", "history", "churn")
     assert [(one["version"], one["reason"]) for one in history[:2]] == [(1, "worse"), (2, "stronger")]
     assert all(one["who"] for one in history)
     assert "churn" in workspace.run("models").stdout
-    assert "no version 9" in workspace.refused("models", "alias", "churn", "champion", "9", "--why", "x")
+    assert "no version 9" in workspace.refused("models", "alias", "churn", "champion", "9", "--reason", "x")
 
 
 def test_a_home_that_cannot_be_is_told_before_the_training(workspace: Workspace) -> None:
@@ -169,7 +169,7 @@ def test_a_label_is_kept_beside_its_prediction(workspace: Workspace) -> None:
 
 def test_what_is_not_there_is_told(workspace: Workspace) -> None:
     """An unknown model or prediction is an error that names it."""
-    for arguments in (("show", "nobody"), ("history", "nobody"), ("alias", "nobody", "champion", "1", "--why", "x")):
+    for arguments in (("show", "nobody"), ("history", "nobody"), ("alias", "nobody", "champion", "1", "--reason", "x")):
         assert "(model_not_found)" in workspace.refused("models", *arguments)
     assert "(prediction_not_found)" in workspace.refused("history", "no-id")
     assert "(prediction_not_found)" in workspace.refused("label", "no-id", "7")
@@ -180,7 +180,7 @@ def test_the_same_again_is_told_as_that(workspace: Workspace) -> None:
     before = workspace.ask("models", "show", "churn")
     assert "unchanged: already churn 1, named spare" in workspace.run("train", "--alias", "spare").stdout
     moves = workspace.ask("models", "history", "churn")
-    output = workspace.run("models", "alias", "churn", "spare", "1", "--why", "a new reason").stdout
+    output = workspace.run("models", "alias", "churn", "spare", "1", "--reason", "a new reason").stdout
     assert "stands at version 1 already" in output
     assert workspace.ask("models", "history", "churn") == moves
     assert workspace.ask("models", "show", "churn")["versions"] == before["versions"]
@@ -220,7 +220,7 @@ def test_an_onnx_file_comes_in(workspace: Workspace) -> None:
     model = LogisticRegression().fit(x, x[:, 0] > 0)
     onnx = to_onnx(model, x[:1], options={"zipmap": False}).SerializeToString()
     (workspace.folder / "m.onnx").write_bytes(onnx)
-    output = workspace.ask("import", "m.onnx", "--name", "other", "--labels", "low,high", "--no-figures", "--least", "0.6")
+    output = workspace.ask("import", "m.onnx", "--name", "other", "--labels", "low,high", "--no-figures", "--min-confidence", "0.6")
     assert output["version"]["model"] == "other"
     assert output["lineage"]["source_sha256"]
     assert {one["name"] for one in workspace.ask("models")} == {"churn", "other"}

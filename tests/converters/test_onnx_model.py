@@ -18,7 +18,7 @@ from relevo.domain.signature import ImageInput, Output, Task
 from relevo.errors import ConversionError, ImportModelError, InvalidLabelsError, InvalidOnnxError, InvalidOptionsError, ParityError
 from relevo.i18n import catalog
 from relevo.importing.import_model import import_model
-from relevo.package.conversion import ConversionHints
+from relevo.package.conversion import ConversionOptions
 from relevo.package.samples import normalize_samples
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ LABELS = ("a", "b", "c")
 )
 def test_image_layout_comes_from_the_shape(shape: list[Any], axes: tuple[int, ...], layout: str, mode: str) -> None:
     """Layout, size and channels come from the file; labels and scale from the user."""
-    converted = convert_onnx(_pooled(shape, axes), None, ConversionHints(labels=LABELS, scale=1 / 255))
+    converted = convert_onnx(_pooled(shape, axes), None, ConversionOptions(labels=LABELS, scale=1 / 255))
     assert converted.input == ImageInput(width=5, height=6, mode=mode)  # type: ignore[arg-type]  # one of the two
     assert isinstance(converted.steps, ImageSteps)
     assert (converted.steps.layout, converted.steps.scale) == (layout, 1 / 255)
@@ -85,14 +85,14 @@ def test_image_layout_comes_from_the_shape(shape: list[Any], axes: tuple[int, ..
 )
 def test_a_contradicting_image_option_is_rejected(shape: list[Any], size: tuple[int, int], layout: Any, message: str) -> None:
     """A size or layout that contradicts the file is reported next to the file's own, before the model runs."""
-    hints = ConversionHints(
+    options = ConversionOptions(
         labels=LABELS,
         scale=1.0,
         input=ImageInput(width=size[0], height=size[1], mode="RGB"),
-        steps=ImageSteps(input="x", layout=layout),
+        preprocessing=ImageSteps(input="x", layout=layout),
     )
     with pytest.raises(ImportModelError, match=message):
-        convert_onnx(_pooled(shape, (1, 2, 3)), None, hints)
+        convert_onnx(_pooled(shape, (1, 2, 3)), None, options)
 
 
 def test_errors_of_an_onnx_file_are_import_errors(tmp_path: Path) -> None:
@@ -122,26 +122,26 @@ def test_missing_options_are_named_as_flags(tmp_path: Path) -> None:
 def test_raw_scores_get_a_softmax() -> None:
     """Scores that are no probabilities get a softmax."""
     logits = _pooled(["n", 6, 5, 1], (1, 2, 3), softmax=False)
-    assert convert_onnx(logits, None, ConversionHints(labels=LABELS, scale=1.0)).output.activation == "softmax"
+    assert convert_onnx(logits, None, ConversionOptions(labels=LABELS, scale=1.0)).output.activation == "softmax"
 
 
 def test_missing_options_are_required() -> None:
     """Scale, labels, features and sizes are each required by name."""
     picture = _pooled(["n", 6, 5, 1], (1, 2, 3))
     with pytest.raises(InvalidOptionsError, match="scale"):
-        convert_onnx(picture, None, ConversionHints(labels=LABELS))
+        convert_onnx(picture, None, ConversionOptions(labels=LABELS))
     with pytest.raises(InvalidOptionsError, match="labels"):
-        convert_onnx(picture, None, ConversionHints(scale=1.0))
+        convert_onnx(picture, None, ConversionOptions(scale=1.0))
     with pytest.raises(InvalidOptionsError, match="width and height"):
-        convert_onnx(_pooled(["n", "h", "w", 3], (1, 2, 3)), None, ConversionHints(labels=LABELS, scale=1.0))
+        convert_onnx(_pooled(["n", "h", "w", 3], (1, 2, 3)), None, ConversionOptions(labels=LABELS, scale=1.0))
     with pytest.raises(InvalidOptionsError, match="features"):
-        convert_onnx(_pooled(["n", "k"], (1,)), None, ConversionHints(labels=LABELS))
+        convert_onnx(_pooled(["n", "k"], (1,)), None, ConversionOptions(labels=LABELS))
 
 
 def test_a_fixed_batch_is_rejected() -> None:
     """A file for exactly one row cannot serve batches."""
     with pytest.raises(ConversionError, match="free batch axis"):
-        convert_onnx(_pooled([1, 6, 5, 1], (1, 2, 3)), None, ConversionHints(labels=LABELS, scale=1.0))
+        convert_onnx(_pooled([1, 6, 5, 1], (1, 2, 3)), None, ConversionOptions(labels=LABELS, scale=1.0))
 
 
 def test_random_bytes_are_rejected() -> None:
@@ -157,7 +157,9 @@ def test_a_zipmap_is_removed_and_gives_the_labels() -> None:
     names = np.array(["setosa", "versicolor", "virginica"])[data.target]
     model = LogisticRegression(max_iter=1000).fit(data.data, names)
     onnx = to_onnx(model, data.data[:1].astype(np.float32)).SerializeToString()
-    package = relevo.pack(onnx, name="iris", samples=data.data, features=data.feature_names, outputs=model.predict_proba(data.data))
+    package = relevo.pack(
+        onnx, name="iris", samples=data.data, features=data.feature_names, reference_outputs=model.predict_proba(data.data)
+    )
     assert package.manifest.output.labels == ("setosa", "versicolor", "virginica")
     parity = package.manifest.lineage.parity
     assert (parity.reference, parity.rows, parity.labels_agreeing) == ("supplied", 150, 1.0)
@@ -169,7 +171,12 @@ def test_wrong_supplied_outputs_are_rejected() -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (4, 6, 5), dtype=np.uint8)
     with pytest.raises(ParityError):
         relevo.pack(
-            _pooled(["n", 6, 5, 1], (1, 2, 3)), name="p", samples=pictures, labels=LABELS, scale=1.0, outputs=np.full((4, 3), 1 / 3)
+            _pooled(["n", 6, 5, 1], (1, 2, 3)),
+            name="p",
+            samples=pictures,
+            labels=LABELS,
+            scale=1.0,
+            reference_outputs=np.full((4, 3), 1 / 3),
         )
 
 
@@ -200,9 +207,9 @@ def test_an_output_may_be_given() -> None:
     """The user's output, labels and activation are used."""
     output = Output(name="y", labels=LABELS, activation="softmax")
     samples = normalize_samples(np.zeros((2, 6, 5), dtype=np.uint8))
-    assert convert_onnx(_pooled(["n", 6, 5, 1], (1, 2, 3)), samples, ConversionHints(output=output, scale=1.0)).output == output
+    assert convert_onnx(_pooled(["n", 6, 5, 1], (1, 2, 3)), samples, ConversionOptions(output=output, scale=1.0)).output == output
     with pytest.raises(InvalidOptionsError, match="an output the file has"):
-        convert_onnx(_pooled(["n", 6, 5, 1], (1, 2, 3)), samples, ConversionHints(output=Output(name="z"), scale=1.0))
+        convert_onnx(_pooled(["n", 6, 5, 1], (1, 2, 3)), samples, ConversionOptions(output=Output(name="z"), scale=1.0))
 
 
 def _classifier(classes: Any) -> tuple[bytes, Any]:

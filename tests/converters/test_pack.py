@@ -256,9 +256,9 @@ def test_other_files_are_not_overwritten(digits_package: Package, tmp_path: Path
     ("options", "option"),
     [
         ({"name": "Not A Name"}, "name"),
-        ({"answer": {"churn": "maybe:yes"}}, "answer"),
-        ({"decision": ThresholdDecision(accept_at=0.2, reject_at=0.8)}, "accept/reject/least"),
-        ({"decision": ArgmaxDecision(min_confidence=2.0)}, "accept/reject/least"),
+        ({"extra_fields": {"churn": "maybe:yes"}}, "extra_fields"),
+        ({"decision": ThresholdDecision(accept_at=0.2, reject_at=0.8)}, "accept/reject/min_confidence"),
+        ({"decision": ArgmaxDecision(min_confidence=2.0)}, "accept/reject/min_confidence"),
     ],
 )
 def test_an_invalid_option_is_named(tmp_path: Path, options: dict[str, Any], option: str) -> None:
@@ -271,7 +271,7 @@ def test_an_invalid_option_is_named(tmp_path: Path, options: dict[str, Any], opt
 
 def test_an_option_that_contradicts_the_model_is_named(digits: Any) -> None:
     """Options that contradict the model's labels are reported in the same words."""
-    for options in ({"answer": {"churn": "is:leaves"}}, {"decision": ThresholdDecision(accept_at=0.8, reject_at=0.2)}):
+    for options in ({"extra_fields": {"churn": "is:leaves"}}, {"decision": ThresholdDecision(accept_at=0.8, reject_at=0.2)}):
         with pytest.raises(InvalidManifestError, match=r"^The option .* cannot be used: "):
             relevo.pack(digits.model, name="d", samples=digits.pictures[:20], **options)
 
@@ -322,9 +322,9 @@ def test_an_unwritable_folder_fails_first(tmp_path: Path) -> None:
         ({"truth": "y"}, "option truth .* a list is expected, not a str"),
         ({"name": None}, "option name .* a text is expected"),
         ({"features": 3}, "option features"),
-        ({"steps": {"scale": 1}}, "option steps .* ImageSteps"),
+        ({"preprocessing": {"scale": 1}}, "option preprocessing .* ImageSteps"),
         ({"decision": 0.5}, "option decision .* Argmax or Bands"),
-        ({"answer": ["a"]}, "option answer .* a dict"),
+        ({"extra_fields": ["a"]}, "option extra_fields .* a dict"),
         ({"scale": "1/255"}, "option scale .* a number"),
         ({"background": (255, 255, 255)}, "option background .* a text"),
         ({"background": "greenish"}, "option background .* white, black, #rrggbb or ignore"),

@@ -115,10 +115,10 @@ def test_ambiguous_scores_require_the_option(onnx: bytes, request: pytest.Fixtur
         assert packed(onnx).manifest.output.activation == "softmax"
         return
     with pytest.raises(
-        InvalidOptionsError, match=r"scores \(logits, probabilities or percent; numbers are no classes. They lie between"
+        InvalidOptionsError, match=r"score_type \(logits, probabilities or percent; numbers are no classes. They lie between"
     ):
         packed(onnx)
-    assert packed(onnx, scores="logits").manifest.output.activation == "softmax"
+    assert packed(onnx, score_type="logits").manifest.output.activation == "softmax"
 
 
 ONE = WEIGHTS[:, :1]
@@ -130,29 +130,31 @@ def test_a_single_score_with_two_labels() -> None:
     assert packed(model(node("Sigmoid", "s"), weights=ONE), two).manifest.output.activation == "none"
     assert packed(model(node("Identity", "s"), weights=ONE), two).manifest.output.activation == "sigmoid"
     small = model(node("Add", ["s", "half"]), weights=ONE / 100, half=np.float32(0.5))
-    with pytest.raises(InvalidOptionsError, match=r"scores \(.*numbers without labels.*come out of a linear layer: is a sigmoid"):
+    with pytest.raises(
+        InvalidOptionsError, match=r"score_type \(.*numbers without labels.*come out of a linear layer: is a sigmoid"
+    ):
         packed(small, two)
-    clipped = packed(small, two, scores="probabilities")
+    clipped = packed(small, two, score_type="probabilities")
     assert clipped.manifest.output.activation == "clip"
     value = float((ROWS[:1].astype(np.float32) @ (ONE / 100).astype(np.float32))[0, 0] + 0.5)
     assert clipped.predict(dict(zip(NAMES, ROWS[0], strict=True))).probabilities[1] == pytest.approx(value, abs=1e-5)
     assert clipped.predict(dict(zip(NAMES, 1000 * ONE[:, 0], strict=True))).probabilities == (0.0, 1.0)
-    assert packed(small, None, scores="numbers").manifest.output.task is Task.REGRESSION
+    assert packed(small, None, score_type="numbers").manifest.output.task is Task.REGRESSION
     assert packed(small, None).manifest.output.task is Task.REGRESSION
     with pytest.raises(InvalidOptionsError, match="labels \\(two of them"):
         packed(model(node("Sigmoid", "s"), weights=ONE), None)
     with pytest.raises(InvalidOptionsError, match="no labels, where the scores are numbers"):
-        packed(small, two, scores="numbers")
+        packed(small, two, score_type="numbers")
 
 
 def test_contradicting_score_types_are_rejected() -> None:
     """Logits that are probabilities already, probabilities of 6 and -2, and three numbers at once are rejected."""
     with pytest.raises(ConversionError, match="said to be logits, and come out of a softmax: they are probabilities already"):
-        packed(model(node("Softmax", "s")), scores="logits")
+        packed(model(node("Softmax", "s")), score_type="logits")
     with pytest.raises(ConversionError, match=r"said to be probabilities, and lie between -\d"):
-        packed(model(node("Identity", "s")), scores="probabilities")
+        packed(model(node("Identity", "s")), score_type="probabilities")
     with pytest.raises(ConversionError, match="answers 3 numbers at once; package one model for each"):
-        packed(model(node("Identity", "s")), None, scores="numbers")
+        packed(model(node("Identity", "s")), None, score_type="numbers")
     with pytest.raises(InvalidOptionsError, match=r"labels .* of several numbers package each by itself"):
         packed(model(node("Identity", "s")), None)
 
@@ -171,5 +173,5 @@ def test_logits_or_probabilities_may_be_selected(tmp_path: Path) -> None:
     package = packed(both, None, output=Output(name="logits", labels=tuple(LABELS)))
     assert np.abs(served(package) - SOFTMAX).max() < 1e-5
     (tmp_path / "m.onnx").write_bytes(model(node("Relu", "s")))
-    with pytest.raises(InvalidOptionsError, match=r"add: --scores \(logits, probabilities or percent"):
+    with pytest.raises(InvalidOptionsError, match=r"add: --score-type \(logits, probabilities or percent"):
         import_model(tmp_path / "m.onnx", name="m", labels=LABELS, features=NAMES)

@@ -16,7 +16,7 @@ _PAGE = """# A page
 ```sh
 make example NAME=x
 cd x
-relevo train --why \\
+relevo train --reason \\
   "a long line"
 relevo serve
 curl http://127.0.0.1:8000/a
@@ -45,7 +45,7 @@ def test_sh_blocks_are_the_script(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text(_PAGE, encoding="utf-8")
     script = steps(tmp_path / "README.md")
     assert [step.line.partition(" ")[0] for step in script] == ["relevo", "relevo", "curl", "curl", "curl"]
-    assert script[0].line.split() == ["relevo", "train", "--why", '"a', "long", 'line"']
+    assert script[0].line.split() == ["relevo", "train", "--reason", '"a', "long", 'line"']
     assert [step.serves for step in script] == [False, True, False, False, False]
     assert [step.kind for step in script] == ["", "", "", "json", "html"]
     assert json.loads(script[3].answer) == {"a": 1}

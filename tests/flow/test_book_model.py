@@ -64,7 +64,7 @@ def test_the_book_model_serves_the_originals_probability(real_data: Path, tmp_pa
     file = real_data / "models" / "mlbookcamp" / "2021-10" / "model_C=1.0.bin"
     customers = [_CUSTOMER | change for change in _CHANGES]
     settings = settings_of(tmp_path)
-    fields = ("--answer", "churn_probability=probability:1", "--answer", "churn=is:1")
+    fields = ("--extra-field", "churn_probability=probability:1", "--extra-field", "churn=is:1")
     _run("-m", "relevo", "import", file, "--name", "churn", "--trust-pickle", *fields, "--home", settings.home, cwd=tmp_path)
     expected = json.loads(_run("-c", _ORIGINAL, file, cwd=tmp_path, stdin=json.dumps(customers)))
     with started(settings) as server, httpx.Client(base_url=server.url) as caller:

@@ -56,12 +56,17 @@ def test_supplied_outputs_are_the_reference(tmp_path: Path) -> None:
     path = tmp_path / "model.pkl"
     path.write_bytes(pickle.dumps(model))
     scores = model.predict_proba(x)
-    package = import_model(path, name="m", trust_pickle=True, figures=False, samples=x, outputs=scores)
+    package = import_model(path, name="m", trust_pickle=True, figures=False, samples=x, reference_outputs=scores)
     assert package.manifest.lineage.parity.reference == "supplied"
     assert package.manifest.lineage.parity.largest_difference < 1e-9
     with pytest.raises(ParityError, match="sample 7"):
         import_model(
-            path, name="m", trust_pickle=True, figures=False, samples=x, outputs=scores + (np.arange(60) == 7)[:, None] * 0.01
+            path,
+            name="m",
+            trust_pickle=True,
+            figures=False,
+            samples=x,
+            reference_outputs=scores + (np.arange(60) == 7)[:, None] * 0.01,
         )
     with pytest.raises(ImportModelError, match="59 outputs for 60 samples"):
-        import_model(path, name="m", trust_pickle=True, figures=False, samples=x, outputs=scores[:59])
+        import_model(path, name="m", trust_pickle=True, figures=False, samples=x, reference_outputs=scores[:59])

@@ -37,7 +37,7 @@ def packed(folder: Path, model: Any, *, names: tuple[str, ...] = _NAMES, truth: 
 def settings(tmp_path: Path) -> Settings:
     """A home whose champion is a good model with an extra field."""
     result = Settings(home=tmp_path / "home")
-    first = packed(tmp_path, LogisticRegression(), answer={"churn": "is:leaves"})
+    first = packed(tmp_path, LogisticRegression(), extra_fields={"churn": "is:leaves"})
     server.register(result, first, author="ana", reason="the first")
     return result
 
@@ -58,7 +58,7 @@ def champion(settings: Settings) -> tuple[int, str]:
         ({"model": LogisticRegression(C=0.9), "names": ("tenure", "monthly")}, "refuses fields that clients send: age"),
         ({"model": LogisticRegression(), "truth": np.where(_TRUTH == "stays", "keeps", _TRUTH)}, "its labels are other ones"),
         ({"model": LinearRegression(), "truth": _ROWS[:, 0] * 2}, "its task is regression"),
-        ({"model": DecisionTreeClassifier(max_depth=1), "answer": {"churn": "is:leaves"}}, "significantly worse .* accuracy"),
+        ({"model": DecisionTreeClassifier(max_depth=1), "extra_fields": {"churn": "is:leaves"}}, "significantly worse .* accuracy"),
     ],
     ids=["answer", "required", "refused", "labels", "task", "worse"],
 )
@@ -80,7 +80,7 @@ def test_what_would_break_clients_does_not_take_over(
 
 def test_what_is_as_good_takes_over(settings: Settings, tmp_path: Path) -> None:
     """A compatible version that is not significantly worse is promoted, and so is the rollback."""
-    path = packed(tmp_path, LogisticRegression(C=0.5), answer={"churn": "is:leaves", "p": "probability:leaves"})
+    path = packed(tmp_path, LogisticRegression(C=0.5), extra_fields={"churn": "is:leaves", "p": "probability:leaves"})
     assert server.register(settings, path, author="ana", reason="a better one").number == 2
     assert champion(settings) == (2, "a better one")
     store = server.open_store(settings)
@@ -99,7 +99,7 @@ def test_other_rows_prove_nothing(settings: Settings, tmp_path: Path) -> None:
     truth = ["leaves", "stays"] * 50
     answer = {"churn": "is:leaves"}
     relevo.pack(
-        model, name="churn", samples=records, features=_NAMES, truth=truth, out=tmp_path / "p", figures=False, answer=answer
+        model, name="churn", samples=records, features=_NAMES, truth=truth, out=tmp_path / "p", figures=False, extra_fields=answer
     )
     assert server.register(settings, tmp_path / "p", author="ana", reason="new data").number == 2
     assert champion(settings)[0] == 2

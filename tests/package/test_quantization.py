@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import relevo
-from relevo.errors import InvalidOptionsError, QuantizationLossError
+from relevo.errors import InvalidManifestError, InvalidOptionsError, QuantizationLossError
 from relevo.importing.import_model import import_model
 from relevo.package.samples import png
 
@@ -49,15 +49,15 @@ def packed(**overrides: Any) -> Any:
 
 def truth() -> list[str]:
     """The network's own predictions, so that the accuracy is 1 before quantization."""
-    return [str(answer.label) for answer in packed().predict_many([png(pixels) for pixels in PICTURES])]
+    return [str(answer.predicted_label) for answer in packed().predict_many([png(pixels) for pixels in PICTURES])]
 
 
 @pytest.mark.parametrize(("precision", "smaller"), [("int8", 0.6), ("float16", 0.6)])
 def test_within_the_loss_it_is_smaller_and_told(precision: Any, smaller: float) -> None:
     """Lineage and card have precision, agreement and sizes; the golden tests pass."""
-    package = packed(truth=truth(), precision=precision, max_loss=0.2)
+    package = packed(truth=truth(), precision=precision, max_accuracy_drop=0.2)
     report = package.manifest.lineage.precision
-    assert report.numbers == precision
+    assert report.dtype == precision
     assert report.bytes_after < smaller * report.bytes_before
     assert report.labels_agreeing >= 0.8
     assert (report.metric, report.before) == ("accuracy", 1.0)
@@ -72,7 +72,13 @@ def test_beyond_the_loss_it_is_refused_with_figures() -> None:
         QuantizationLossError, match=r"In int8 the model loses too much: .* % of 120 samples are answered otherwise"
     ):
         relevo.pack(
-            network(0.0001), name="n", samples=PICTURES, labels=["a", "b", "c"], scale=1 / 255, precision="int8", max_loss=0.0
+            network(0.0001),
+            name="n",
+            samples=PICTURES,
+            labels=["a", "b", "c"],
+            scale=1 / 255,
+            precision="int8",
+            max_accuracy_drop=0.0,
         )
 
 
@@ -81,5 +87,5 @@ def test_it_is_judged_on_real_samples_only(tmp_path: Any) -> None:
     (tmp_path / "n.onnx").write_bytes(network(20.0))
     with pytest.raises(InvalidOptionsError, match="real inputs, to see what smaller numbers cost"):
         import_model(tmp_path / "n.onnx", name="n", labels=["a", "b", "c"], scale=1, precision="int8")
-    with pytest.raises(InvalidOptionsError, match="float32, float16 or int8"):
+    with pytest.raises(InvalidManifestError, match=r"option precision .* one of float32, float16, int8"):
         packed(precision="int4")

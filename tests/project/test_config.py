@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relevo.domain.decision import ArgmaxDecision, ThresholdDecision
-from relevo.errors import ConfigError, UnknownSettingError
+from relevo.errors import ConfigError, InvalidManifestError, UnknownSettingError
 from relevo.project.config import Project, read_project
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ def project(folder: Path, more: str = "") -> Project:
 def test_minimal_project_is_about_records(tmp_path: Path) -> None:
     """A name and a path are enough; all other settings have defaults."""
     config = project(tmp_path)
-    assert (config.model.name, config.data.path, config.data.held_out) == ("m", "d.csv", 0.25)
+    assert (config.name, config.data.path, config.data.held_out) == ("m", "d.csv", 0.25)
     assert config.image() is None
-    assert config.rule() == ArgmaxDecision()
+    assert config.options.decision is None
 
 
 def test_pictures_become_an_input_and_its_steps(tmp_path: Path) -> None:
@@ -42,12 +42,14 @@ def test_pictures_become_an_input_and_its_steps(tmp_path: Path) -> None:
 
 
 def test_decisions(tmp_path: Path) -> None:
-    """Accept and reject make bands, least an argmax; half a rule is rejected."""
-    assert project(tmp_path, "[decision]\naccept = 0.9\nreject = 0.1\n").rule() == ThresholdDecision(accept_at=0.9, reject_at=0.1)
-    assert project(tmp_path, "[decision]\nleast = 0.6\n").rule() == ArgmaxDecision(min_confidence=0.6)
-    for half in ("accept = 0.9", "reject = 0.1", "accept = 0.9\nreject = 0.1\nleast = 0.5"):
-        with pytest.raises(ConfigError, match="together"):
-            project(tmp_path, f"[decision]\n{half}\n").rule()
+    """Accept and reject make bands, min_confidence an argmax; half a rule is rejected."""
+    assert project(tmp_path, "[decision]\naccept = 0.9\nreject = 0.1\n").options.decision == ThresholdDecision(
+        accept_at=0.9, reject_at=0.1
+    )
+    assert project(tmp_path, "[decision]\nmin_confidence = 0.6\n").options.decision == ArgmaxDecision(min_confidence=0.6)
+    for half in ("accept = 0.9", "reject = 0.1", "accept = 0.9\nreject = 0.1\nmin_confidence = 0.5"):
+        with pytest.raises(InvalidManifestError, match="together"):
+            project(tmp_path, f"[decision]\n{half}\n")
 
 
 @pytest.mark.parametrize(
@@ -81,21 +83,21 @@ def test_sections_of_later_releases_are_refused_by_name(tmp_path: Path, section:
 
 
 def test_extra_fields_of_an_answer(tmp_path: Path) -> None:
-    """[answer] is read, and invalid fields are rejected before anything is trained."""
-    assert project(tmp_path, '[answer]\nchurn = "is:yes"\n').answer == {"churn": "is:yes"}
-    assert project(tmp_path).answer == {}
+    """[extra_fields] is read, and invalid fields are rejected before anything is trained."""
+    assert project(tmp_path, '[extra_fields]\nchurn = "is:yes"\n').options.extra_fields == {"churn": "is:yes"}
+    assert project(tmp_path).options.extra_fields == {}
     for line, message in (
         ('query_id = "class"', "every answer has"),
         ("churn = 1", "must be a text"),
         ('churn = "yes"', "is:LABEL"),
     ):
         with pytest.raises(ConfigError, match=message):
-            project(tmp_path, f"[answer]\n{line}\n")
+            project(tmp_path, f"[extra_fields]\n{line}\n")
 
 
 def test_extra_field_of_unknown_label_is_rejected(tmp_path: Path) -> None:
-    """Where the project lists its labels, [answer] is validated against them."""
+    """Where the project lists its labels, [extra_fields] is validated against them."""
     toml = MINIMAL.replace('name = "m"', 'name = "m"\nlabels = ["no", "yes"]')
-    (tmp_path / "relevo.toml").write_text(toml + '[answer]\nchurn = "is:si"\n', encoding="utf-8")
+    (tmp_path / "relevo.toml").write_text(toml + '[extra_fields]\nchurn = "is:si"\n', encoding="utf-8")
     with pytest.raises(ConfigError, match="no, yes"):
         read_project(tmp_path)

@@ -93,7 +93,7 @@ def test_interrupt_leaves_no_package(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('preprocess = "01"\nscale = 0.5', "takes preprocess, or scale"),
+        ('preprocess = "01"\nscale = 0.5', "only one of preprocess and scale"),
         ('preprocess = "mobilnet"', "the nearest is 'mobilenet'"),
     ],
 )

@@ -26,7 +26,7 @@ def test_every_language_creates_the_same_project(tmp_path: Path) -> None:
     """A project in another language has the same settings and code as the English one; only its texts differ."""
     for language in LANGUAGES:
         start_project(tmp_path / language / "digits", language=language)
-        assert read_project(tmp_path / language / "digits").model.name == "digits"
+        assert read_project(tmp_path / language / "digits").name == "digits"
     english, *others = (tmp_path / language / "digits" for language in LANGUAGES)
     for other in others:
         assert sorted(file.name for file in other.iterdir()) == sorted(file.name for file in english.iterdir())

@@ -85,7 +85,7 @@ def test_invalid_output_is_rejected_before_training(tmp_path: Path) -> None:
     (tmp_path / "p" / "relevo.toml").write_text(
         '[model]\nname = "p"\n[data]\npath = "data.py"\n[decision]\naccept = 0.2\nreject = 0.8\n', encoding="utf-8"
     )
-    with pytest.raises(InvalidManifestError, match="accept/reject/least cannot be used: bands need"):
+    with pytest.raises(InvalidManifestError, match="accept/reject/min_confidence cannot be used: bands need"):
         train_project(read_project(tmp_path / "p"), tmp_path / "out", lambda _, __, what: steps.append(what))
     assert steps == []
 

@@ -48,7 +48,7 @@ def test_a_failing_model_is_logged_as_json(tmp_path: Path, capfd: pytest.Capture
     """With log_format json every line on standard error is an object with an aware time; one reports the failure, without the input."""
     samples = [{"a": 0.0, "b": 0.5}, {"a": 1.0, "b": -0.5}]
     package = relevo.pack(
-        _onnx(), name="table", samples=samples, features=("a", "b"), labels=["low", "high"], scores="logits", figures=False
+        _onnx(), name="table", samples=samples, features=("a", "b"), labels=["low", "high"], score_type="logits", figures=False
     )
     settings = settings_of(tmp_path, log_format="json")
     put(settings, package)
@@ -76,14 +76,14 @@ def _root() -> bytes:
 def test_a_failing_row_fails_only_its_own_request_and_is_named(tmp_path: Path) -> None:
     """Requests batched with a failing one are all answered; an array is rejected with the index of its failing row."""
     samples = [{"a": float(number)} for number in range(1, 5)]
-    root = relevo.pack(_root(), name="root", samples=samples, features=("a",), scores="numbers", figures=False)
+    root = relevo.pack(_root(), name="root", samples=samples, features=("a",), score_type="numbers", figures=False)
     table = relevo.pack(
         _onnx(),
         name="table",
         samples=[{"a": 0.0, "b": 0.5}, {"a": 1.0, "b": -0.5}],
         features=("a", "b"),
         labels=["low", "high"],
-        scores="logits",
+        score_type="logits",
         figures=False,
     )
     settings = settings_of(tmp_path)

@@ -60,7 +60,7 @@ def pages(history: PredictionStore, limit: int, **filters: Any) -> list[bytes]:
 
 
 GRID: list[Filters] = [
-    Filters(model=model, version=version, label=label, uncertain=uncertain, since=since, until=until)
+    Filters(model=model, version=version, prediction=label, uncertain=uncertain, since=since, until=until)
     for model, version, label, uncertain, (since, until) in itertools.product(
         (None, "digits", "nobody"),
         (None, 2),
@@ -136,7 +136,7 @@ class TestPredictionStore:
         newest_first = sorted(some, key=lambda it: it.id, reverse=True)
         grid = itertools.product((None, "digits"), (None, ["churn", "digits"]), (None, "7"), (None, "7"), (None, True, False))
         for model, models, label, said, labelled in grid:
-            filters = Filters(model=model, models=models, label=label, truth=said, labelled=labelled)
+            filters = Filters(model=model, models=models, prediction=label, truth=said, labelled=labelled)
             wanted = [
                 it.id
                 for it in newest_first
@@ -203,7 +203,7 @@ class TestPredictionStore:
             Filters(version=2**63),
             Filters(version=-1),
             Filters(model="a\x00b"),
-            Filters(label="\ud800"),
+            Filters(prediction="\ud800"),
             Filters(since=datetime.max.replace(tzinfo=timezone(timedelta(hours=-14)))),
             Filters(until=datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))),
         ],
@@ -301,7 +301,8 @@ class TestShipping:
 def matches(it: PredictionRecord, filters: Filters) -> bool:
     since, until = filters.get("since"), filters.get("until")
     return (
-        all(filters.get(name) in {None, getattr(it, name)} for name in ("model", "version", "label", "uncertain"))
+        all(filters.get(name) in {None, getattr(it, name)} for name in ("model", "version", "uncertain"))
+        and filters.get("prediction") in {None, it.predicted_label}
         and (since is None or at(it.at_us // 1000) >= since)
         and (until is None or at(it.at_us // 1000) < until)
     )
@@ -314,11 +315,11 @@ def matches(it: PredictionRecord, filters: Filters) -> bool:
         (Filters(), ["sqlite_autoindex_predictions_1"]),
         (Filters(model="digits"), ["ix_predictions_newest"]),
         (Filters(model="digits", version=2), ["ix_predictions_version"]),
-        (Filters(model="digits", label="7"), ["ix_predictions_label"]),
+        (Filters(model="digits", prediction="7"), ["ix_predictions_label"]),
         (Filters(model="digits", uncertain=True), ["ix_predictions_uncertain", "ix_predictions_newest"]),
         (Filters(model="digits", truth="7"), ["ix_predictions_truth"]),
         (Filters(model="digits", labelled=True), ["ix_predictions_labelled"]),
-        (Filters(label="7"), ["ix_predictions_label"]),
+        (Filters(prediction="7"), ["ix_predictions_label"]),
         (Filters(models=["churn", "digits"], version=3, truth="7"), ["ix_predictions_version", "ix_predictions_truth"]),
     ],
     ids=str,

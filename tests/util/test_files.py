@@ -58,20 +58,13 @@ def test_every_door_refuses_them(endless: Callable[[str], Path]) -> None:
     from relevo.importing.output_files import read_outputs
     from relevo.importing.sample_files import read_samples
     from relevo.package.archive import is_package
+    from relevo.package.conversion import ConversionOptions
     from relevo.package.package import open_package
-    from relevo.project.config import DataSection, DecisionSection, InputSection, ModelSection, Project
+    from relevo.project.config import DataSection, Project
     from relevo.project.data import load_examples
 
     def examples(path: Path) -> object:
-        return load_examples(
-            Project(
-                folder=path.parent,
-                model=ModelSection(name="m"),
-                data=DataSection(path=path.name),
-                input=InputSection(),
-                decision=DecisionSection(),
-            )
-        )
+        return load_examples(Project(folder=path.parent, name="m", data=DataSection(path=path.name), options=ConversionOptions()))
 
     doors: list[tuple[str, Callable[[Path], object], type[RelevoError]]] = [
         (".bin", lambda path: import_model(path, name="m"), UnknownFileFormatError),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from relevo.cli.options import current_user, require_home
+from relevo.cli.options import current_user, open_home
 from relevo.cli.translate import language, moment, percent, translate
 from relevo.domain import ids
 from relevo.domain.prediction import Label
@@ -35,9 +35,7 @@ def source(home: Path | None, url: str | None, key: str | None, ca: Path | None)
         client = Client(url, key, verify=ca)
         client.set_language(language())
         return RemoteHistory(client)
-    from relevo.server import open_store
-
-    return LocalHistory(open_store(require_home(home), begins=False))
+    return LocalHistory(open_home(home))
 
 
 def cells(item: dict[str, Any]) -> tuple[object, ...]:

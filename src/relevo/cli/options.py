@@ -22,10 +22,11 @@ from relevo.errors import NotFoundError, OriginError, UsersLostError
 from relevo.util.files import check_readable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from relevo.client import Client
     from relevo.config import Setting
+    from relevo.server import Store
 
 PROJECT_FILE = Path("relevo.toml")
 
@@ -40,6 +41,8 @@ Url = Annotated[
 ]
 Key = Annotated[str | None, typer.Option("--key", envvar="RELEVO_KEY", help="Key to send to the server.", metavar="KEY")]
 
+Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many.", metavar="NUMBER")]
+Cursor = Annotated[str | None, typer.Option("--cursor", help="Where the page before ended.", metavar="TEXT")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask first.")]
 
 Ca = Annotated[
@@ -71,6 +74,13 @@ def require_home(home: Path | None) -> Settings:
             "--home names another."
         )
     return settings
+
+
+def open_home(home: Path | None) -> Store:
+    """Opens the store of an existing home. Raises NotFoundError when there is none, UsersLostError."""
+    from relevo.server import open_store
+
+    return open_store(require_home(home), begins=False)
 
 
 def connect(url: str | None, key: str | None, ca: Path | None, *, home: Path | None = None, timeout: float = 30.0) -> Client:
@@ -117,20 +127,30 @@ def confirmed(question: str, *, yes: bool) -> None:
     raise OriginError(reason="nothing was changed; --yes does it without asking")
 
 
-def with_settings_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds one flag per setting to a command, which receives the loaded settings as `settings`."""
-    parameters = [
-        parameter for parameter in inspect.signature(command, eval_str=True).parameters.values() if parameter.name != "settings"
-    ]
+def with_settings_flags(command: Callable[..., None], only: Sequence[str] = ()) -> Callable[..., None]:
+    """Adds one flag per setting to a command, which receives the loaded settings as `settings`. only: the settings it has."""
+
+    def load(flags: dict[str, Any]) -> Settings:
+        return load_command_settings(flags.pop("home"), **flags)
+
+    return with_flags(command, "settings", [_flag(row) for row in SETTINGS if not only or row.name in only], load)
+
+
+def with_flags(
+    command: Callable[..., None], parameter: str, flags: Sequence[inspect.Parameter], read: Callable[[dict[str, Any]], Any]
+) -> Callable[..., None]:
+    """Replaces a parameter of a command by flags. read: makes the parameter's value of the values of the flags, by name."""
+    parameters: list[inspect.Parameter] = []
+    for own in inspect.signature(command, eval_str=True).parameters.values():
+        parameters += flags if own.name == parameter else [own]
 
     @wraps(command)
     def run(**arguments: Any) -> None:
-        flags = {row.name: arguments.pop(row.name) for row in SETTINGS}
-        command(settings=load_command_settings(flags.pop("home"), **flags), **arguments)
+        values = {flag.name: arguments.pop(flag.name) for flag in flags}
+        command(**{parameter: read(values)}, **arguments)
 
-    setting_flags = [_flag(row) for row in SETTINGS]
-    run.__signature__ = inspect.Signature([*parameters, *setting_flags])  # type: ignore[attr-defined]  # Typer reads the flags from it
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in [*parameters, *setting_flags]}
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # Typer reads the flags from it
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
     del run.__wrapped__  # otherwise inspect would find the original signature
     return run
 

@@ -90,6 +90,32 @@ def show_table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, empty:
         _write(line.rstrip())
 
 
+def show_list(
+    value: Callable[[], Any],
+    heads: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    as_json: bool,
+    empty: str,
+    cursor: str | None = None,
+) -> None:
+    """Prints a list: the value as JSON, or a table. cursor: of the next page, if there is one."""
+    if as_json:
+        show_json(value())
+        return
+    show_table(heads, rows, empty=empty)
+    if cursor is not None:
+        say(f"More: --cursor {cursor}")
+
+
+def show_outcome(value: Any, *lines: str, as_json: bool) -> None:
+    """Prints what a command did: the value as JSON, or the lines. value: also a function that gives it."""
+    if as_json:
+        show_json(value() if callable(value) else value)
+    else:
+        say("\n".join(lines))
+
+
 def step_text(step: str) -> str:
     """Translates a step such as `training loss 0.31`: its first word, then pairs of metric name and value."""
     name, *metrics = step.split(" ")

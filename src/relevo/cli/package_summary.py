@@ -33,10 +33,10 @@ Alias = Annotated[str, typer.Option("--alias", help="The alias that names the ne
 Force = Annotated[
     bool,
     typer.Option(
-        "--force", help="Let it answer although clients of the former version would miss something, or it is worse; needs --why."
+        "--force", help="Let it answer although clients of the former version would miss something, or it is worse; needs --reason."
     ),
 ]
-Why = Annotated[str, typer.Option("--why", help="The reason, kept in the alias's history.", metavar="TEXT")]
+Why = Annotated[str, typer.Option("--reason", help="The reason, kept in the alias's history.", metavar="TEXT")]
 
 
 def summary(
@@ -98,7 +98,7 @@ def reason(text: str, default: str, *, force: bool = False) -> str:
     Raises BadParameter when force is used without a reason.
     """
     if force and text == default:
-        raise typer.BadParameter("goes with a reason of your own: --why", param_hint="--force")
+        raise typer.BadParameter("goes with a reason of your own: --reason", param_hint="--force")
     return translate(text) if text == default else text
 
 
@@ -106,7 +106,7 @@ def proof(lineage: Lineage) -> str:
     """How parity with the original model was tested, or a clear statement that it was not."""
     parity = lineage.parity
     if parity.reference == "none":
-        return "NOT PROVED: nobody asked the original; give its own scores with --outputs FILE, for the rows of --samples"
+        return "NOT PROVED: nobody asked the original; give its own scores with --reference-outputs FILE, for the rows of --samples"
     library, _, written_by = lineage.framework.partition(" ")
     read_by = lineage.converter.get(library, written_by)
     original = "the original" if read_by == written_by else f"the original, read by {library} {read_by},"

@@ -35,7 +35,7 @@ def show(session: Session, model: Mapping[str, Any], manifest: Mapping[str, Any]
             versions = [str(version) for version in range(int(model["versions"]), 0, -1)]
             parameters |= _parameter("version", _select(texts, "history.version", versions))
         if labels:
-            parameters |= _parameter("label", _select(texts, "history.answer", labels))
+            parameters |= _parameter("prediction", _select(texts, "history.answer", labels))
             parameters |= _parameter("uncertain", _uncertain(texts))
         parameters |= _label_parameter(texts, labels)
     return parameters

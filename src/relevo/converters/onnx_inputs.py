@@ -19,7 +19,7 @@ from relevo.package.samples import ImageSamples, RecordSamples
 from relevo.package.schema_inference import fractional, infer_field
 
 if TYPE_CHECKING:
-    from relevo.package.conversion import ConversionHints
+    from relevo.package.conversion import ConversionOptions
     from relevo.package.samples import Samples
 
 _DTYPES: dict[str, Any] = {
@@ -48,7 +48,7 @@ class Tensor:
         return _DTYPES[self.kind]
 
 
-def read_input(inputs: tuple[Tensor, ...], samples: Samples | None, hints: ConversionHints) -> tuple[Input, Steps]:
+def read_input(inputs: tuple[Tensor, ...], samples: Samples | None, options: ConversionOptions) -> tuple[Input, Steps]:
     """Returns the signature's input and the steps that produce its tensors.
 
     Raises InvalidOptionsError, ConversionError, and ImportModelError when an option contradicts the file.
@@ -59,36 +59,38 @@ def read_input(inputs: tuple[Tensor, ...], samples: Samples | None, hints: Conve
                 reason=f"its input '{tensor.name}' takes exactly {tensor.shape[0]} row(s); export it with a free batch axis"
             )
     if len(inputs) > 1:
-        return _column_inputs(inputs, samples, hints)
+        return _column_inputs(inputs, samples, options)
     if not inputs:
         raise ConversionError(reason="it has no input")
     rank = len(inputs[0].shape)
-    if rank in (3, 4) or (rank == 2 and (isinstance(samples, ImageSamples) or isinstance(hints.input, ImageInput))):
-        return _image_input(inputs[0], samples, hints)
+    if rank in (3, 4) or (rank == 2 and (isinstance(samples, ImageSamples) or isinstance(options.input, ImageInput))):
+        return _image_input(inputs[0], samples, options)
     if rank == 2:
-        return _matrix_input(inputs[0], samples, hints)
+        return _matrix_input(inputs[0], samples, options)
     raise ConversionError(reason=f"its input '{inputs[0].name}' has {rank} axes; 2 to 4 are known")
 
 
-def _image_input(tensor: Tensor, samples: Samples | None, hints: ConversionHints) -> tuple[Input, Steps]:
-    layout, height, width, channels = _image_shape(tensor, hints)
-    image = hints.input if isinstance(hints.input, ImageInput) else None
+def _image_input(tensor: Tensor, samples: Samples | None, options: ConversionOptions) -> tuple[Input, Steps]:
+    layout, height, width, channels = _image_shape(tensor, options)
+    image = options.input if isinstance(options.input, ImageInput) else None
     if image is None and isinstance(samples, ImageSamples) and not (isinstance(height, int) and isinstance(width, int)):
-        height, width, *channel_axis = samples.shape(hints.orientation)
+        height, width, *channel_axis = samples.shape(options.orientation)
         channels = channels or (3 if channel_axis else 1)
     if image is None:
         if not (isinstance(height, int) and isinstance(width, int)):
             raise InvalidOptionsError(options="input (the width and height of its pictures)")
         image = ImageInput(width=width, height=height, mode="RGB" if channels == 3 else "L")
-    _refuse_misfit(tensor, image, layout, hints)
-    return image, _image_steps(tensor, layout, hints)
+    _refuse_misfit(tensor, image, layout, options)
+    return image, _image_steps(tensor, layout, options)
 
 
-def _refuse_misfit(tensor: Tensor, image: ImageInput, layout: str, hints: ConversionHints) -> None:
+def _refuse_misfit(tensor: Tensor, image: ImageInput, layout: str, options: ConversionOptions) -> None:
     """Rejects a size, mode or layout option that contradicts the file's input shape. Raises ImportModelError."""
     declared = tensor.shape[1:]
     if any(isinstance(size, int) and size != expected for size, expected in zip(declared, _image_axes(image, layout), strict=True)):
-        shown_layout = hints.steps.layout if isinstance(hints.steps, ImageSteps) and len(declared) == 3 else layout
+        shown_layout = (
+            options.preprocessing.layout if isinstance(options.preprocessing, ImageSteps) and len(declared) == 3 else layout
+        )
         raise ImportModelError(
             reason=f"its input takes {_format_shape(declared)}, and by the size, mode and layout told a picture becomes "
             f"{_format_shape(_image_axes(image, shown_layout))}; tell what fits the file, or leave it out"
@@ -111,7 +113,7 @@ def _format_shape(axes: tuple[int | str | None, ...]) -> str:
     return "×".join(["N", *(str(axis) if isinstance(axis, int) else "?" for axis in axes)])
 
 
-def _image_shape(tensor: Tensor, hints: ConversionHints) -> tuple[Any, Any, Any, int | None]:
+def _image_shape(tensor: Tensor, options: ConversionOptions) -> tuple[Any, Any, Any, int | None]:
     """Layout, height, width and channels, as far as the shape determines them."""
     shape = tensor.shape
     if len(shape) == 2:
@@ -122,26 +124,23 @@ def _image_shape(tensor: Tensor, hints: ConversionHints) -> tuple[Any, Any, Any,
         return "NHWC", shape[1], shape[2], int(shape[3])
     if shape[1] in (1, 3):
         return "NCHW", shape[2], shape[3], int(shape[1])
-    if isinstance(hints.steps, ImageSteps):
-        return hints.steps.layout, None, None, None
-    raise InvalidOptionsError(options="steps (whether its pictures are NHWC or NCHW)")
+    if isinstance(options.preprocessing, ImageSteps):
+        return options.preprocessing.layout, None, None, None
+    raise InvalidOptionsError(options="preprocessing (whether its pictures are NHWC or NCHW)")
 
 
-def _image_steps(tensor: Tensor, layout: Any, hints: ConversionHints) -> ImageSteps:
-    if isinstance(hints.steps, ImageSteps):
-        return hints.picture(msgspec.structs.replace(hints.steps, input=tensor.name, dtype=tensor.dtype, layout=layout))
-    if hints.scale is None and tensor.dtype != "uint8":
-        raise InvalidOptionsError(options="scale (1/255 when it was trained on 0..1, 1 when on 0..255) or steps")
-    scale = 1.0 if hints.scale is None else hints.scale
-    return hints.picture(ImageSteps(input=tensor.name, layout=layout, scale=scale, dtype=tensor.dtype))
+def _image_steps(tensor: Tensor, layout: Any, options: ConversionOptions) -> ImageSteps:
+    if not options.knows_pixels and tensor.dtype != "uint8":
+        raise InvalidOptionsError(options="scale (1/255 when it was trained on 0..1, 1 when on 0..255) or preprocessing")
+    return msgspec.structs.replace(options.image_steps(tensor.name), dtype=tensor.dtype, layout=layout)
 
 
-def _matrix_input(tensor: Tensor, samples: Samples | None, hints: ConversionHints) -> tuple[Input, Steps]:
-    if isinstance(hints.input, RecordInput) and isinstance(hints.steps, MatrixSteps):
-        return hints.input, msgspec.structs.replace(hints.steps, input=tensor.name, dtype=tensor.dtype)
-    names = hints.features
-    if not names and isinstance(hints.input, RecordInput):
-        names = tuple(field.name for field in hints.input.fields)
+def _matrix_input(tensor: Tensor, samples: Samples | None, options: ConversionOptions) -> tuple[Input, Steps]:
+    if isinstance(options.input, RecordInput) and isinstance(options.preprocessing, MatrixSteps):
+        return options.input, msgspec.structs.replace(options.preprocessing, input=tensor.name, dtype=tensor.dtype)
+    names = options.features
+    if not names and isinstance(options.input, RecordInput):
+        names = tuple(field.name for field in options.input.fields)
     if not names and isinstance(samples, RecordSamples):
         names = samples.names
     width = tensor.shape[1]
@@ -152,19 +151,21 @@ def _matrix_input(tensor: Tensor, samples: Samples | None, hints: ConversionHint
             options=f"features ({width if isinstance(width, int) else 'all'} names, in the order of the columns)"
         )
     record = (
-        hints.input if isinstance(hints.input, RecordInput) else RecordInput(fields=tuple(_field(name, samples) for name in names))
+        options.input
+        if isinstance(options.input, RecordInput)
+        else RecordInput(fields=tuple(_field(name, samples) for name in names))
     )
     steps = MatrixSteps(input=tensor.name, columns=tuple(Column(field=name) for name in names), dtype=tensor.dtype, missing="nan")
     return record, steps
 
 
-def _column_inputs(inputs: tuple[Tensor, ...], samples: Samples | None, hints: ConversionHints) -> tuple[Input, Steps]:
+def _column_inputs(inputs: tuple[Tensor, ...], samples: Samples | None, options: ConversionOptions) -> tuple[Input, Steps]:
     for tensor in inputs:
         if len(tensor.shape) != 2 or tensor.shape[1] not in (1, None) or tensor.dtype == "uint8":
             raise ConversionError(reason=f"it has several inputs, and '{tensor.name}' is not of shape (n, 1)")
     columns = tuple(ColumnInput(field=tensor.name, input=tensor.name, dtype=tensor.dtype) for tensor in inputs)
-    if isinstance(hints.input, RecordInput):
-        return hints.input, ColumnSteps(columns=columns)
+    if isinstance(options.input, RecordInput):
+        return options.input, ColumnSteps(columns=columns)
     fields = tuple(_field(tensor.name, samples, _KINDS.get(tensor.dtype, FieldKind.NUMBER)) for tensor in inputs)
     return RecordInput(fields=fields), ColumnSteps(columns=columns)
 

@@ -18,7 +18,7 @@ from relevo.converters.score_types import infer_output
 from relevo.converters.zipmap import remove_zipmap
 from relevo.domain.signature import Output, Task
 from relevo.errors import ConversionError, InvalidOptionsError
-from relevo.package.conversion import ConversionHints, ConvertedModel
+from relevo.package.conversion import ConversionOptions, ConvertedModel
 from relevo.package.onnx_validation import audit
 from relevo.package.synthetic_samples import generate_samples
 from relevo.runtime.session import load_session
@@ -41,7 +41,7 @@ class OnnxModelInfo:
 def convert_onnx(
     data: bytes,
     samples: Samples | None,
-    hints: ConversionHints | None = None,
+    options: ConversionOptions | None = None,
     *,
     outputs: Any = None,
     generated: bool = False,
@@ -52,7 +52,7 @@ def convert_onnx(
     outputs: the original's scores (n, columns), if available.
     Raises InvalidOnnxError, InvalidOptionsError naming every missing option, ConversionError.
     """
-    options = hints or ConversionHints()
+    options = options or ConversionOptions()
     audit(data)
     onnx, labels = remove_zipmap(data)
     info = read_model_info(onnx)
@@ -85,11 +85,12 @@ def read_model_info(onnx: bytes) -> OnnxModelInfo:
     )
 
 
-def _scores_output(info: OnnxModelInfo, hints: ConversionHints) -> Tensor:
+def _scores_output(info: OnnxModelInfo, options: ConversionOptions) -> Tensor:
     names = ", ".join(tensor.name for tensor in info.outputs)
-    if hints.output is not None:
+    wanted = options.output_name if options.output is None else options.output.name
+    if wanted:
         for tensor in info.outputs:
-            if tensor.name == hints.output.name:
+            if tensor.name == wanted:
                 return tensor
         raise InvalidOptionsError(options=f"an output the file has ({names})")
     floats = [tensor for tensor in info.outputs if tensor.kind in _FLOATS]

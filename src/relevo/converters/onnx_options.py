@@ -1,6 +1,6 @@
 """Collects all options that an ONNX file still needs into one error, worded as command-line flags.
 
-    inputs, outputs ─ options ─ samples ─► ConversionHints, or one InvalidOptionsError that names every missing flag
+    inputs, outputs ─ options ─ samples ─► the options for its converter, or one InvalidOptionsError that names every missing flag
 
 The file does not say whether a number is a pixel, how pixels were scaled, or what the third score means.
 """
@@ -11,23 +11,23 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from relevo.converters.onnx_model import read_model_info
 from relevo.converters.score_types import labels_request
 from relevo.converters.zipmap import remove_zipmap
-from relevo.domain.preprocessing import ImageSteps
 from relevo.domain.signature import ImageInput, Output
 from relevo.errors import InvalidOptionsError
 from relevo.package.class_names import display_names
-from relevo.package.conversion import ConversionHints
 from relevo.package.onnx_validation import audit
 from relevo.package.samples import ImageSamples
 
 if TYPE_CHECKING:
     from relevo.converters.onnx_inputs import Tensor
     from relevo.converters.onnx_model import OnnxModelInfo
-    from relevo.converters.options import ConversionOptions
+    from relevo.domain.preprocessing import ImageSteps
+    from relevo.package.conversion import ConversionOptions
     from relevo.package.samples import Samples
 
 ASK_SCALE = "--preprocess NAME or --scale NUMBER (01 when it was trained on pixels of 0..1, raw when on 0..255)"
@@ -37,81 +37,74 @@ _MIN_IMAGE_PIXELS = 49
 _FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")
 
 
-def hints_for_onnx(data: bytes, task: ConversionOptions, samples: Samples | None) -> ConversionHints:
-    """Turns the options into hints for the converter. Raises InvalidOptionsError with every missing flag, InvalidOnnxError."""
+def options_for_onnx(data: bytes, options: ConversionOptions, samples: Samples | None) -> ConversionOptions:
+    """Returns the options with the file's input and output. Raises InvalidOptionsError with every missing flag, InvalidOnnxError."""
     audit(data)
     onnx, labels = remove_zipmap(data)
     info = read_model_info(onnx)
-    missing = [*_missing_input_options(info, task, samples), *_missing_output_options(info, task, labels)]
+    missing = [*_missing_input_options(info, options, samples), *_missing_output_options(info, options, labels)]
     if missing:
         raise InvalidOptionsError(options="; ".join(missing))
-    image, steps = _image_input(info, task)
-    output = next((tensor for tensor in info.outputs if tensor.name == task.output), None)
-    return ConversionHints(
-        labels=task.labels,
-        renamed=task.renamed,
-        features=task.features,
-        input=image,
-        steps=steps,
-        output=None if output is None else _named_output(output, task, labels),
-        scale=task.scale if "scale" in task.told else None,
-        unit=task.unit,
-        orientation=task.orientation,
-        background=task.background,
-        scores=task.scores,
+    image, steps = _image_input(info, options)
+    output = next((tensor for tensor in info.outputs if tensor.name == options.output_name), None)
+    return replace(
+        options,
+        input=options.input or image,
+        preprocessing=options.preprocessing or steps,
+        output=None if output is None else _named_output(output, options, labels),
     )
 
 
-def _missing_input_options(info: OnnxModelInfo, task: ConversionOptions, samples: Samples | None) -> list[str]:
+def _missing_input_options(info: OnnxModelInfo, options: ConversionOptions, samples: Samples | None) -> list[str]:
     if len(info.inputs) != 1:
         return []
     tensor = info.inputs[0]
     missing = []
-    if _is_flat(tensor) and not task.kind and samples is None and could_be_image(tensor.shape[1]):
+    if _is_flat(tensor) and not options.kind and samples is None and could_be_image(tensor.shape[1]):
         missing.append("--kind image or --kind record (it takes a row of numbers, which may be pixels)")
-    if not _is_image(tensor, task, samples):
+    if not _is_image(tensor, options, samples):
         return missing
-    if tensor.kind != "tensor(uint8)" and "scale" not in task.told:
+    if tensor.kind != "tensor(uint8)" and not options.knows_pixels:
         missing.append("--preprocess NAME or --scale NUMBER (01 when it was trained on pixels of 0..1, raw when on 0..255)")
-    if len(tensor.shape) == 4 and tensor.shape[1] not in (1, 3) and tensor.shape[3] not in (1, 3) and not task.layout:
+    if len(tensor.shape) == 4 and tensor.shape[1] not in (1, 3) and tensor.shape[3] not in (1, 3) and not options.layout:
         missing.append("--layout NHWC or --layout NCHW")
-    if _size(tensor, task) is None and not isinstance(samples, ImageSamples):
+    if _size(tensor, options) is None and not isinstance(samples, ImageSamples):
         missing.append("--size WIDTHxHEIGHT")
-    if _is_flat(tensor) and not task.mode:
+    if _is_flat(tensor) and not options.mode:
         missing.append("--mode L, --mode RGB or --mode BGR")
     return missing
 
 
-def _missing_output_options(info: OnnxModelInfo, task: ConversionOptions, labels: tuple[str, ...]) -> list[str]:
+def _missing_output_options(info: OnnxModelInfo, options: ConversionOptions, labels: tuple[str, ...]) -> list[str]:
     scores = [tensor for tensor in info.outputs if tensor.kind in _FLOATS]
-    named = [tensor for tensor in scores if tensor.name == task.output]
-    if (task.output and scores and not named) or (not task.output and len(scores) > 1):
+    named = [tensor for tensor in scores if tensor.name == options.output_name]
+    if (options.output_name and scores and not named) or (not options.output_name and len(scores) > 1):
         return [f"--output, one of {', '.join(tensor.name for tensor in scores)}"]
     scores = named or scores
     columns = scores[0].shape[-1] if scores and len(scores[0].shape) > 1 else None
-    labels_known = task.labels or task.renamed or labels or task.scores == "numbers"
+    labels_known = options.labels or options.renamed or labels or options.score_type == "numbers"
     if isinstance(columns, int) and columns > 1 and not labels_known:
         return [labels_request(columns, "--")]
     return []
 
 
-def _named_output(tensor: Tensor, task: ConversionOptions, labels: tuple[str, ...]) -> Output:
-    return Output(name=tensor.name, labels=display_names(labels, task.labels, task.renamed), unit=task.unit)
+def _named_output(tensor: Tensor, options: ConversionOptions, labels: tuple[str, ...]) -> Output:
+    return Output(name=tensor.name, labels=display_names(labels, options.labels, options.renamed), unit=options.unit)
 
 
 def _is_flat(tensor: Tensor) -> bool:
     return len(tensor.shape) == 2
 
 
-def _is_image(tensor: Tensor, task: ConversionOptions, samples: Samples | None) -> bool:
+def _is_image(tensor: Tensor, options: ConversionOptions, samples: Samples | None) -> bool:
     if len(tensor.shape) in (3, 4):
         return True
-    return _is_flat(tensor) and (task.kind == "image" or isinstance(samples, ImageSamples))
+    return _is_flat(tensor) and (options.kind == "image" or isinstance(samples, ImageSamples))
 
 
-def require_input_kind(width: int, task: ConversionOptions, samples: Samples | None) -> None:
+def require_input_kind(width: int, options: ConversionOptions, samples: Samples | None) -> None:
     """Requires --kind for unnamed numeric inputs that may be pixels, unless samples are given. Raises InvalidOptionsError."""
-    if not task.kind and not task.features and samples is None and could_be_image(width):
+    if not options.kind and not options.features and samples is None and could_be_image(width):
         raise InvalidOptionsError(
             options=f"--kind record, or --kind image with --mode and --preprocess, or --samples (it takes a row of {width} "
             "numbers, which may be pixels)"
@@ -125,81 +118,66 @@ def could_be_image(width: object) -> bool:
     return any(width % channels == 0 and math.isqrt(width // channels) ** 2 == width // channels for channels in (1, 3))
 
 
-def _size(tensor: Tensor, task: ConversionOptions) -> tuple[int, int] | None:
+def _size(tensor: Tensor, options: ConversionOptions) -> tuple[int, int] | None:
     """Width and height, from the options or the shape."""
-    if task.size:
-        return task.size
+    if options.size:
+        return options.size
     height: Any = None
     width: Any = None
     if _is_flat(tensor):
-        side = math.isqrt(tensor.shape[1] // _channels(tensor, task)) if isinstance(tensor.shape[1], int) else 0
-        height = width = side if side * side * _channels(tensor, task) == tensor.shape[1] else None
+        side = math.isqrt(tensor.shape[1] // _channels(tensor, options)) if isinstance(tensor.shape[1], int) else 0
+        height = width = side if side * side * _channels(tensor, options) == tensor.shape[1] else None
     elif len(tensor.shape) == 3:
         height, width = tensor.shape[1:]
     else:
-        height, width = tensor.shape[2:] if _layout(tensor, task) == "NCHW" else tensor.shape[1:3]
+        height, width = tensor.shape[2:] if _layout(tensor, options) == "NCHW" else tensor.shape[1:3]
     return (width, height) if isinstance(width, int) and isinstance(height, int) else None
 
 
-def _channels(tensor: Tensor, task: ConversionOptions) -> int:
+def _channels(tensor: Tensor, options: ConversionOptions) -> int:
     if _is_flat(tensor):
-        return 3 if task.mode in ("RGB", "BGR") else 1
+        return 3 if options.mode in ("RGB", "BGR") else 1
     if len(tensor.shape) == 3:
         return 1
-    channels = tensor.shape[1] if _layout(tensor, task) == "NCHW" else tensor.shape[3]
-    return channels if isinstance(channels, int) else 1 if task.mode == "L" else 3
+    channels = tensor.shape[1] if _layout(tensor, options) == "NCHW" else tensor.shape[3]
+    return channels if isinstance(channels, int) else 1 if options.mode == "L" else 3
 
 
-def _layout(tensor: Tensor, task: ConversionOptions) -> Any:
+def _layout(tensor: Tensor, options: ConversionOptions) -> Any:
     if _is_flat(tensor):
         return "flat"
     if len(tensor.shape) == 3:
         return "NHW"
-    if task.layout in ("NHWC", "NCHW"):
-        return task.layout
+    if options.layout in ("NHWC", "NCHW"):
+        return options.layout
     return "NHWC" if tensor.shape[3] in (1, 3) else "NCHW"
 
 
-def _image_input(info: OnnxModelInfo, task: ConversionOptions) -> tuple[ImageInput | None, ImageSteps | None]:
+def _image_input(info: OnnxModelInfo, options: ConversionOptions) -> tuple[ImageInput | None, ImageSteps | None]:
     """Input and steps of an image, as far as they are known; None for records, and when the size comes from the samples."""
-    if len(info.inputs) != 1 or not _is_image(info.inputs[0], task, None):
+    if len(info.inputs) != 1 or not _is_image(info.inputs[0], options, None):
         return None, None
     tensor = info.inputs[0]
-    size = _size(tensor, task)
-    steps = ImageSteps(
-        input=tensor.name,
-        scale=task.scale,
-        mean=task.mean,
-        std=task.std,
-        layout=_layout(tensor, task),
-        channels="BGR" if task.mode == "BGR" else "RGB",
-    )
+    size = _size(tensor, options)
+    steps = msgspec.structs.replace(options.image_steps(tensor.name), layout=_layout(tensor, options))
     if size is None:
         return None, steps
-    return ImageInput(width=size[0], height=size[1], mode="RGB" if _channels(tensor, task) == 3 else "L"), steps
+    return ImageInput(width=size[0], height=size[1], mode="RGB" if _channels(tensor, options) == 3 else "L"), steps
 
 
-def picture_hints(model: Any, task: ConversionOptions, hints: ConversionHints) -> ConversionHints:
-    """Adds the image input to the hints for a model over rows of pixels. Raises InvalidOptionsError naming every missing flag."""
+def with_image_input(model: Any, options: ConversionOptions) -> ConversionOptions:
+    """Adds the image input to the options for a model over rows of pixels. Raises InvalidOptionsError naming every missing flag."""
     width = int(getattr(with_feature_count(model), "n_features_in_", 0))
-    channels = 1 if task.mode == "L" else 3
+    channels = 1 if options.mode == "L" else 3
     side = math.isqrt(width // channels)
-    size = task.size or ((side, side) if side and side * side * channels == width else None)
-    missing = [] if task.mode else ["--mode L, --mode RGB or --mode BGR"]
-    missing += [] if "scale" in task.told else [ASK_SCALE]
+    size = options.size or ((side, side) if side and side * side * channels == width else None)
+    missing = [] if options.mode else ["--mode L, --mode RGB or --mode BGR"]
+    missing += [] if options.knows_pixels else [ASK_SCALE]
     missing += [] if size else ["--size WIDTHxHEIGHT"]
     if missing or not size:
         raise InvalidOptionsError(options="; ".join(missing))
     image = ImageInput(width=size[0], height=size[1], mode="L" if channels == 1 else "RGB")
-    steps = ImageSteps(
-        input="pixels",
-        scale=task.scale,
-        mean=task.mean,
-        std=task.std,
-        channels="BGR" if task.mode == "BGR" else "RGB",
-        layout="flat",
-    )
-    return replace(hints, input=image, steps=hints.picture(steps), scale=task.scale)
+    return replace(options, input=image, preprocessing=msgspec.structs.replace(options.image_steps("pixels"), layout="flat"))
 
 
 def with_feature_count(model: Any) -> Any:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from relevo.package.conversion import ConversionHints, ConvertedModel
+    from relevo.package.conversion import ConversionOptions, ConvertedModel
     from relevo.package.samples import Samples
     from relevo.runtime.model import RunnableModel
 
@@ -73,7 +73,7 @@ class ScoreStatistics:
 def infer_output(
     first: ConvertedModel,
     samples: Samples,
-    hints: ConversionHints,
+    options: ConversionOptions,
     *,
     labels: tuple[str, ...],
     loss: Loss = "",
@@ -85,18 +85,18 @@ def infer_output(
     generated: whether the samples are synthetic, so that they do not show what the model was fitted to.
     Raises InvalidOptionsError naming the missing options, ConversionError when an option contradicts the model.
     """
-    stated = hints.output
+    stated = options.output
     if stated is not None and (stated.task is Task.REGRESSION or stated.activation != "none"):
         return stated
-    model_labels = () if hints.scores == "numbers" else labels
-    labels = (() if stated is None else stated.labels) or display_names(model_labels, hints.labels, hints.renamed)
+    model_labels = () if options.score_type == "numbers" else labels
+    labels = (() if stated is None else stated.labels) or display_names(model_labels, options.labels, options.renamed)
     model, samples = build_runnable(first), _limit_rows(samples)
     statistics = _measure(
         model, in_batches(model.run, preprocess_samples(model, samples)), samples, large=len(first.onnx) > _LARGE_MODEL_BYTES
     )
     if generated and statistics.columns == 1:
         statistics = replace(statistics, fitted=True)
-    return _decide(first.output.name, find_output_head(first.onnx, first.output.name), statistics, hints, labels, loss)
+    return _decide(first.output.name, find_output_head(first.onnx, first.output.name), statistics, options, labels, loss)
 
 
 def _measure(model: RunnableModel, served: NDArray[np.float64], samples: Samples, *, large: bool) -> ScoreStatistics:
@@ -166,15 +166,19 @@ def _perturb(feeds: dict[str, NDArray[Any]]) -> Iterator[dict[str, NDArray[Any]]
 
 
 def _decide(
-    name: str, head: OutputHead, statistics: ScoreStatistics, hints: ConversionHints, labels: tuple[str, ...], loss: Loss
+    name: str, head: OutputHead, statistics: ScoreStatistics, options: ConversionOptions, labels: tuple[str, ...], loss: Loss
 ) -> Output:
-    if hints.scores == "numbers" or (not labels and not hints.scores and _is_number(head, statistics, loss)):
-        return _number_output(name, statistics, hints, labels)
+    if options.score_type == "numbers" or (not labels and not options.score_type and _is_number(head, statistics, loss)):
+        return _number_output(name, statistics, options, labels)
     if not labels and statistics.columns > 1 and loss == "numbers" and not head.is_final:
         raise _several_numbers(statistics)
     if len(labels) != statistics.columns and (statistics.columns, len(labels)) != (1, 2):
         raise InvalidOptionsError(options=labels_request(statistics.columns))
-    activation = _stated_activation(head, statistics, hints.scores) if hints.scores else _infer_activation(head, statistics, loss)
+    activation = (
+        _stated_activation(head, statistics, options.score_type)
+        if options.score_type
+        else _infer_activation(head, statistics, loss)
+    )
     independent = activation == "none" and statistics.columns > 1 and not statistics.sums_to
     return Output(name=name, labels=labels, activation=activation, independent=independent)
 
@@ -193,12 +197,12 @@ def _is_number(head: OutputHead, statistics: ScoreStatistics, loss: Loss) -> boo
     return loss in ("", "numbers") and not (head.kind in ("softmax", "sigmoid") and head.is_final)
 
 
-def _number_output(name: str, statistics: ScoreStatistics, hints: ConversionHints, labels: tuple[str, ...]) -> Output:
+def _number_output(name: str, statistics: ScoreStatistics, options: ConversionOptions, labels: tuple[str, ...]) -> Output:
     if labels:
         raise InvalidOptionsError(options="no labels, where the scores are numbers")
     if statistics.columns > 1:
         raise _several_numbers(statistics)
-    return Output(name=name, task=Task.REGRESSION, unit=hints.unit)
+    return Output(name=name, task=Task.REGRESSION, unit=options.unit)
 
 
 def _several_numbers(statistics: ScoreStatistics) -> ConversionError:
@@ -226,15 +230,15 @@ def _infer_activation(head: OutputHead, statistics: ScoreStatistics, loss: Loss)
     raise InvalidOptionsError(options=_scores_request(head, statistics))
 
 
-def _scores_request(head: OutputHead, statistics: ScoreStatistics, flag: str = "") -> str:
+def _scores_request(head: OutputHead, statistics: ScoreStatistics, option: str = "score_type") -> str:
     low, high, head_name = f"{statistics.low:.4g}", f"{statistics.high:.4g}", _HEAD_NAMES[head.kind]
     if statistics.columns == 1:
         return (
-            f"{flag}scores (logits, probabilities or percent; numbers without labels. They lie between {low} and {high}, and come "
+            f"{option} (logits, probabilities or percent; numbers without labels. They lie between {low} and {high}, and come "
             f"out of {head_name}: is a sigmoid still to make probabilities of them?)"
         )
     return (
-        f"{flag}scores (logits, probabilities or percent; numbers are no classes. They lie between {low} and {high}, and come "
+        f"{option} (logits, probabilities or percent; numbers are no classes. They lie between {low} and {high}, and come "
         f"out of {head_name}: is a softmax still to make probabilities of them?)"
     )
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
 
 from relevo.domain.signature import Output, Task
 from relevo.errors import OutputNotFiniteError
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -61,6 +61,9 @@ def probabilities_of(scores: NDArray[np.floating], output: Output) -> NDArray[np
 
     A single column with two labels becomes (1 − p, p). Raises OutputNotFiniteError on NaN or infinity.
     """
+    # Imported late: the command line reads the types of this module for its help, which must not load numpy.
+    import numpy as np
+
     raw = np.asarray(scores, dtype=np.float64).reshape(len(scores), -1)
     if output.label_column:
         raw = raw[:, :-1]
@@ -83,6 +86,8 @@ def probabilities_of(scores: NDArray[np.floating], output: Output) -> NDArray[np
 
 def decide(scores: NDArray[np.floating], output: Output, decision: Decision) -> list[DecisionResult]:
     """One result per row of scores, by thresholds, the model's own label, or the most probable one. Raises OutputNotFiniteError."""
+    import numpy as np
+
     if output.task is Task.REGRESSION:
         values = np.asarray(scores, dtype=np.float64).reshape(len(scores), -1)
         if not np.isfinite(values).all():

@@ -10,7 +10,7 @@
 The short response of /predict/, for legacy clients, may redefine standard fields: `prediction = "number"` there does not change
 `prediction` in other responses. If every label is a number, its prediction is a number by default.
 
-Configured in [answer] of relevo.toml, stored in the manifest's `answer`. Pure. Sources are resolved once, when a version is loaded,
+Configured in [extra_fields] of relevo.toml, stored in the manifest's `answer`. Pure. Sources are resolved once, when a version is loaded,
 so that a response costs only the fields it has.
 """
 
@@ -36,7 +36,7 @@ OWN = frozenset(
 #: Standard fields that the short response may redefine, for clients of an older service.
 _SHORT_FIELDS = frozenset({"model", "version", "prediction", "class", "confidence", "probabilities", "uncertain"})
 _GETTERS: Mapping[str, Callable[[DecisionResult], Any]] = {
-    "prediction": attrgetter("label"),
+    "prediction": attrgetter("predicted_label"),
     "class": attrgetter("index"),
     "confidence": attrgetter("confidence"),
     "uncertain": attrgetter("uncertain"),

@@ -208,8 +208,8 @@ def validate_options(
     task = Task.CLASSIFICATION if output is None else output.task
     for option, problem in (
         ("name", _name_problem(name)),
-        ("accept/reject/least", _decision_problem(decision, labels)),
-        ("answer", extra_fields.problem_of(answer, task, labels)),
+        ("accept/reject/min_confidence", _decision_problem(decision, labels)),
+        ("extra_fields", extra_fields.problem_of(answer, task, labels)),
         ("synonyms", _synonyms_problem(synonyms)),
     ):
         if problem:
@@ -287,7 +287,7 @@ def _synonyms_problem(synonyms: Sequence[str]) -> str | None:
 def _decision_problem(rule: Decision, labels: tuple[str, ...] | None) -> str | None:
     """labels: None where they are not known yet."""
     if isinstance(rule, ArgmaxDecision):
-        return None if 0.0 <= rule.min_confidence <= 1.0 else "decision.least must lie in 0..1"
+        return None if 0.0 <= rule.min_confidence <= 1.0 else "decision.min_confidence must lie in 0..1"
     if labels is not None and len(labels) != 2:
         return "bands need exactly two labels"
     if isinstance(rule, ThresholdDecision) and not 0.0 <= rule.reject_at <= rule.accept_at <= 1.0:

@@ -11,14 +11,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Unpack
 
 import msgspec
 
-from relevo.converters.options import ConversionOptions
-from relevo.converters.preprocessing_presets import get_preset
-from relevo.domain.decision import ArgmaxDecision
-from relevo.domain.manifest import refuse_bad_background, validate_options
+from relevo.converters.base import ConversionRequest
+from relevo.converters.options import ImportOptions, read_options
 from relevo.errors import CodeNotTrustedError, ConversionError, InvalidOptionsError, PickleNotTrustedError
 from relevo.importing.folder_archive import archive_folder
 from relevo.importing.formats import IMPORTABLE, DetectedFormat, Format
@@ -30,20 +28,15 @@ from relevo.importing.sandbox import protocol
 from relevo.importing.sandbox.client import SandboxResult, convert_in_sandbox
 from relevo.importing.sandbox.sample_codec import encode_samples, samples_of
 from relevo.importing.sniff import read_model_file, refuse_unless_importable, sniff_path
-from relevo.package.archive import check_output_path
 from relevo.package.build import PackageSpec, build_package
-from relevo.package.card.texts import card_words
-from relevo.package.class_names import named
 from relevo.package.onnx_validation import audit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from relevo.converters.limits import Bounds
-    from relevo.domain.decision import Decision
-    from relevo.domain.signature import MissingFields, UnknownFields
+    from relevo.package.conversion import ConversionOptions
     from relevo.package.package import Package
-    from relevo.package.quantization import Numbers
     from relevo.package.samples import Samples
 
 _MAX_IMPORTS_SHOWN = 12
@@ -68,103 +61,55 @@ def import_model(  # noqa: PLR0913 - the public import function: all keyword arg
     name: str,
     out: str | Path | None = None,
     trust_pickle: bool = False,
-    accept_weak: bool = False,
+    allow_weak_sandbox: bool = False,
     vectorizer: str | Path | None = None,
     weights: str | Path | None = None,
     samples: Any = None,
     truth: str | Path | Sequence[Any] | None = None,
-    labels: Sequence[str] | Mapping[Any, str] | None = None,
-    features: Sequence[str] | None = None,
-    kind: Literal["record", "image"] | None = None,
-    scale: float | None = None,
-    preprocess: str | None = None,
-    mode: Literal["L", "RGB", "BGR"] | None = None,
-    layout: Literal["NHWC", "NCHW", "NHW", "flat"] | None = None,
-    size: tuple[int, int] | None = None,
-    orientation: Literal["exif", "ignore"] | None = None,
-    background: str | None = None,
-    output: str | None = None,
-    rounds: int = 0,
-    scores: Literal["logits", "probabilities", "percent", "numbers"] | None = None,
     releases: Sequence[str] = (),
     python: str | Path | None = None,
-    outputs: Any = None,
-    unit: str = "",
-    decision: Decision | None = None,
-    answer: Mapping[str, str] | None = None,
-    synonyms: Sequence[str] = (),
-    unknown_fields: UnknownFields | None = None,
-    missing_fields: MissingFields | None = None,
-    description: str = "",
-    tolerance: float | None = None,
-    precision: Numbers = "float32",
-    max_loss: float = 0.01,
-    figures: bool = True,
+    reference_outputs: Any = None,
     bounds: Bounds | None = None,
-    language: str | None = None,
     progress: Callable[[int, int, str], object] | None = None,
+    **keywords: Unpack[ImportOptions],
 ) -> Package:
     """Import a file: ONNX, Keras, a SavedModel folder, XGBoost, LightGBM, PyTorch, or a pickle of scikit-learn (joblib's too).
 
     trust_pickle: the user trusts the author of a pickle, or of a file whose library can be made to run its code; without it neither
         is loaded.
-    accept_weak: open a file that may run code although the sandbox of this system is not strong.
+    allow_weak_sandbox: open a file that may run code although the sandbox of this system is not strong.
     vectorizer: a second pickle with the DictVectorizer, where it was saved separately; the same trust covers both.
     weights: the HDF5 file with the weights of a Keras architecture in JSON.
     samples: held-out inputs: a file (JSON list, JSON lines, CSV, .npy, .npz), a folder of images, or what `relevo.pack` takes.
         Without them, samples are generated from the signature: enough to verify the conversion, not to measure the model.
-    truth: a column of the samples, a file, or the values. labels: names in the order of the model's classes or scores,
-        or a mapping from class to name, as in `relevo.pack`.
-    features: column names of a matrix. kind, scale, mode, layout, size (width, height), output: what a file may not specify.
-        Of a booster `output` may be "margin": the raw score instead of the probability.
-    orientation, background: of images, as in `relevo.pack`.
-    rounds: of a booster, only the first rounds, as for an early-stopped one; 0 for all.
-    preprocess: scale, mean, spread and channel order of an image by one name: "01", "tf", "caffe", "torch", "raw", "vgg19", …
-    scores: the type of the model's outputs, where neither its graph nor its outputs determine it.
+    truth: a column of the samples, a file, or the values.
     releases: the releases that wrote a pickle, "scikit-learn==0.24.2" first: they are installed in a temporary environment, where
         the original predicts the samples. python: the interpreter for that environment, a path or a name; default: the running one.
-    outputs: the original's scores (n, columns) for the samples, an array or a file; they become the reference of the conversion.
-    precision, max_loss: smaller numbers for a large network and the allowed loss, as in `relevo.pack`.
-    answer: extra fields of an answer, for clients that read other names: {"churn": "is:leaves"}.
-    synonyms: other names of the model that old clients use. The file's own name is not one of them: it is not part of the package.
-    unknown_fields, missing_fields: "refuse" or "ignore", "refuse" or "zero", as in `relevo.pack`.
-    language: of the card and its figures, as in `relevo.pack`.
+    reference_outputs: the original's scores (n, columns) for the samples, an array or a file; the conversion must agree with them.
     out: a folder, or a path ending in .zip; without it the package stays in memory.
+
+    Options: those of `relevo.pack`, and what a file may not specify:
+    kind, mode, layout, size (width, height): of its input.
+    output: the name of the output with the scores; of a booster it may be "margin": the raw score instead of the probability.
+    iterations: of a booster, only the first iterations, as for an early-stopped one; 0 for all.
+
     Raises UnknownFileFormatError, ImportModelError, PickleNotTrustedError, SandboxTooWeakError, SandboxError, InvalidOptionsError,
     MissingDependencyError, InvalidLabelsError, ConversionError, InvalidOnnxError, ParityError, InvalidManifestError,
     LegacyEnvironmentError; PackageError when `out` cannot be written.
     """
-    if out is not None:
-        check_output_path(Path(out))
-    validate_options(name=name, decision=decision or ArgmaxDecision(), answer=answer or {}, synonyms=synonyms)
-    refuse_bad_background(background)
+    options = read_options(ImportOptions, keywords, name=name, out=out)
     source = _read(Path(path), trusted=trust_pickle)
-    _check_option_combinations(source, releases, python, outputs=outputs is not None, samples=samples is not None)
+    _check_option_combinations(source, releases, python, outputs=reference_outputs is not None, samples=samples is not None)
     second = _read_second_file(source, vectorizer, weights, trusted=trust_pickle)
     _refuse_vectorizer_only(source, second)
-    user_samples, truth_values = (None, None) if samples is None else read_samples(samples, truth, features or ())
-    options = {
-        **named(labels),
-        "features": tuple(features or ()),
-        "kind": kind or "",
-        **_pixel_options(scale, preprocess, mode),
-        "layout": layout or "",
-        "size": size,
-        "orientation": orientation,
-        "background": background,
-        "output": output or "",
-        "scores": scores or "",
-        "rounds": rounds,
-        "unit": unit,
-    }
+    user_samples, truth_values = (None, None) if samples is None else read_samples(samples, truth, options.features)
     if progress is not None:
         progress(0, 1, "converting")
-    case = _import_case(source, second, user_samples, options, accept_weak=accept_weak, bounds=bounds)
-    conversion = reference_from_legacy(case, releases, python) if releases else reference_from_current(case)
-    parity_samples = samples_of(conversion.result, user_samples)
-    if outputs is not None:
-        conversion = reference_from_user(conversion, read_outputs(outputs), parity_samples)
-    result = conversion.result
+    case = _import_case(source, second, user_samples, options, allow_weak=allow_weak_sandbox, bounds=bounds)
+    result = reference_from_legacy(case, releases, python) if releases else reference_from_current(case)
+    parity_samples = samples_of(result, user_samples)
+    if reference_outputs is not None:
+        result = reference_from_user(result, read_outputs(reference_outputs), parity_samples)
     if source.detected.format is not Format.ONNX:
         _replay_in_sandbox(result, parity_samples, bounds)
     spec = PackageSpec(
@@ -172,21 +117,11 @@ def import_model(  # noqa: PLR0913 - the public import function: all keyword arg
         name=name,
         samples=parity_samples,
         truth=truth_values,
-        description=description,
-        decision=decision or ArgmaxDecision(),
-        answer=answer or {},
-        synonyms=tuple(synonyms),
-        unknown_fields=unknown_fields,
-        missing_fields=missing_fields,
-        reference=conversion.reference,
+        options=options,
+        reference=result.reference,
         samples_origin="generated" if result.generated else "user",
-        tolerance=tolerance,
-        precision=precision,
-        max_loss=max_loss,
-        figures=figures,
         source_sha256=hashlib.sha256(source.data).hexdigest(),
         sandbox=result.level,
-        card_texts=card_words(language),
         progress=progress,
     )
     return build_package(spec, None if out is None else Path(out))
@@ -229,17 +164,6 @@ def _refuse_vectorizer_only(source: Source, second: Source | None) -> None:
         raise ConversionError(reason=VECTORIZER_ONLY)
 
 
-def _pixel_options(scale: float | None, preprocess: str | None, mode: str | None) -> dict[str, Any]:
-    """Return the preprocessing options of a pixel. Raises InvalidOptionsError when they are given twice, or by an unknown name."""
-    if preprocess is None:
-        return {"scale": 1.0 if scale is None else scale, "mode": mode or "", "told": () if scale is None else ("scale",)}
-    if scale is not None:
-        raise InvalidOptionsError(options="only one of --preprocess and --scale")
-    preset = get_preset(preprocess)
-    preset_mode = "BGR" if preset.channels == "BGR" else mode or ""
-    return {"scale": preset.scale, "mean": preset.mean, "std": preset.std, "mode": preset_mode, "told": ("scale",)}
-
-
 def _check_option_combinations(
     source: Source, releases: Sequence[str], python: str | Path | None, *, outputs: bool, samples: bool
 ) -> None:
@@ -274,27 +198,25 @@ def _import_case(
     source: Source,
     second: Source | None,
     samples: Samples | None,
-    options: dict[str, Any],
+    options: ConversionOptions,
     *,
-    accept_weak: bool,
+    allow_weak: bool,
     bounds: Bounds | None,
 ) -> ImportCase:
     """Combine the file with its options. Raises InvalidOptionsError."""
     sample_fields, sample_bytes = encode_samples(samples)
-    conversion_options = ConversionOptions(
+    request = ConversionRequest(
         format=IMPORTABLE[source.detected.format],
+        options=options,
         compression=source.detected.compression,
         second=second is not None,
         source=source.detected.framework,
-        **options,
         **sample_fields,
     )
     bodies = [source.data, b"" if second is None else second.data, sample_bytes]
     # An ONNX file is data: any sandbox level is accepted.
     may_run_code = source.detected.format in _NEED_STRONG_SANDBOX | _CAN_RUN_CODE
-    return ImportCase(
-        options=conversion_options, bodies=bodies, samples=samples, need_strong=may_run_code and not accept_weak, bounds=bounds
-    )
+    return ImportCase(request=request, bodies=bodies, samples=samples, need_strong=may_run_code and not allow_weak, bounds=bounds)
 
 
 def _replay_in_sandbox(result: SandboxResult, samples: Samples, bounds: Bounds | None) -> None:
@@ -306,7 +228,7 @@ def _replay_in_sandbox(result: SandboxResult, samples: Samples, bounds: Bounds |
     signature = protocol.Signature(input=converted.input, steps=converted.steps, output=converted.output)
     sample_fields, sample_bytes = encode_samples(samples)
     convert_in_sandbox(
-        ConversionOptions(format="replay", **sample_fields),
+        ConversionRequest(format="replay", **sample_fields),
         [converted.onnx, msgspec.json.encode(signature), sample_bytes],
         need_strong=False,
         bounds=bounds,

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from relevo.converters.base import ConversionRequest
     from relevo.converters.limits import Bounds
-    from relevo.converters.options import ConversionOptions
     from relevo.importing.legacy.environment import Environment, Release
     from relevo.importing.sandbox.client import LegacyOutputs, SandboxResult
     from relevo.package.conversion import ConvertedModel
@@ -47,30 +47,21 @@ _SKLEARN_PACKAGES = frozenset({"scikit-learn", "numpy", "scipy", "joblib", "thre
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ImportCase:
-    """A file to convert, with its options. Lifetime: one import."""
+    """A file to convert, with its request. Lifetime: one import."""
 
-    options: ConversionOptions
+    request: ConversionRequest
     bodies: Sequence[bytes]  # the file, a second file or nothing, the encoded samples
     samples: Samples | None
     need_strong: bool
     bounds: Bounds | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ReferencedConversion:
-    """A conversion, and the source of its reference outputs."""
-
-    result: SandboxResult
-    reference: str  # as in the manifest's parity section
-
-
-def reference_from_current(case: ImportCase) -> ReferencedConversion:
+def reference_from_current(case: ImportCase) -> SandboxResult:
     """The current library reads the file; its outputs are the reference. Raises what `convert_in_sandbox` raises."""
-    result = convert_in_sandbox(case.options, case.bodies, need_strong=case.need_strong, bounds=case.bounds)
-    return ReferencedConversion(result=result, reference="original")
+    return convert_in_sandbox(case.request, case.bodies, need_strong=case.need_strong, bounds=case.bounds)
 
 
-def reference_from_legacy(case: ImportCase, releases: Sequence[str], python: str | Path | None) -> ReferencedConversion:
+def reference_from_legacy(case: ImportCase, releases: Sequence[str], python: str | Path | None) -> SandboxResult:
     """The libraries that wrote the file predict the samples; the current library, or else Relevo's own graphs, must agree.
 
     releases: "scikit-learn==0.24.2", the most important first. python: the interpreter for them.
@@ -89,29 +80,27 @@ def reference_from_legacy(case: ImportCase, releases: Sequence[str], python: str
 def _convert_with_current(case: ImportCase) -> SandboxResult | ConversionError:
     """Convert with the current library, or return its error. Missing options are reported before anything is installed."""
     try:
-        return convert_in_sandbox(case.options, case.bodies, need_strong=case.need_strong, bounds=case.bounds)
+        return convert_in_sandbox(case.request, case.bodies, need_strong=case.need_strong, bounds=case.bounds)
     except ConversionError as error:
         return error
 
 
 def _compare_with_legacy(
     environment: Environment, release: Release, case: ImportCase, current: SandboxResult | ConversionError
-) -> ReferencedConversion:
-    against = f"original in {environment.describe(release)}"
+) -> SandboxResult:
+    reference = f"original in {environment.describe(release)}"
     if not isinstance(current, ConversionError):
         outputs_message = _predict_with_legacy(environment, case, current, spell=False)
         outputs = align_columns(outputs_message.outputs, current.converted)
         if _within_tolerance(current.converted, outputs):
-            return ReferencedConversion(result=_with_legacy_outputs(current, outputs, outputs_message), reference=against)
+            converted = replace(current.converted, outputs=outputs)
+            return replace(current, converted=converted, level=_weaker(current, outputs_message), reference=reference)
     outputs_message = _predict_with_legacy(environment, case, None if isinstance(current, ConversionError) else current, spell=True)
     result = _convert_serialized(case, outputs_message, current)
     converted = replace(
         result.converted, converter={release.name: environment.versions.get(release.name, ""), **result.converted.converter}
     )
-    return ReferencedConversion(
-        result=replace(result, converted=converted, level=max(result.level, outputs_message.level, key=_LEVELS.index)),
-        reference=against,
-    )
+    return replace(result, converted=converted, level=_weaker(result, outputs_message), reference=reference)
 
 
 def _predict_with_legacy(
@@ -161,17 +150,17 @@ def _within_tolerance(converted: ConvertedModel, outputs: NDArray[np.float64]) -
     return bool(difference(converted.outputs, outputs).max() <= default_tolerance(converted))
 
 
-def _with_legacy_outputs(current: SandboxResult, outputs: NDArray[np.float64], legacy: LegacyOutputs) -> SandboxResult:
-    level = max(current.level, legacy.level, key=_LEVELS.index)
-    return replace(current, converted=replace(current.converted, outputs=outputs), level=level)
+def _weaker(first: SandboxResult, second: LegacyOutputs) -> str:
+    """The isolation level of both runs together."""
+    return max(first.level, second.level, key=_LEVELS.index)
 
 
 def _convert_serialized(case: ImportCase, legacy: LegacyOutputs, current: SandboxResult | ConversionError) -> SandboxResult:
     """Convert the model that the legacy worker serialized with Relevo's own graphs, in the current sandbox."""
     fields, body = encode_samples(case.samples if isinstance(current, ConversionError) else samples_of(current, case.samples))
-    options = msgspec.structs.replace(case.options, format="spelled", second=False, compression="", **fields)
+    request = msgspec.structs.replace(case.request, format="spelled", second=False, compression="", **fields)
     try:
-        result = convert_in_sandbox(options, [legacy.frame, b"", body], need_strong=case.need_strong, bounds=case.bounds)
+        result = convert_in_sandbox(request, [legacy.frame, b"", body], need_strong=case.need_strong, bounds=case.bounds)
     except ConversionError as error:
         if isinstance(current, ConversionError):
             raise
@@ -181,10 +170,9 @@ def _convert_serialized(case: ImportCase, legacy: LegacyOutputs, current: Sandbo
     return result if isinstance(current, ConversionError) else replace(result, generated=current.generated, records=current.records)
 
 
-def reference_from_user(conversion: ReferencedConversion, outputs: NDArray[np.float64], samples: Samples) -> ReferencedConversion:
+def reference_from_user(result: SandboxResult, outputs: NDArray[np.float64], samples: Samples) -> SandboxResult:
     """The same conversion, with the user's outputs as reference. Raises ImportModelError unless there is one row a sample."""
     if len(outputs) != len(samples):
         raise ImportModelError(reason=f"there are {len(outputs)} outputs for {len(samples)} samples")
-    converted = conversion.result.converted
-    referenced = replace(converted, outputs=align_columns(outputs, converted))
-    return ReferencedConversion(result=replace(conversion.result, converted=referenced), reference="supplied")
+    converted = replace(result.converted, outputs=align_columns(outputs, result.converted))
+    return replace(result, converted=converted, reference="supplied")

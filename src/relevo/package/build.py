@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from relevo.domain.decision import ArgmaxDecision, Decision
+from relevo.domain.decision import ArgmaxDecision
 from relevo.domain.manifest import FORMAT, Calibration, Lineage, Manifest, check, parse, validate_options
 from relevo.domain.signature import RecordInput
 from relevo.errors import ConversionError, InvalidManifestError, InvalidOptionsError
 from relevo.package.card.model_card import write_card
 from relevo.package.card.plots import draw_figures
-from relevo.package.card.texts import CardWords
+from relevo.package.card.texts import CardWords, card_words
 from relevo.package.card.training_curves import draw_training_curves, user_figures
+from relevo.package.conversion import ConversionOptions
 from relevo.package.drift_reference import MIN_ROWS, profile_bytes
 from relevo.package.golden import golden_files, make_golden, select_rows, with_labels
 from relevo.package.layout import CARD, MANIFEST, METRICS, MODEL, PROFILE, SEAL
@@ -36,14 +37,15 @@ from relevo.package.reference_columns import build_reference
 from relevo.package.targets import read_truth
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from relevo.domain.signature import MissingFields, Output, UnknownFields
+    from relevo.domain.decision import Decision
+    from relevo.domain.signature import Output
     from relevo.package.conversion import ConvertedModel
-    from relevo.package.quantization import Numbers, QuantizedModel
+    from relevo.package.quantization import QuantizedModel
     from relevo.package.samples import Samples
 
 #: Steps reported to `progress`, in order; the converter reports the first.
@@ -58,39 +60,25 @@ class PackageSpec:
     name: str
     samples: Samples
     truth: Sequence[Any] | NDArray[Any] | None = None  # one per sample: a class or label, or a number
-    description: str = ""
-    decision: Decision = field(default_factory=ArgmaxDecision)
-    #: Extra fields of an answer: name → fact.
-    answer: Mapping[str, str] = field(default_factory=dict)
-    #: Policies for unknown fields and for missing required fields; None keeps those of the converter.
-    unknown_fields: UnknownFields | None = None
-    missing_fields: MissingFields | None = None
-    #: Alternative names of the model, for old clients.
-    synonyms: Sequence[str] = ()
+    options: ConversionOptions = field(default_factory=ConversionOptions)
     #: Source of `converted.outputs`: `original` or `supplied`.
     reference: str = "original"
     #: Source of the samples: `user` or `generated`.
     samples_origin: str = "user"
-    tolerance: float | None = None
-    #: `float32`, or the type to quantize to, and the accuracy that this may cost (share, 0..1).
-    precision: Numbers = "float32"
-    max_loss: float = 0.01
-    figures: bool = True
     source_sha256: str = ""
     sandbox: str = ""
-    training_data: str = ""
-    #: One entry per epoch: its number, and its metrics by name.
-    training_curves: Sequence[Mapping[str, float]] = ()
-    #: Figures of the user: file name → PNG.
-    extra_figures: Mapping[str, bytes] = field(default_factory=dict)
-    #: Texts of the card and its figures, in the language of the card.
-    card_texts: CardWords = field(default_factory=CardWords)
     progress: Callable[[int, int, str], object] | None = None
 
     @property
     def decision_rule(self) -> Decision:
         """The decision rule: the user's, else the model's own, else the most probable label."""
-        return self.decision if self.decision != ArgmaxDecision() else self.converted.decision or ArgmaxDecision()
+        user = self.options.decision
+        return user if user not in (None, ArgmaxDecision()) else self.converted.decision or ArgmaxDecision()
+
+    @property
+    def card_texts(self) -> CardWords:
+        """Texts of the card and its figures, in the language of the card."""
+        return card_words(self.options.language)
 
     def report_progress(self, step: str) -> None:
         """Reports that a step begins."""
@@ -107,7 +95,7 @@ def build_package(spec: PackageSpec, out: Path | None = None) -> Package:
     spec = _with_policies(spec)
     served = score_as_served(spec.converted, spec.samples)
     manifest = _initial_manifest(spec, served)
-    if spec.precision != "float32":
+    if spec.options.precision != "float32":
         quantized = _quantized(spec, manifest, served)
         spec, served, manifest = (
             replace(spec, converted=quantized.converted),
@@ -128,7 +116,7 @@ def build_package(spec: PackageSpec, out: Path | None = None) -> Package:
 
 def _with_policies(spec: PackageSpec) -> PackageSpec:
     """Applies the user's policies for unknown and missing fields. Raises InvalidManifestError for an image model."""
-    requested = {"unknown_fields": spec.unknown_fields, "missing_fields": spec.missing_fields}
+    requested = {"unknown_fields": spec.options.unknown_fields, "missing_fields": spec.options.missing_fields}
     policies = {name: policy for name, policy in requested.items() if policy is not None}
     if not policies:
         return spec
@@ -144,7 +132,15 @@ def _quantized(spec: PackageSpec, manifest: Manifest, served: NDArray[np.float64
         raise InvalidOptionsError(options="samples: real inputs, to see what smaller numbers cost")
     converted = spec.converted
     truth = None if spec.truth is None else read_truth(spec.truth, converted.output, converted.classes, len(served))
-    return quantize(manifest, converted, spec.samples, served, numbers=spec.precision, max_loss=spec.max_loss, truth=truth)
+    return quantize(
+        manifest,
+        converted,
+        spec.samples,
+        served,
+        numbers=spec.options.precision,
+        max_loss=spec.options.max_accuracy_drop,
+        truth=truth,
+    )
 
 
 def _with_precision(manifest: Manifest, quantized: QuantizedModel) -> Manifest:
@@ -170,9 +166,9 @@ def _build_files(spec: PackageSpec, manifest: Manifest, served: NDArray[np.float
         if len(served) >= MIN_ROWS:
             files[PROFILE] = profile_bytes(build_reference(manifest, converted.onnx, spec.samples, served, truth))
         spec.report_progress("drawing")
-        files |= draw_figures(manifest, metrics, served, truth, spec.card_texts) if spec.figures else {}
-    files |= user_figures(spec.extra_figures) | (
-        draw_training_curves(spec.training_curves, spec.card_texts) if spec.figures else {}
+        files |= draw_figures(manifest, metrics, served, truth, spec.card_texts) if spec.options.figures else {}
+    files |= user_figures(spec.options.extra_figures) | (
+        draw_training_curves(spec.options.training_curves, spec.card_texts) if spec.options.figures else {}
     )
     files[CARD] = _card(spec, manifest, metrics, files)
     return manifest, files
@@ -185,7 +181,7 @@ def _golden(spec: PackageSpec, scores: NDArray[np.float64], rule: Decision) -> d
 
 
 def _training_curves(spec: PackageSpec) -> dict[str, Any]:
-    return {"learning": [dict(epoch) for epoch in spec.training_curves]} if spec.training_curves else {}
+    return {"learning": [dict(epoch) for epoch in spec.options.training_curves]} if spec.options.training_curves else {}
 
 
 def _with_calibration(manifest: Manifest, metrics: dict[str, Any]) -> Manifest:
@@ -212,31 +208,35 @@ def _initial_manifest(spec: PackageSpec, served: NDArray[np.float64]) -> Manifes
         decision=spec.decision_rule,
         reference=spec.reference,
         samples=spec.samples_origin,
-        tolerance=spec.tolerance,
+        tolerance=spec.options.tolerance,
     )
-    tolerance = default_tolerance(converted) if spec.tolerance is None else spec.tolerance
+    tolerance = default_tolerance(converted) if spec.options.tolerance is None else spec.options.tolerance
     manifest = Manifest(
         format=FORMAT,
         name=spec.name,
-        description=spec.description,
+        description=spec.options.description,
         input=converted.input,
         steps=converted.steps,
         output=settled(_with_classes(converted), served),
         decision=spec.decision_rule,
-        answer=dict(spec.answer),
-        synonyms=tuple(spec.synonyms),
+        answer=dict(spec.options.extra_fields),
+        synonyms=tuple(spec.options.synonyms),
         lineage=Lineage(
             framework=converted.framework,
             converter=dict(converted.converter),
             source_sha256=spec.source_sha256,
             sandbox=spec.sandbox,
             parity=parity,
-            training_data=spec.training_data,
+            training_data=spec.options.training_data,
         ),
         golden_tolerance=tolerance * max(1.0, float(np.abs(served).max())),
     )
     validate_options(
-        name=spec.name, decision=spec.decision_rule, answer=spec.answer, output=converted.output, synonyms=spec.synonyms
+        name=spec.name,
+        decision=spec.decision_rule,
+        answer=spec.options.extra_fields,
+        output=converted.output,
+        synonyms=spec.options.synonyms,
     )
     check(manifest)
     return manifest

@@ -26,7 +26,7 @@ _POSITIVE = frozenset({"1", "yes", "y", "true", "t", "positive", "sí", "si", "s
 
 
 def named(labels: Sequence[Any] | Mapping[Any, Any] | NDArray[Any] | None) -> dict[str, Any]:
-    """The user's labels as fields of ConversionHints: names in order, or a mapping from class to name."""
+    """The user's labels as fields of ConversionOptions: names in order, or a mapping from class to name."""
     if isinstance(labels, Mapping):
         return {"renamed": {label_text(name): str(label) for name, label in labels.items()}}
     return {"labels": () if labels is None else tuple(str(label) for label in labels)}

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from relevo.domain.decision import decide
 from relevo.domain.manifest import Precision
 from relevo.domain.signature import Task
-from relevo.errors import ConversionError, InvalidOptionsError, MissingDependencyError, QuantizationLossError, RelevoError
+from relevo.errors import ConversionError, MissingDependencyError, QuantizationLossError, RelevoError
 from relevo.package.metrics import measure
 from relevo.package.parity import build_runnable, preprocess_samples, score_as_served
 
@@ -27,10 +27,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from relevo.domain.manifest import Manifest
-    from relevo.package.conversion import ConvertedModel
+    from relevo.package.conversion import ConvertedModel, Numbers
     from relevo.package.samples import Samples
 
-Numbers = Literal["float32", "float16", "int8"]
 #: Samples for the calibration of activation ranges, and their batch size.
 _CALIBRATION_ROWS, _CALIBRATION_BATCH = 128, 8
 #: Factor on the observed difference, since integer arithmetic differs between processors.
@@ -130,8 +129,6 @@ def _quantize_onnx(converted: ConvertedModel, samples: Samples, numbers: Numbers
         from onnxruntime import quantization
     except ImportError as cause:
         raise MissingDependencyError(extra="sklearn") from cause
-    if numbers not in ("float16", "int8"):
-        raise InvalidOptionsError(options="a precision that is known: float32, float16 or int8")
     model = onnx.load_model_from_string(converted.onnx)
     try:
         return _to_float16(model) if numbers == "float16" else _to_int8(quantization, model, converted, samples)

@@ -16,7 +16,7 @@ from relevo.errors import InvalidOptionsError
 from relevo.package.samples import ImageSamples, RecordSamples
 
 if TYPE_CHECKING:
-    from relevo.package.conversion import ConversionHints
+    from relevo.package.conversion import ConversionOptions
     from relevo.package.samples import Samples
 
 ROWS = 64
@@ -49,11 +49,11 @@ def _value(field: Field, rng: np.random.Generator) -> Any:
     return round(number) if field.kind is FieldKind.INTEGER else number
 
 
-def infer_record(model: Any, hints: ConversionHints) -> RecordInput:
+def infer_record(model: Any, options: ConversionOptions) -> RecordInput:
     """A record of numeric fields, from the feature names or count of a scikit-learn model. Raises InvalidOptionsError."""
-    if isinstance(hints.input, RecordInput):
-        return hints.input
-    names = hints.features or tuple(str(name) for name in getattr(model, "feature_names_in_", ()))
+    if isinstance(options.input, RecordInput):
+        return options.input
+    names = options.features or tuple(str(name) for name in getattr(model, "feature_names_in_", ()))
     names = names or tuple(f"f{column}" for column in range(getattr(model, "n_features_in_", 0)))
     if not names:
         raise InvalidOptionsError(options="samples, since the model does not tell how many features it takes")

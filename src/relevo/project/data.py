@@ -84,7 +84,7 @@ def check_examples(examples: list[Example], project: Project) -> None:
     """Check that the examples fit [input], are of one type and have more than one truth. Raises ConfigError."""
     if len({example.y for example in examples}) == 1:
         raise ConfigError(reason=f"all {len(examples)} examples have the truth '{examples[0].y}'; there is nothing to tell apart")
-    expects_images = project.input.kind == "image"
+    expects_images = project.options.kind == "image"
     for index, example in enumerate(examples, 1):
         is_image = isinstance(example.x, bytes) or (isinstance(example.x, np.ndarray) and example.x.ndim > 1)
         if is_image == expects_images:
@@ -236,7 +236,7 @@ def _load_program(path: Path, project: Project, report_progress: Callable[[Unrea
 
 def _to_examples(value: Any, name: str, project: Project, report_progress: Callable[[Unreadable], object]) -> list[Example]:
     """Make examples of arrays or lists: x, y and, optionally, held_out and groups."""
-    loaded = normalize_loaded(value, name, project.data.target, images=project.input.kind == "image")
+    loaded = normalize_loaded(value, name, project.data.target, images=project.options.kind == "image")
     contents = (
         read_image(item if item.is_absolute() else project.folder / item, report_progress) if isinstance(item, Path) else item
         for item in loaded.x

@@ -10,18 +10,20 @@ from __future__ import annotations
 import hashlib
 import runpy
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
 from relevo.converters.keras.silent_import import library, try_import
-from relevo.converters.pack import pack
+from relevo.converters.pack import pack_with
+from relevo.domain.decision import ArgmaxDecision
 from relevo.domain.manifest import validate_options
 from relevo.errors import ConfigError
 from relevo.package.archive import check_output_path
 from relevo.package.samples import png
+from relevo.package.targets import label_text
 from relevo.project.data import Example, check_examples, load_examples
 from relevo.project.holdout import hash_position, held_out
 from relevo.project.user_code import check_signature, run_user_code
@@ -107,7 +109,10 @@ def train_project(
     """
     check_output_path(out)
     images = project.image()
-    validate_options(name=project.model.name, decision=project.rule(), answer=project.answer, synonyms=project.model.synonyms)
+    chosen = project.options
+    validate_options(
+        name=project.name, decision=chosen.decision or ArgmaxDecision(), answer=chosen.extra_fields, synonyms=chosen.synonyms
+    )
     step(0, 1, "loading data")
     examples = load_examples(project, tell)
     check_examples(examples, project)
@@ -119,30 +124,27 @@ def train_project(
         model = _train_function(project.folder)(run)
     if model is None:
         raise ConfigError(reason="train(run) in train.py returned nothing; let it return the fitted model")
-    # The column order of the data that train(run) got, in case the model does not store it.
-    options: dict[str, Any] = {"features": list(held[0].x)} if isinstance(held[0].x, dict) else {}
+    is_named = bool(chosen.labels or chosen.renamed)
+    options = replace(
+        chosen,
+        classes=_classes(training + held, named=is_named),
+        training_data=fingerprint(training),
+        training_curves=tuple(run.training_curves),
+        extra_figures=run.extra_figures,
+        language=language,
+        # The column order of the data that train(run) got, in case the model does not store it.
+        features=tuple(held[0].x) if images is None and isinstance(held[0].x, dict) else (),
+    )
     if images is not None:
-        options = {"input": images[0], "steps": images[1]}
-    return pack(
+        options = replace(options, input=images[0], preprocessing=images[1])
+    return pack_with(
         model,
-        name=project.model.name,
+        options,
+        name=project.name,
         samples=_samples(held, images=images is not None),
         truth=[example.y for example in held],
-        labels=project.model.labels or None,
-        classes=_classes(training + held, named=bool(project.model.labels)),
-        description=project.model.description,
-        decision=project.rule(),
-        answer=project.answer,
-        synonyms=project.model.synonyms,
-        unknown_fields=project.input.unknown_fields,
-        missing_fields=project.input.missing_fields,
-        training_data=fingerprint(training),
-        learning=run.training_curves,
-        drawings=run.extra_figures,
         out=out,
-        language=language,
         progress=step,
-        **options,
     )
 
 
@@ -203,14 +205,14 @@ def _samples(held: list[Example], *, images: bool) -> Any:
     return np.stack([example.x for example in held]) if isinstance(first, np.ndarray) else [example.x for example in held]
 
 
-def _classes(examples: Sequence[Example], *, named: bool) -> list[Any] | None:
-    """Return the sorted classes, for a model that only counts them; None where the truth may be a plain number.
+def _classes(examples: Sequence[Example], *, named: bool) -> tuple[str, ...]:
+    """Return the sorted classes, for a model that only counts them; () where the truth may be a plain number.
 
     named: the project names labels, so numbers are classes too.
     """
     truths = {truth.y for truth in examples}
     all_texts = all(isinstance(truth, str) for truth in truths)
-    return sorted(truths) if all_texts or named else None
+    return tuple(label_text(truth) for truth in sorted(truths)) if all_texts or named else ()
 
 
 def _train_function(folder: Path) -> Callable[[Run], Any]:

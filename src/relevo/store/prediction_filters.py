@@ -39,7 +39,7 @@ class Filters(TypedDict, total=False):
     version: int | None
     since: datetime | None  # aware, included
     until: datetime | None  # aware, not included
-    label: str | None  # the predicted label
+    prediction: str | None  # the predicted label
     uncertain: bool | None
     requested_by: str | None  # the caller as stored: "key:…", "user:…"
     truth: str | None  # the resolved label
@@ -84,8 +84,8 @@ def _equality_conditions(filters: Filters) -> list[ColumnElement[bool]]:
         result.append(table.model.in_([strip_unstorable(model) for model in models]))
     if (version := filters.get("version")) is not None:
         result.append(table.version == version if is_version_number(version) else false())
-    if (label := filters.get("label")) is not None:
-        result.append(table.label == strip_unstorable(label))
+    if (prediction := filters.get("prediction")) is not None:
+        result.append(table.label == strip_unstorable(prediction))
     if (requested_by := filters.get("requested_by")) is not None:
         result.append(table.requested_by == strip_unstorable(requested_by))
     if (truth := filters.get("truth")) is not None:

@@ -96,7 +96,7 @@ def test_a_new_key_seals_from_now_on(home: Path) -> None:
     before = server.open_store(Settings(home=home))
     pseudonym = before.erasure.pseudonymize("patient 17")
     before.engine.dispose()
-    done = json.loads(run(home, "rotate-key", "--why", "a year has gone", "--yes", "--json").output)
+    done = json.loads(run(home, "rotate-key", "--reason", "a year has gone", "--yes", "--json").output)
     assert (done["entry"], done["before"] != done["after"]) == (4, True)
     assert json.loads(run(home, "verify", "--json").output)["faults"] == []
     items = json.loads(run(home, "list", "--json").output)["items"]

@@ -25,7 +25,7 @@ def test_a_subject_is_erased_once_somebody_is_sure(tmp_path: Path) -> None:
     """Without confirmation nothing is erased; with it the rows are deleted and the audit log records it."""
     store = server.open_store(Settings(home=tmp_path))
     store.predictions.insert([prediction(subject=store.erasure.pseudonymize("patient 4711"))])
-    asked = ["erase", "--subject", "patient 4711", "--why", "by letter", "--home", str(tmp_path)]
+    asked = ["erase", "--subject", "patient 4711", "--reason", "by letter", "--home", str(tmp_path)]
     refused = CliRunner().invoke(app, asked, input="n\n")
     assert (refused.exit_code, store.predictions.count()) == (1, 1)
     done = CliRunner().invoke(app, [*asked, "--yes", "--json"])
@@ -98,6 +98,6 @@ def test_a_journal_that_was_set_aside_is_erased(tmp_path: Path) -> None:
     worker.mkdir(parents=True)
     for name in ("00000001.damaged", "00000001.damaged-wal"):
         (worker / name).write_bytes(b"what patient 4711 sent")
-    asked = ["erase", "--subject", "patient 4711", "--why", "by letter", "--home", str(tmp_path), "--yes"]
+    asked = ["erase", "--subject", "patient 4711", "--reason", "by letter", "--home", str(tmp_path), "--yes"]
     assert CliRunner().invoke(app, asked).exit_code == 0
     assert not any(b"4711" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())

@@ -151,7 +151,7 @@ def test_the_provider_is_cached_and_a_failure_for_a_shorter_time() -> None:
         assert (sessions.provider(), paths) == ("", [])
         clock[0] = 5.0
         assert [sessions.provider() for _ in range(3)] == ["login.example"] * 3
-        assert paths == ["/login/elsewhere"]
+        assert paths == ["/login/providers"]
         clock[0] = 66.0
         assert sessions.provider() == "login.example"
         assert len(paths) == 2

@@ -80,10 +80,10 @@ def test_lineage_of_a_legacy_binary_says_what_was_proved() -> None:
     alone = import_model(model, name="mushrooms", labels=EDIBLE, samples=rows, figures=False)
     assert alone.manifest.lineage.parity.reference == "none"
     assert alone.manifest.lineage.framework == "XGBoost before 1.0"
-    proved = import_model(model, name="mushrooms", labels=EDIBLE, samples=rows, outputs=truth, figures=False)
+    proved = import_model(model, name="mushrooms", labels=EDIBLE, samples=rows, reference_outputs=truth, figures=False)
     assert proved.manifest.lineage.parity.reference == "supplied"
     with pytest.raises(ParityError):
-        import_model(model, name="mushrooms", labels=EDIBLE, samples=rows, outputs=1 - truth, figures=False)
+        import_model(model, name="mushrooms", labels=EDIBLE, samples=rows, reference_outputs=1 - truth, figures=False)
 
 
 def test_leaves_are_equal_on_both_sides_of_every_threshold() -> None:

@@ -15,7 +15,7 @@ from relevo.domain.decision import ThresholdDecision
 from relevo.domain.preprocessing import ImageSteps, MatrixSteps
 from relevo.domain.signature import ImageInput, Output, Task
 from relevo.errors import ConversionError, InvalidOptionsError
-from relevo.package.conversion import ConversionHints
+from relevo.package.conversion import ConversionOptions
 from relevo.package.parity import score_as_served
 from relevo.package.samples import normalize_samples
 
@@ -163,9 +163,9 @@ def test_ambiguous_scores_require_the_option(ending: Any, loss: Any, labels: Any
     if loss:
         model.compile(loss=loss)
     arguments: dict[str, Any] = {"name": "m", "samples": ROWS / 10, "labels": labels, "figures": False}
-    with pytest.raises(InvalidOptionsError, match=r"add: scores \(logits, probabilities or percent; numbers"):
+    with pytest.raises(InvalidOptionsError, match=r"add: score_type \(logits, probabilities or percent; numbers"):
         relevo.pack(model, **arguments)
-    assert relevo.pack(model, scores="logits", **arguments).manifest.output.activation in ("softmax", "sigmoid")
+    assert relevo.pack(model, score_type="logits", **arguments).manifest.output.activation in ("softmax", "sigmoid")
 
 
 def test_several_numbers_are_no_classes() -> None:
@@ -200,13 +200,13 @@ def test_one_of_several_outputs_is_selected_by_name(kind: Any, names: Any) -> No
         convert_keras(model, normalize_samples(ROWS))
     predictions = model.predict(ROWS.astype(np.float32), verbose=0)
     for name, labels, width in ((names[0], ("a", "b", "c"), 3), (names[1], ("no", "yes"), 1)):
-        converted = convert_keras(model, normalize_samples(ROWS), ConversionHints(labels=labels), output=name)
+        converted = convert_keras(model, normalize_samples(ROWS), ConversionOptions(labels=labels), output=name)
         expected = predictions[name] if isinstance(predictions, dict) else predictions[1 if width == 3 else 0]
         assert converted.outputs is not None
         assert np.abs(converted.outputs - expected).max() < 1e-6
         assert np.abs(score_as_served(converted, normalize_samples(ROWS)) - expected).max() < 1e-6
     with pytest.raises(InvalidOptionsError, match="--output, one of "):
-        convert_keras(model, normalize_samples(ROWS), ConversionHints(labels=("a", "b", "c")), output="third")
+        convert_keras(model, normalize_samples(ROWS), ConversionOptions(labels=("a", "b", "c")), output="third")
     package = relevo.pack(model, name="m", samples=ROWS, output=Output(name=names[0], labels=("a", "b", "c")), figures=False)
     assert (package.manifest.output.name, package.manifest.output.labels) == ("scores", ("a", "b", "c"))
 
@@ -230,7 +230,7 @@ def test_all_missing_options_are_named_at_once() -> None:
     model = keras.Sequential([keras.Input((12, 12, 1)), layers.Rescaling(1 / 255), layers.Flatten(), layers.Dense(1)])
     with pytest.raises(InvalidOptionsError, match="begins with a Rescaling layer of its own, so most likely scale 1"):
         relevo.pack(model, name="d", samples=GREY)
-    with pytest.raises(InvalidOptionsError, match="only one of preprocess, scale and steps"):
+    with pytest.raises(InvalidOptionsError, match="only one of preprocess and scale"):
         relevo.pack(model, name="d", samples=GREY, preprocess="01", scale=1)
 
 
@@ -299,7 +299,7 @@ def test_steps_of_the_user_are_kept() -> None:
     """Means and resampling given by the user are used in serving."""
     model = net((16, 16, 3), layers.Dense(2, activation="softmax"))
     steps = ImageSteps(input="any", scale=0.5, mean=(1, 2, 3), resample="bilinear")
-    package = relevo.pack(model, name="d", samples=COLOUR, labels=["a", "b"], steps=steps, figures=False)
+    package = relevo.pack(model, name="d", samples=COLOUR, labels=["a", "b"], preprocessing=steps, figures=False)
     served_steps = package.manifest.steps
     assert isinstance(served_steps, ImageSteps)
     assert (served_steps.scale, served_steps.mean, served_steps.resample, served_steps.layout) == (

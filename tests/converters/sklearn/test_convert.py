@@ -39,7 +39,7 @@ import relevo
 from relevo.converters.sklearn.convert import convert_sklearn
 from relevo.domain.preprocessing import ColumnSteps, MatrixSteps
 from relevo.errors import ConversionError, InvalidOptionsError
-from relevo.package.conversion import ConversionHints
+from relevo.package.conversion import ConversionOptions
 from relevo.package.parity import build_runnable, difference, score_as_served
 from relevo.package.samples import normalize_samples
 
@@ -193,7 +193,7 @@ def test_hints_name_features_labels_and_unit() -> None:
     model = LogisticRegression(max_iter=1000).fit(features, truth)
     names = ("a", "b", "c", "d")
     converted = convert_sklearn(
-        model, normalize_samples(features[:9], names), ConversionHints(features=names, labels=("x", "y", "z"))
+        model, normalize_samples(features[:9], names), ConversionOptions(features=names, labels=("x", "y", "z"))
     )
     assert converted.output.labels == ("x", "y", "z")
     assert converted.classes == ("0", "1", "2")

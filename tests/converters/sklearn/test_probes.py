@@ -24,7 +24,7 @@ from relevo.converters.sklearn.input_layouts import input_layouts
 from relevo.converters.sklearn.probes import Original, check_probes, make_probes, probe_difference
 from relevo.domain.signature import FieldKind
 from relevo.errors import ConversionError, FieldTypeError, InvalidOptionsError, UnknownCategoryError
-from relevo.package.conversion import ConversionHints
+from relevo.package.conversion import ConversionOptions
 from relevo.package.samples import from_records, normalize_samples
 
 pytest.importorskip("skl2onnx")
@@ -153,7 +153,7 @@ def test_a_graph_that_matches_only_the_samples_is_rejected() -> None:
     rows = np.abs(DRAW.normal(size=(60, 2)))
     model = LogisticRegression().fit(rows, rows[:, 0] > rows[:, 1])
     samples = normalize_samples(rows, ["a", "b"])
-    layout = next(iter(input_layouts(inspect_estimator(model), samples, ConversionHints())))
+    layout = next(iter(input_layouts(inspect_estimator(model), samples, ConversionOptions())))
     original = Original(estimator=inspect_estimator(model), layout=layout, samples=samples)  # type: ignore[arg-type]
     probes = make_probes(original.predict_scores, samples, layout.input)  # type: ignore[arg-type]
     right = convert_sklearn(model, samples)
@@ -200,14 +200,14 @@ def test_a_booster_is_probed(*, missing: bool) -> None:
     booster = lightgbm.train({"verbose": -1, "objective": "regression"}, lightgbm.Dataset(rows, np.nan_to_num(rows).sum(axis=1)), 5)
     read = from_booster(booster)
     samples = normalize_samples(rows, ["a", "b", "c"])
-    assert convert_sklearn(BoosterEstimator(read), samples, ConversionHints(features=("a", "b", "c"))).outputs is not None
+    assert convert_sklearn(BoosterEstimator(read), samples, ConversionOptions(features=("a", "b", "c"))).outputs is not None
 
     def ask(table: Any, scale: Any) -> Any:
         strange = np.isnan(table[:, 1]) & (np.abs(table[:, 0]) > 5) if missing else np.abs(table[:, 2]) > 50
         return np.where(strange, 77.0, read.predict(table, scale))
 
     with pytest.raises(ConversionError, match="unlike"):
-        convert_sklearn(BoosterEstimator(replace(read, predict=ask)), samples, ConversionHints(features=("a", "b", "c")))
+        convert_sklearn(BoosterEstimator(replace(read, predict=ask)), samples, ConversionOptions(features=("a", "b", "c")))
 
 
 @pytest.mark.parametrize("covariance", ["full", "tied", "diag", "spherical"])

@@ -87,12 +87,12 @@ def test_probabilities_are_unchanged_and_scores_can_be_declared() -> None:
     module = network(last=torch.nn.Softmax(dim=1))
     arguments: dict[str, Any] = {"name": "digits", "samples": PIXELS, "labels": LABELS, "scale": 1 / 255, "figures": False}
     assert relevo.pack(module, **arguments).manifest.output.activation == "none"
-    assert relevo.pack(module, scores="probabilities", **arguments).manifest.output.activation == "none"
+    assert relevo.pack(module, score_type="probabilities", **arguments).manifest.output.activation == "none"
     with pytest.raises(ConversionError, match="logits, and come out of a softmax: they are probabilities already"):
-        relevo.pack(module, scores="logits", **arguments)
-    assert relevo.pack(network(), scores="logits", **arguments).manifest.output.activation == "softmax"
+        relevo.pack(module, score_type="logits", **arguments)
+    assert relevo.pack(network(), score_type="logits", **arguments).manifest.output.activation == "softmax"
     with pytest.raises(ConversionError, match="said to be probabilities, and lie between"):
-        relevo.pack(network(), scores="probabilities", **arguments)
+        relevo.pack(network(), score_type="probabilities", **arguments)
 
 
 def test_a_module_over_records_gives_a_value() -> None:

@@ -112,12 +112,12 @@ def test_legacy_worker_is_sandboxed(tmp_path: Path) -> None:
 
 
 def test_incomplete_option_combinations_are_rejected() -> None:
-    """--python without --with, and --outputs without --samples, are rejected."""
+    """--python without --with, and --reference-outputs without --samples, are rejected."""
     path = real_model(*CHURN)
     with pytest.raises(InvalidOptionsError, match="--with"):
         import_model(path, name="churn", trust_pickle=True, python="python3.9")
     with pytest.raises(InvalidOptionsError, match="--samples"):
-        import_model(path, name="churn", trust_pickle=True, outputs=[[0.5]])
+        import_model(path, name="churn", trust_pickle=True, reference_outputs=[[0.5]])
 
 
 def test_with_goes_with_pickles_only(digits_onnx: Path) -> None:

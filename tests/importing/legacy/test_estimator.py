@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tests.support.hostile_files import vectorizer_and_model
 
-from relevo.converters.options import ConversionOptions
+from relevo.converters.base import ConversionRequest
 from relevo.errors import ConversionError
 from relevo.importing.sandbox import protocol
 from relevo.importing.sandbox.client import SandboxResult, convert_in_sandbox, predict_with_legacy
@@ -27,7 +27,7 @@ def convert_serialized(model: Any) -> SandboxResult:
         protocol.LegacyRequest(spell=True), [pickle.dumps(model), b"", b""], python=Path(sys.executable), need_strong=False
     )
     return convert_in_sandbox(
-        ConversionOptions(format="spelled", source="scikit-learn 0.24.2"), [outputs.frame, b"", b""], need_strong=False
+        ConversionRequest(format="spelled", source="scikit-learn 0.24.2"), [outputs.frame, b"", b""], need_strong=False
     )
 
 

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from tests.support.hostile_files import Calls, pickle_running, vectorizer_and_model
 
+from relevo.converters.base import ConversionRequest
 from relevo.converters.limits import Bounds
-from relevo.converters.options import ConversionOptions
 from relevo.domain.preprocessing import Column, MatrixSteps
 from relevo.domain.signature import Field, FieldKind, Output, RecordInput
 from relevo.errors import ConversionError, InvalidManifestError, InvalidOnnxError, RelevoError, SandboxError, SandboxTooWeakError
@@ -34,7 +34,7 @@ SHORT = Bounds(wall_seconds=20, cpu_seconds=20, memory_mb=3000)
 
 
 def convert(data: bytes, *, bounds: Bounds = SHORT, need_strong: bool = True) -> SandboxResult:
-    return convert_in_sandbox(ConversionOptions(format="pickle"), [data, b"", b""], need_strong=need_strong, bounds=bounds)
+    return convert_in_sandbox(ConversionRequest(format="pickle"), [data, b"", b""], need_strong=need_strong, bounds=bounds)
 
 
 def error_text(code: str, bounds: Bounds = SHORT) -> str:
@@ -252,7 +252,7 @@ def test_memory_limit_grows_with_request() -> None:
     code = "import resource\nraise RuntimeError(f'may hold {resource.getrlimit(resource.RLIMIT_AS)[0] // 2**20}')"
     with pytest.raises(ConversionError, match=r"may hold 3080"):
         convert_in_sandbox(
-            ConversionOptions(format="pickle"), [pickle_running(code), b"", bytes(20 * 2**20)], need_strong=True, bounds=SHORT
+            ConversionRequest(format="pickle"), [pickle_running(code), b"", bytes(20 * 2**20)], need_strong=True, bounds=SHORT
         )
 
 
@@ -397,7 +397,7 @@ def test_error_text_is_printable() -> None:
 def test_weak_sandbox_opens_no_pickle(walls: tuple[str, ...], level: str, tmp_path: Path) -> None:
     """Where an isolation layer is missing the file is not opened, and the error names the level and the flag."""
     canary = tmp_path / "canary"
-    with pytest.raises(SandboxTooWeakError, match=f"only a {level}.*--accept-weak-quarantine"):
+    with pytest.raises(SandboxTooWeakError, match=f"only a {level}.*--allow-weak-sandbox"):
         convert(pickle_running(f"open({str(canary)!r}, 'w')"), bounds=Bounds(walls=walls, wall_seconds=20))
     assert not canary.exists()
 
@@ -406,7 +406,7 @@ def test_accepted_weak_sandbox_is_recorded(tmp_path: Path) -> None:
     """With a weak sandbox allowed the model is imported, and the package records the level."""
     path = tmp_path / "model.pkl"
     path.write_bytes(pickle.dumps(vectorizer_and_model()))
-    package = import_model(path, name="weak", trust_pickle=True, accept_weak=True, bounds=Bounds(walls=("landlock",)))
+    package = import_model(path, name="weak", trust_pickle=True, allow_weak_sandbox=True, bounds=Bounds(walls=("landlock",)))
     assert package.manifest.lineage.sandbox == "partial"
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relevo.converters.options import ConversionOptions
+from relevo.converters.base import ConversionRequest
 from relevo.errors import SandboxError
 from relevo.importing.sandbox import client
 from relevo.importing.sandbox.memory import available_memory_mib
@@ -59,4 +59,4 @@ def test_worker_gets_available_memory_only(monkeypatch: pytest.MonkeyPatch) -> N
     """With 40 MiB available the worker does not get 6 GiB, and the error names both numbers."""
     monkeypatch.setattr(client, "available_memory_mib", lambda: 40)
     with pytest.raises(SandboxError, match=r"had 40 MiB of memory.*of the 6144 MiB"):
-        client.convert_in_sandbox(ConversionOptions(format="pickle"), [b"\x80\x04N.", b"", b""], need_strong=False)
+        client.convert_in_sandbox(ConversionRequest(format="pickle"), [b"\x80\x04N.", b"", b""], need_strong=False)

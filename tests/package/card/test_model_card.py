@@ -46,7 +46,7 @@ def packed(language: str | None) -> relevo.Package:
     x = np.random.default_rng(0).normal(size=(120, 3))
     y = (x[:, 0] + x[:, 1] / 3 > 0).astype(int)
     model = LogisticRegression().fit(x[:60], y[:60])
-    return relevo.pack(model, name="m", samples=x[60:], truth=y[60:], learning=EPOCHS, language=language)
+    return relevo.pack(model, name="m", samples=x[60:], truth=y[60:], training_curves=EPOCHS, language=language)
 
 
 def written(package: relevo.Package) -> str:

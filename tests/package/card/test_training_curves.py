@@ -27,7 +27,7 @@ def packed(**options: Any) -> relevo.Package:
 
 def test_what_each_epoch_told_is_kept_and_drawn() -> None:
     """The metrics of every epoch are in metrics.json, and the card shows them as curves."""
-    package = packed(learning=EPOCHS)
+    package = packed(training_curves=EPOCHS)
     assert package.metrics["learning"] == EPOCHS
     with Image.open(io.BytesIO(package.read(CURVES))) as picture:
         assert picture.width > 1.5 * picture.height  # two panels: loss and accuracy
@@ -47,9 +47,9 @@ def test_without_two_epochs_nothing_is_drawn() -> None:
 def test_figures_of_ones_own() -> None:
     """A PNG given by name is in the package and its card; an invalid name or content is rejected."""
     own = png(np.zeros((4, 4), dtype=np.uint8))
-    package = packed(drawings={"CNN_Model.png": own}, figures=False)
+    package = packed(extra_figures={"CNN_Model.png": own}, figures=False)
     assert package.read("figures/CNN_Model.png") == own
     assert "figures/CNN_Model.png" in package.read("card.md").decode()
     for name, content in (("../evil.png", own), ("a.svg", own), ("a.png", b"<svg/>")):
         with pytest.raises(ConversionError, match=r"PNG"):
-            packed(drawings={name: content})
+            packed(extra_figures={name: content})

@@ -32,7 +32,7 @@ def url(tmp_path_factory: pytest.TempPathFactory, churn_records: list[dict[str, 
     vectorizer = DictVectorizer(sparse=False)
     model = LogisticRegression(max_iter=2000).fit(vectorizer.fit_transform(churn_records), truth)
     package = relevo.pack(
-        (vectorizer, model), name="churn", samples=churn_records, labels=["stays", "leaves"], answer=_OLD, figures=False
+        (vectorizer, model), name="churn", samples=churn_records, labels=["stays", "leaves"], extra_fields=_OLD, figures=False
     )
     digits = _digits()
     with running(tmp_path_factory.mktemp("fields"), package, digits, default_model="churn") as server:
@@ -51,7 +51,7 @@ def _digits() -> Package:
         name="digits",
         samples=(pixels.images[:40] * 15).astype("uint8"),
         scale=1 / 15,
-        answer={"class": "prediction", "seven": "is:7"},
+        extra_fields={"class": "prediction", "seven": "is:7"},
         synonyms=["clf.pickle"],
         figures=False,
     )

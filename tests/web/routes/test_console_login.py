@@ -184,9 +184,9 @@ def test_who_is_switched_off_on_the_way_stays_out(browser: httpx.Client, address
 
 def test_a_console_learns_where_else_people_sign_in(address: str, provider: IdentityProvider, world: World) -> None:
     """The provider's name, or null; without a provider codes cannot be redeemed."""
-    assert httpx.get(f"{address}/login/elsewhere").json() == {"provider": urlsplit(provider.issuer).hostname}
+    assert httpx.get(f"{address}/login/providers").json() == {"provider": urlsplit(provider.issuer).hostname}
     with served(build_app(dataclasses.replace(world.context, provider=None))) as alone:
-        assert httpx.get(f"{alone}/login/elsewhere").json() == {"provider": None}
+        assert httpx.get(f"{alone}/login/providers").json() == {"provider": None}
         assert httpx.get(alone + leaving()).status_code == 404
         assert redeem(alone, "x").status_code == 404
 

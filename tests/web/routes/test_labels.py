@@ -116,19 +116,19 @@ def test_two_who_differ_make_a_third_be_asked(world: World, client: httpx.Client
     assert client.get("/queue?model=digits", headers=keys["olga"]).json()["items"] == []
 
 
-def test_cleaning_tells_every_exclusion(world: World, client: httpx.Client) -> None:
+def test_curation_tells_every_exclusion(world: World, client: httpx.Client) -> None:
     """Exclusions are listed with their reason, paginated; the rest is counted."""
     record = b'{"tenure": 5, "contract": "one_year"}'
     turned = b'{"contract":"one_year","tenure":5}'
-    facts: dict[str, Any] = {"model": "churn", "label": "stays"}
+    facts: dict[str, Any] = {"model": "churn", "predicted_label": "stays"}
     same = [recorded(world, **facts, input=data)[0] for data in (record, turned)]
     broken = recorded(world, **facts, input=b"{")[0]
     gone = recorded(world, **facts, input=None)[0]
     for query_id in (*same, broken, gone):
         assert client.put(f"/predictions/{query_id}/label", json={"value": "leaves"}).status_code == 200
-    body = client.get("/models/churn/cleaning?limit=2").json()
+    body = client.get("/models/churn/curation?limit=2").json()
     assert (body["kept"], body["counts"]) == (1, {"duplicate": 1, "unreadable": 1, "input_not_kept": 1})
-    rest = client.get(f"/models/churn/cleaning?cursor={body['next_cursor']}").json()
+    rest = client.get(f"/models/churn/curation?cursor={body['next_cursor']}").json()
     listed = {it["query_id"]: it for it in (*body["excluded"], *rest["excluded"])}
     assert {name: it["reason"] for name, it in listed.items()} == {
         same[1]: "duplicate",
@@ -136,7 +136,7 @@ def test_cleaning_tells_every_exclusion(world: World, client: httpx.Client) -> N
         gone: "input_not_kept",
     }
     assert listed[same[1]]["other"] == same[0]
-    assert client.get("/models/nobody/cleaning").status_code == 404
+    assert client.get("/models/nobody/curation").status_code == 404
 
 
 def test_the_history_is_exported(world: World, client: httpx.Client, keys: dict[str, dict[str, str]]) -> None:

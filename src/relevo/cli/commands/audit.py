@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from relevo.cli.options import AsJson, Home, Yes, confirmed, require_home
-from relevo.cli.output import say, show_json, show_table, show_text
+from relevo.cli.options import AsJson, Cursor, Home, Limit, Yes, confirmed, open_home, require_home
+from relevo.cli.output import say, show_json, show_list, show_outcome, show_text
 from relevo.cli.translate import moment, phrase, translate
 from relevo.domain.audit import without_marks
 from relevo.errors import ConfigError
@@ -17,8 +17,6 @@ from relevo.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from relevo.config import Settings
-    from relevo.server.stores import Store
     from relevo.store.audit.checkpoints import Checkpoint
     from relevo.store.audit.reader import AuditEntry
     from relevo.store.audit.verify import VerificationReport
@@ -43,40 +41,35 @@ def list_(
         str | None, typer.Option("--object", help="Only this thing and what lies within it: model:NAME, user:ID.", metavar="THING")
     ] = None,
     actor: Annotated[str | None, typer.Option("--actor", help="Only what they did: cli, user:ID, key:ID.", metavar="WHO")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Most entries shown.")] = 20,
-    cursor: Annotated[str | None, typer.Option("--cursor", help="Where an earlier page ended.", metavar="CURSOR")] = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
     """Who changed what, newest first."""
-    store = _store(require_home(home))
+    store = open_home(home)
     page = store.audit_reader.page(object=object_, actor=actor, limit=limit, cursor=cursor)
-    if as_json:
-        from relevo.web.schemas.audit import AuditPageOut
-
-        show_json(AuditPageOut.from_domain(page).model_dump(mode="json"))
-        return
     names = {user.id: user.name for user in store.users.iter_all()}
-    show_table(_HEADS, (_row(entry, names) for entry in page.items), empty="Nothing was changed yet.")
-    if page.next_cursor is not None:
-        say(f"Older ones: --cursor {page.next_cursor}")
+    show_list(
+        lambda: _to_json("AuditPageOut", page),
+        _HEADS,
+        (_row(entry, names) for entry in page.items),
+        as_json=as_json,
+        empty="Nothing was changed yet.",
+        cursor=page.next_cursor,
+    )
 
 
 @group.command("sign-ins")
 def sign_ins(
     *,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Most entries shown.")] = 20,
-    cursor: Annotated[str | None, typer.Option("--cursor", help="Where an earlier page ended.", metavar="CURSOR")] = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
     """Who tried to sign in and was refused, newest first; alike ones of an hour stand together."""
-    page = _store(require_home(home)).users.attempts.page(limit=limit, cursor=cursor)
-    if as_json:
-        from relevo.web.schemas.audit import LoginAttemptPage
-
-        show_json(LoginAttemptPage.from_domain(page).model_dump(mode="json"))
-        return
+    page = open_home(home).users.attempts.page(limit=limit, cursor=cursor)
     rows = (
         (
             moment(attempt.last, seconds=True),
@@ -87,19 +80,23 @@ def sign_ins(
         )
         for attempt in page.items
     )
-    show_table(("last", "name", "address", "reason", "tries"), rows, empty="Nobody was refused.")
-    if page.next_cursor is not None:
-        say(f"Older ones: --cursor {page.next_cursor}")
+    heads = ("last", "name", "address", "reason", "tries")
+    show_list(
+        lambda: _to_json("LoginAttemptPage", page),
+        heads,
+        rows,
+        as_json=as_json,
+        empty="Nobody was refused.",
+        cursor=page.next_cursor,
+    )
 
 
 @group.command("head")
 def head(*, home: Home = None, as_json: AsJson = False) -> None:
     """The end of the record, to be kept elsewhere: `relevo audit verify --head` holds the record against it."""
-    last_entry = _store(require_home(home)).audit_reader.last_entry()
-    if as_json:
-        show_json({"sequence": last_entry.sequence, "mac": last_entry.mac} if last_entry else {"sequence": 0, "mac": ""})
-        return
-    say(f"{last_entry.sequence}:{last_entry.mac}" if last_entry else "0:")
+    last_entry = open_home(home).audit_reader.last_entry()
+    sequence, mac = (last_entry.sequence, last_entry.mac) if last_entry else (0, "")
+    show_outcome({"sequence": sequence, "mac": mac}, f"{sequence}:{mac}", as_json=as_json)
 
 
 @group.command("verify")
@@ -118,7 +115,7 @@ def verify(
 
     Exit code 1 when something was.
     """
-    report = _report(require_home(home), kept or [], heads)
+    report = _report(home, kept or [], heads)
     if as_json:
         show_json(report)
     else:
@@ -130,7 +127,7 @@ def verify(
 @group.command("rotate-key")
 def rotate_key(
     *,
-    why: Annotated[str, typer.Option("--why", help="Kept in the audit; name no person.", metavar="TEXT")] = "",
+    why: Annotated[str, typer.Option("--reason", help="Kept in the audit; name no person.", metavar="TEXT")] = "",
     yes: Yes = False,
     home: Home = None,
     as_json: AsJson = False,
@@ -144,10 +141,8 @@ def rotate_key(
     settings = require_home(home)
     confirmed(phrase("Seal the audit in {home} with a new key from now on?", home=settings.home.resolve()), yes=yes)
     rotation = rotate_audit_key(settings, why=why)
-    if as_json:
-        show_json(rotation)
-        return
-    say(f"Sealed with a new key since entry {rotation.entry}. Copy the folder {settings.keys_folder} to where its copy is kept.")
+    text = f"Sealed with a new key since entry {rotation.entry}. Copy the folder {settings.keys_folder} to where its copy is kept."
+    show_outcome(rotation, text, as_json=as_json)
 
 
 def _row(entry: AuditEntry, names: Mapping[str, str]) -> tuple[object, ...]:
@@ -179,15 +174,16 @@ def _shorten(text: str) -> str:
     return text if len(text) <= _TEXT_LENGTH else f"{text[: _TEXT_LENGTH - 1]}…"
 
 
-def _report(settings: Settings, heads: list[str], copy: Path | None) -> VerificationReport:
+def _report(home: Path | None, heads: list[str], copy: Path | None) -> VerificationReport:
     from relevo.server.users_marker import had_users
     from relevo.store.audit import checkpoints
     from relevo.store.audit import state as state_module
     from relevo.store.audit import verify as verify_module
 
     # Read first: opening the store may write the marker file.
+    settings = require_home(home)
     had_some = had_users(settings.home)
-    store = _store(settings)
+    store = open_home(home)
     saved = [*checkpoints.load_checkpoints(settings.audit_folder), *map(_parse_head, heads)]
     if copy is not None:
         saved += checkpoints.read_checkpoints(copy)
@@ -215,7 +211,8 @@ def _parse_head(text: str) -> Checkpoint:
     return Checkpoint(sequence=int(sequence), mac=mac)
 
 
-def _store(settings: Settings) -> Store:
-    from relevo import server
+def _to_json(view: str, page: object) -> dict[str, Any]:
+    from relevo.web.schemas import audit
 
-    return server.open_store(settings, begins=False)
+    document: dict[str, Any] = getattr(audit, view).from_domain(page).model_dump(mode="json")
+    return document

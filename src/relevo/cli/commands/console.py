@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relevo.cli.options import AsJson, Ca, Home, Url, load_command_settings
+from relevo.cli.options import AsJson, Ca, Url, with_settings_flags
 from relevo.cli.output import say, show_json, warn
-from relevo.config import SETTINGS
+from relevo.config import Settings
 from relevo.errors import ConfigError
 from relevo.util.proxy_headers import parse_trusted_proxies
 
 if TYPE_CHECKING:
-    from relevo.config import Settings
     from relevo.console.auth.sessions import ConsoleConfig
 
-_SETTING_HELP = {row.name: row.help for row in SETTINGS}
+#: The settings of the server that the console has too.
+_SETTINGS = ("home", "trusted_proxies", "console_public_url", "public_url", "console_key_file")
 _LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def register(app: typer.Typer) -> None:
     """Adds the command of this module."""
-    app.command("console")(console)
+    app.command("console")(with_settings_flags(console, _SETTINGS))
 
 
 def console(
@@ -44,23 +44,10 @@ def console(
     key: Annotated[
         Path | None, typer.Option("--tls-key", help="File with the private key (PEM, without a passphrase).", metavar="FILE")
     ] = None,
-    trusted_proxies: Annotated[
-        str | None, typer.Option("--trusted-proxies", help=_SETTING_HELP["trusted_proxies"], metavar="TEXT", show_default=False)
-    ] = None,
-    address: Annotated[
-        str | None,
-        typer.Option("--console-public-url", help=_SETTING_HELP["console_public_url"], metavar="TEXT", show_default=False),
-    ] = None,
-    public_url: Annotated[
-        str | None, typer.Option("--public-url", help=_SETTING_HELP["public_url"], metavar="TEXT", show_default=False)
-    ] = None,
-    key_file: Annotated[
-        str | None, typer.Option("--console-key-file", help=_SETTING_HELP["console_key_file"], metavar="TEXT", show_default=False)
-    ] = None,
+    settings: Settings,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Listen beyond this machine although passwords travel to it unencrypted.")
     ] = False,
-    home: Home = None,
     ca: Ca = None,
     as_json: AsJson = False,
 ) -> None:
@@ -70,9 +57,6 @@ def console(
     """
     if (cert is None) != (key is None):
         raise ConfigError(reason="--tls-cert and --tls-key come together")
-    settings = load_command_settings(
-        home, trusted_proxies=trusted_proxies, console_public_url=address, public_url=public_url, console_key_file=key_file
-    )
     if host not in _LOOPBACK_HOSTS and cert is None and not settings.trusted_proxies:
         _check_exposure(host, insecure=insecure)
     from relevo import server

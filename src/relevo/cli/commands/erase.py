@@ -9,7 +9,7 @@ from urllib.parse import quote
 import typer
 
 from relevo.cli.options import AsJson, Ca, Home, Key, Url, Yes, confirmed, require_home
-from relevo.cli.output import say, show_json, warn
+from relevo.cli.output import say, show_json, show_outcome, warn
 from relevo.cli.translate import phrase
 from relevo.errors import ConfigError
 
@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 def erase(
     *,
     subject: Annotated[str, typer.Option("--subject", help="As the header Relevo-Subject named it.", metavar="SUBJECT")],
-    why: Annotated[str, typer.Option("--why", help="Kept in the audit; name no person.", metavar="TEXT")] = "",
+    why: Annotated[str, typer.Option("--reason", help="Kept in the audit; name no person.", metavar="TEXT")] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask; what is erased cannot be brought back.")] = False,
     vacuum: Annotated[
         bool,
@@ -83,10 +83,8 @@ def rewrap(
     settings = require_home(home)
     confirmed(phrase("Wrap the keys of sealed inputs by the one in {file} from now on?", file=to), yes=yes)
     key_count = rewrap_offline(settings, to)
-    if as_json:
-        show_json({"keys": key_count})
-        return
-    say(f"Keys wrapped anew: {key_count}. Name the new file from now on (master_key_file), and destroy the old key.")
+    text = f"Keys wrapped anew: {key_count}. Name the new file from now on (master_key_file), and destroy the old key."
+    show_outcome({"keys": key_count}, text, as_json=as_json)
 
 
 def _erase_in_folder(subject: str, why: str, home: Path | None, *, vacuum: bool) -> dict[str, Any]:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relevo.cli.options import AsJson, Home, Yes, confirmed, require_home
-from relevo.cli.output import say, show_json, show_table
+from relevo.cli.options import AsJson, Home, Yes, confirmed, open_home
+from relevo.cli.output import show_list, show_outcome
 from relevo.cli.translate import day, moment, phrase
 from relevo.domain.access import Scope
 from relevo.errors import ConfigError
 
 if TYPE_CHECKING:
-    from datetime import datetime
-    from pathlib import Path
-
     from relevo.store.auth.api_keys import ApiKey, NewKey
-    from relevo.store.auth.users import Users
 
 group = typer.Typer(help="Keys for programs: make, list, rotate, revoke.", rich_markup_mode=None, no_args_is_help=True)
 
@@ -46,9 +42,7 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Make a key; it is shown this once. Without --scope it predicts and does nothing else."""
-    from relevo import server
-
-    users, now = _users(home), server.utc_now()
+    users, now = open_home(home).users, datetime.now(UTC)
     scopes = [_scope(text) for text in scope or [Scope.PREDICT]]
     new_key = users.keys.add(users.get_by_name(user).id, name, scopes, model=model, ends=_expiry(now, days), at=now)
     _show_new_key(new_key, as_json=as_json)
@@ -62,35 +56,25 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """Every key, the newest first, those that ended among them."""
-    from relevo import server
-
-    users = _users(home)
-    keys = list(users.keys.iter_all(None if user is None else users.get_by_name(user).id))
-    if as_json:
-        show_json([_to_json(key) for key in keys])
-        return
-    now = server.utc_now()
+    users = open_home(home).users
+    keys, now = list(users.keys.iter_all(None if user is None else users.get_by_name(user).id)), datetime.now(UTC)
     rows = [(key.id, key.name, key.owner, " ".join(key.scopes), key.model or "", day(key.made), _state(key, now)) for key in keys]
     empty = phrase("There is no key yet: `relevo key add NAME --user USER`.")
-    show_table(("id", "name", "user", "scopes", "model", "made", "state"), rows, empty=empty)
+    heads = ("id", "name", "user", "scopes", "model", "made", "state")
+    show_list(lambda: [_to_json(key) for key in keys], heads, rows, as_json=as_json, empty=empty)
 
 
 @group.command("revoke")
 def revoke(key: KeyId, *, yes: Yes = False, home: Home = None, as_json: AsJson = False) -> None:
     """End a key for good, in every running server within a second. Asks first."""
-    from relevo import server
-
-    users = _users(home)
+    users = open_home(home).users
     existing = users.keys.get(key)
     question = phrase(
         "Revoke the key '{name}' ({id}) of {user}? It cannot be brought back.", name=existing.name, id=key, user=existing.owner
     )
     confirmed(question, yes=yes)
-    revoked = users.keys.revoke(key, at=server.utc_now())
-    if as_json:
-        show_json(_to_json(revoked))
-    else:
-        say(phrase("{id} lets nobody in any more.", id=revoked.id))
+    revoked = users.keys.revoke(key, at=datetime.now(UTC))
+    show_outcome(lambda: _to_json(revoked), phrase("{id} lets nobody in any more.", id=revoked.id), as_json=as_json)
 
 
 @group.command("rotate")
@@ -115,9 +99,7 @@ def rotate(
     as_json: AsJson = False,
 ) -> None:
     """Make a new key like this one; the old one ends after a while, so that programs can change over. Asks first."""
-    from relevo import server
-
-    users, now = _users(home), server.utc_now()
+    users, now = open_home(home).users, datetime.now(UTC)
     existing = users.keys.get(key)
     question = phrase(
         "Change the key '{name}' ({id}) of {user} for a new one? The old one ends after {hours} hours.",
@@ -128,18 +110,9 @@ def rotate(
     _show_new_key(new_key, as_json=as_json)
 
 
-def _users(home: Path | None) -> Users:
-    from relevo import server
-
-    return server.open_store(require_home(home), begins=False).users
-
-
 def _show_new_key(new_key: NewKey, *, as_json: bool) -> None:
-    if as_json:
-        show_json({**_to_json(new_key.key), "key": new_key.secret})
-        return
-    say(new_key.secret)
-    say(phrase("Keep it now: nobody can show it again. Programs send it as Authorization: Bearer …"))
+    advice = phrase("Keep it now: nobody can show it again. Programs send it as Authorization: Bearer …")
+    show_outcome(lambda: {**_to_json(new_key.key), "key": new_key.secret}, new_key.secret, advice, as_json=as_json)
 
 
 def _to_json(key: ApiKey) -> dict[str, object]:

@@ -14,16 +14,15 @@ import typer
 import typer.core
 
 from relevo.cli.help import usage_error
-from relevo.cli.options import AsJson, Ca, Home, Key, Url, require_home
-from relevo.cli.output import progress, say, show_json, show_table, warn
+from relevo.cli.options import AsJson, Ca, Home, Key, Url, open_home, require_home
+from relevo.cli.output import progress, say, show_json, show_outcome, show_table, warn
 from relevo.cli.translate import translate
 from relevo.errors import MissingInputError, OriginError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from relevo.cli.label_import import Line, Outcome
-    from relevo.config import Settings
 
 _MAX_ROWS = 20
 _PAGE_SIZE = 1000
@@ -72,10 +71,7 @@ def give(
     from relevo.cli.history_source import source
 
     label = source(home, url, key, ca).label(query_id, value, author, note)
-    if as_json:
-        show_json(label)
-    else:
-        say(f"Kept: {query_id} was '{value}'.")
+    show_outcome(label, f"Kept: {query_id} was '{value}'.", as_json=as_json)
 
 
 @group.command("import")
@@ -160,9 +156,8 @@ def _in_folder(
     field: str | None,
 ) -> Outcome:
     from relevo.cli.label_import import LabelImporter, find_by_record_key
-    from relevo.server import open_store
 
-    store = open_store(require_home(home), begins=False)
+    store = open_home(home)
     if model is None or field is None:
         return LabelImporter(store, author).run(lines, on_progress)
     line_list = list(lines)
@@ -181,11 +176,9 @@ def _show_outcome(outcome: Outcome, rejects: Path | None, *, as_json: bool) -> N
         show_json({**counts, "contradictions": outcome.contradictions, "rule": outcome.rule or None})
     else:
         say(f"Kept {outcome.kept}, said before {outcome.unchanged}, without a label {outcome.empty}, refused {len(rejected)}.")
-        rows = [(entry["line"], entry["about"], entry["reason"]) for entry in rejected[:_MAX_ROWS]]
-        if rows:
-            show_table(("line", "about", "reason"), rows, empty="")
-        if len(rejected) > _MAX_ROWS:
-            say(f"And {len(rejected) - _MAX_ROWS} more: --json lists all, --rejects writes them to a file.")
+        rows = [(entry["line"], entry["about"], entry["reason"]) for entry in rejected]
+        more = f"And {len(rows) - _MAX_ROWS} more: --json lists all, --rejects writes them to a file."
+        _show_first(("line", "about", "reason"), rows, more)
         _show_contradictions(outcome)
     if rejected:
         raise typer.Exit(1)
@@ -202,10 +195,18 @@ def _show_contradictions(outcome: Outcome) -> None:
         warn(f"Of one author the later line counts; of several authors, what label_aggregation = {outcome.rule} finds.")
     else:
         warn("The later line counts.")
-    rows = [(entry.line, entry.label, entry.before, entry.label_before, entry.about) for entry in contradictions[:_MAX_ROWS]]
-    show_table(("line", "label", "earlier line", "its label", "about"), rows, empty="")
-    if len(contradictions) > _MAX_ROWS:
-        say(f"And {len(contradictions) - _MAX_ROWS} more: --json lists all.")
+    rows = [(entry.line, entry.label, entry.before, entry.label_before, entry.about) for entry in contradictions]
+    _show_first(
+        ("line", "label", "earlier line", "its label", "about"), rows, f"And {len(rows) - _MAX_ROWS} more: --json lists all."
+    )
+
+
+def _show_first(heads: Sequence[str], rows: Sequence[Sequence[object]], more: str) -> None:
+    """Prints the first rows as a table. more: what to say of the others."""
+    if rows:
+        show_table(heads, rows[:_MAX_ROWS], empty="")
+    if len(rows) > _MAX_ROWS:
+        say(more)
 
 
 @group.command("export")
@@ -225,10 +226,9 @@ def export(
 
 
 def _export_from_folder(home: Path | None, model: str | None) -> Iterable[bytes]:
-    from relevo.server import open_store
     from relevo.web.csv_export import csv_lines
 
-    store = open_store(require_home(home), begins=False)
+    store = open_home(home)
     return csv_lines(store.predictions, store.labels, store.label_queue, model=model, labelled=True)
 
 
@@ -264,28 +264,26 @@ def clean(
     as_json: AsJson = False,
 ) -> None:
     """Show which labelled predictions are fit to be learnt from, and why the others are not; changes nothing."""
-    report = _curation_at_server(url, key, ca, model) if url is not None else _curation_in_folder(require_home(home), model)
+    report = _curation_at_server(url, key, ca, model) if url is not None else _curation_in_folder(home, model)
     if as_json:
         show_json(report)
         return
     say(f"Fit to be learnt from: {report['kept']} of {report['kept'] + len(report['excluded'])}.")
     rows = [
         (entry["query_id"], translate(entry["reason"]), entry["label"], entry["author"], entry["other"])
-        for entry in report["excluded"][:_MAX_ROWS]
+        for entry in report["excluded"]
     ]
-    if rows:
-        show_table(("query_id", "reason", "label", "author", "because of"), rows, empty="")
-    if len(report["excluded"]) > _MAX_ROWS:
-        say(f"And {len(report['excluded']) - _MAX_ROWS} more: --json lists all.")
+    _show_first(
+        ("query_id", "reason", "label", "author", "because of"), rows, f"And {len(rows) - _MAX_ROWS} more: --json lists all."
+    )
 
 
-def _curation_in_folder(settings: Settings, model: str) -> dict[str, Any]:
+def _curation_in_folder(home: Path | None, model: str) -> dict[str, Any]:
     """Counts and all exclusions, as the server reports them. Raises ModelNotFoundError."""
-    from relevo.server import open_store
     from relevo.server.admin import LabelCuration
     from relevo.web.schemas.labels import CurationPage
 
-    store = open_store(settings, begins=False)
+    store, settings = open_home(home), require_home(home)
     store.registry.aliases(model)  # raises ModelNotFoundError
     report = LabelCuration(store.predictions, store.labels, settings).report(model)
     return CurationPage.from_domain(report, b"", max(len(report.excluded), 1)).model_dump(mode="json", exclude={"next_cursor"})
@@ -296,7 +294,7 @@ def _curation_at_server(url: str, key: str | None, ca: Path | None, model: str) 
     from relevo.client import Client
 
     with Client(url, key, verify=ca) as client:
-        path = f"/models/{quote(model, safe='')}/cleaning"
+        path = f"/models/{quote(model, safe='')}/curation"
         report: dict[str, Any] = client.request_json("GET", path, params={"limit": _PAGE_SIZE})
         while (cursor := report.pop("next_cursor")) is not None:
             page = client.request_json("GET", path, params={"limit": _PAGE_SIZE, "cursor": cursor})

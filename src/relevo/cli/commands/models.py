@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from relevo.cli.options import AsJson, Home, Yes, confirmed, current_user, require_home
-from relevo.cli.output import say, show_json, show_table
+from relevo.cli.options import AsJson, Home, Yes, confirmed, current_user, open_home
+from relevo.cli.output import show_list, show_outcome
 from relevo.cli.package_summary import Force, show_takeover
 from relevo.cli.translate import moment, phrase
 
@@ -27,32 +28,26 @@ def models(context: typer.Context, *, home: Home = None, as_json: AsJson = False
     """List models, versions and aliases; move an alias."""
     if context.invoked_subcommand is not None:
         return
-    from relevo import server
-
-    registry = server.open_store(require_home(home), begins=False).registry
+    registry = open_home(home).registry
     registered = registry.models()
-    if as_json:
-        show_json(
-            [{"name": model.name, "versions": registry.versions(model.name), "aliases": model.aliases} for model in registered]
-        )
-        return
-    rows = [(model.name, model.versions, _aliases(model.aliases)) for model in registered]
-    show_table(("model", "versions", "aliases"), rows, empty="No model is registered yet: `relevo train` or `relevo import`.")
+    show_list(
+        lambda: [{"name": model.name, "versions": registry.versions(model.name), "aliases": model.aliases} for model in registered],
+        ("model", "versions", "aliases"),
+        [(model.name, model.versions, _aliases(model.aliases)) for model in registered],
+        as_json=as_json,
+        empty="No model is registered yet: `relevo train` or `relevo import`.",
+    )
 
 
 @group.command("show")
 def show(name: Name, *, home: Home = None, as_json: AsJson = False) -> None:
     """The versions of one model, newest first."""
-    from relevo import server
-
-    registry = server.open_store(require_home(home), begins=False).registry
+    registry = open_home(home).registry
     versions, aliases = registry.versions(name), registry.aliases(name)
-    if as_json:
-        show_json({"name": name, "versions": versions, "aliases": aliases})
-        return
     names = {number: ", ".join(sorted(alias for alias, at in aliases.items() if at == number)) for number in aliases.values()}
     rows = [(entry.number, names.get(entry.number), moment(entry.at), entry.author, entry.digest[:12]) for entry in versions]
-    show_table(("version", "aliases", "registered", "by", "package"), rows, empty="")
+    document = {"name": name, "versions": versions, "aliases": aliases}
+    show_list(lambda: document, ("version", "aliases", "registered", "by", "package"), rows, as_json=as_json, empty="")
 
 
 @group.command("alias")
@@ -61,7 +56,7 @@ def alias(
     which: Annotated[str, typer.Argument(help="The alias to move; champion answers requests.", metavar="ALIAS")],
     version: Annotated[int, typer.Argument(help="The version it names from now on.", metavar="VERSION")],
     *,
-    why: Annotated[str, typer.Option("--why", help="The reason, kept in the alias's history.", metavar="TEXT")],
+    why: Annotated[str, typer.Option("--reason", help="The reason, kept in the alias's history.", metavar="TEXT")],
     force: Force = False,
     yes: Yes = False,
     home: Home = None,
@@ -74,7 +69,7 @@ def alias(
     from relevo import server
     from relevo.package.documents import takeover_of
 
-    store, now = server.open_store(require_home(home), begins=False), server.utc_now()
+    store, now = open_home(home), datetime.now(UTC)
     registry = store.registry
     registry.version(name, version)
     current = registry.aliases(name).get(which)
@@ -91,25 +86,19 @@ def alias(
         )  # fmt: skip
         confirmed(question, yes=yes)
     move = server.move_alias(store, name, which, version, author=current_user(), reason=why, at=now, force=force)
-    if as_json:
-        show_json(move)
-    elif move.at < now:
-        say(f"{name}: {which} stands at version {move.version} already; nothing was changed, and no reason kept.")
-    else:
-        say(f"{name}: {which} names version {move.version} now ({_before(move.previous)}).")
+    text = f"{name}: {which} names version {move.version} now ({_before(move.previous)})."
+    if move.at < now:
+        text = f"{name}: {which} stands at version {move.version} already; nothing was changed, and no reason kept."
+    show_outcome(move, text, as_json=as_json)
 
 
 @group.command("history")
 def history(name: Name, *, home: Home = None, as_json: AsJson = False) -> None:
     """Every move of the model's aliases, newest first: who, when and why."""
-    from relevo import server
-
-    moves = server.open_store(require_home(home), begins=False).registry.alias_history(name)
-    if as_json:
-        show_json(moves)
-        return
+    moves = open_home(home).registry.alias_history(name)
     rows = [(moment(move.at), move.alias, move.previous, move.version, move.author, move.reason) for move in moves]
-    show_table(("when", "alias", "from", "to", "who", "why"), rows, empty="No alias of this model has moved yet.")
+    heads = ("when", "alias", "from", "to", "who", "why")
+    show_list(lambda: moves, heads, rows, as_json=as_json, empty="No alias of this model has moved yet.")
 
 
 def _aliases(aliases: dict[str, int]) -> str:

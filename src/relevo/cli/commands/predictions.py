@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from relevo.cli.options import AsJson, Ca, Home, Key, Url, connect
-from relevo.cli.output import progress, say, show_error, show_json, show_table, warn
+from relevo.cli.options import AsJson, Ca, Cursor, Home, Key, Limit, Url, connect
+from relevo.cli.output import progress, show_error, show_json, show_list, show_table, warn
 from relevo.cli.translate import error_text, language, percent, translate
 from relevo.errors import InvalidJsonError, MissingInputError, RelevoError
 from relevo.util.files import MOST, read_plain_text, refuse_unless_plain
@@ -182,8 +182,8 @@ def history(
         ),
     ] = None,
     until: Annotated[str | None, typer.Option(help="Only before this time.", metavar="TIME")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.", metavar="NUMBER")] = 20,
-    cursor: Annotated[str | None, typer.Option(help="Where the page before ended.", metavar="TEXT")] = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
     home: Home = None,
     url: Url = None,
     key: Key = None,
@@ -200,7 +200,7 @@ def history(
     filters = {
         "model": model,
         "version": version,
-        "label": prediction,
+        "prediction": prediction,
         "uncertain": uncertain,
         "truth": truth,
         "labelled": labelled,
@@ -211,17 +211,9 @@ def history(
     items, next_cursor = history_source.page(
         limit=limit, cursor=cursor, filters={name: value for name, value in filters.items() if value is not None}
     )
-    if as_json:
-        show_json({"items": items, "next_cursor": next_cursor})
-        return
-    rows = [cells(item) for item in items]
-    show_table(
-        HEADS,
-        rows,
-        empty="No prediction matches." if any(value is not None for value in filters.values()) else "No predictions yet.",
-    )
-    if next_cursor:
-        say(f"More: --cursor {next_cursor}")
+    empty = "No prediction matches." if any(value is not None for value in filters.values()) else "No predictions yet."
+    document = {"items": items, "next_cursor": next_cursor}
+    show_list(lambda: document, HEADS, map(cells, items), as_json=as_json, empty=empty, cursor=next_cursor)
 
 
 def _parse_time(flag: str, text: str | None) -> datetime | None:

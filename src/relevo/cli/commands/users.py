@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import getpass
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relevo.cli.options import AsJson, Home, Yes, confirmed, load_command_settings, require_home
-from relevo.cli.output import say, show_json, show_table, warn
+from relevo.cli.options import AsJson, Home, Yes, confirmed, load_command_settings, open_home
+from relevo.cli.output import show_list, show_outcome, warn
 from relevo.cli.translate import day, phrase
 from relevo.domain.access import Role
 from relevo.domain.password_policy import check_password
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from relevo.server.stores import Store
-    from relevo.store.auth.users import User, UserChange, Users
+    from relevo.store.auth.users import User, UserChange
 
 group = typer.Typer(help="Users: make them, give them roles, switch them off.", rich_markup_mode=None, no_args_is_help=True)
 
@@ -64,7 +65,7 @@ def add(
     if users.access_snapshot().no_users and (global_role is not Role.ADMIN or no_password):
         raise LastAdminError
     password_hash = None if no_password else hash_password(_new_password(name, _model_names(store)))
-    user_id = users.add_user(name, global_role, grants=grants, password_hash=password_hash, at=server.utc_now())
+    user_id = users.add_user(name, global_role, grants=grants, password_hash=password_hash, at=datetime.now(UTC))
     _show_user(users.get(user_id), as_json=as_json, message=_welcome(name, may_something=bool(global_role or grants)))
     _warn_of_unknown_models(store, grants)
 
@@ -72,13 +73,11 @@ def add(
 @group.command("list")
 def list_(*, home: Home = None, as_json: AsJson = False) -> None:
     """Every user with role and grants."""
-    users = list(_users(home).iter_all())
-    if as_json:
-        show_json([_to_json(user) for user in users])
-        return
+    users = list(open_home(home).users.iter_all())
     rows = [(user.name, user.role or "", _grants_text(user), _state_text(user), day(user.made), user.id) for user in users]
     empty = phrase("Nobody is a user yet: `relevo user add NAME --role admin`. Until then this machine is asked nothing.")
-    show_table(("name", "role", "grants", "state", "made", "id"), rows, empty=empty)
+    heads = ("name", "role", "grants", "state", "made", "id")
+    show_list(lambda: [_to_json(user) for user in users], heads, rows, as_json=as_json, empty=empty)
 
 
 @group.command("role")
@@ -138,12 +137,11 @@ def link(
     as_json: AsJson = False,
 ) -> None:
     """Let a user sign in with an account elsewhere. Their sessions end."""
-    from relevo import server
     from relevo.store.auth.oidc_logins import ExternalIdentity
 
-    users = _users(home)
+    users = open_home(home).users
     user = users.get_by_name(name)
-    users.elsewhere.link_user(user.id, ExternalIdentity(issuer=issuer, subject=subject), at=server.utc_now())
+    users.elsewhere.link_user(user.id, ExternalIdentity(issuer=issuer, subject=subject), at=datetime.now(UTC))
     _show_user(
         users.get(user.id),
         as_json=as_json,
@@ -154,13 +152,12 @@ def link(
 @group.command("password")
 def password(name: Name, *, home: Home = None, as_json: AsJson = False) -> None:
     """Set a user's password: asked for, or read from standard input. Their sessions end."""
-    from relevo import server
     from relevo.store.auth.password_hash import hash_password
 
-    store = server.open_store(require_home(home), begins=False)
+    store = open_home(home)
     users = store.users
     user = users.get_by_name(name)
-    users.set_password(user.id, hash_password(_new_password(user.name, _model_names(store))), at=server.utc_now())
+    users.set_password(user.id, hash_password(_new_password(user.name, _model_names(store))), at=datetime.now(UTC))
     _show_user(users.get(user.id), as_json=as_json, message=phrase("{name} has a new password.", name=user.name))
 
 
@@ -168,22 +165,14 @@ def _model_names(store: Store) -> list[str]:
     return [model.name for model in store.registry.models()]
 
 
-def _users(home: Path | None) -> Users:
-    from relevo import server
-
-    return server.open_store(require_home(home), begins=False).users
-
-
 def _change(name: str, change: UserChange, home: Path | None, *, as_json: bool, question: str = "", yes: bool = False) -> None:
     """Changes a user. question: asked first, unless it is empty."""
-    from relevo import server
-
-    store = server.open_store(require_home(home), begins=False)
+    store = open_home(home)
     users = store.users
     user = users.get_by_name(name)
     if question:
         confirmed(question, yes=yes)
-    changed = users.change_user(user.id, change, at=server.utc_now())
+    changed = users.change_user(user.id, change, at=datetime.now(UTC))
     message = phrase("{name}: {role}, {state}.", name=changed.name, role=_roles_text(changed), state=_state_text(changed))
     _show_user(changed, as_json=as_json, message=message)
     _warn_of_unknown_models(store, [model for model, role in change.grants.items() if role])
@@ -206,10 +195,7 @@ def _warn_of_unknown_models(store: Store, granted: Collection[str]) -> None:
 
 
 def _show_user(user: User, *, as_json: bool, message: str) -> None:
-    if as_json:
-        show_json(_to_json(user))
-    else:
-        say(message)
+    show_outcome(lambda: _to_json(user), message, as_json=as_json)
 
 
 def _to_json(user: User) -> dict[str, object]:

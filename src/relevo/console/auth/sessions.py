@@ -100,7 +100,7 @@ class ConsoleSessions:
             # A failure is cached too, for a shorter time: not every page waits for a server that is down.
             ttl = _PROVIDER_RETRY_S
             with contextlib.suppress(RelevoError), self.client() as client:
-                name, ttl = str(client.request_json("GET", "/login/elsewhere")["provider"] or ""), _PROVIDER_CACHE_S
+                name, ttl = str(client.request_json("GET", "/login/providers")["provider"] or ""), _PROVIDER_CACHE_S
             self._provider = (self._monotonic() + ttl, name)
         return name
 

@@ -17,18 +17,17 @@ import numpy as np
 from relevo.converters.base import ConversionResult
 from relevo.converters.boosting.booster import BoosterEstimator, MarginEstimator, ParsedBooster
 from relevo.converters.graphs.linear import Linear
-from relevo.converters.onnx_options import picture_hints, require_input_kind
+from relevo.converters.onnx_options import require_input_kind, with_image_input
 from relevo.converters.sklearn.convert import convert_sklearn
 from relevo.converters.sklearn.input_layouts import unknown_column_order
 from relevo.errors import InvalidOptionsError
-from relevo.package.conversion import ConversionHints
 from relevo.package.samples import RecordSamples, normalize_samples
 from relevo.package.synthetic_samples import generate_samples
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from relevo.converters.options import ConversionOptions
+    from relevo.package.conversion import ConversionOptions
     from relevo.package.samples import Samples
 
 ROWS = 256
@@ -37,27 +36,20 @@ _DEFAULT_NAME = re.compile(r"(f|Column_)\d+")
 _MISSING = 0.1  # share of missing values in generated samples
 
 
-def open_booster(task: ConversionOptions, parsed: ParsedBooster, samples: Samples | None) -> ConversionResult:
+def open_booster(options: ConversionOptions, parsed: ParsedBooster, samples: Samples | None) -> ConversionResult:
     """Converts a file's booster. Raises InvalidOptionsError naming every missing flag, ConversionError, MissingDependencyError."""
-    _require_options(task, parsed)
-    estimator_class = MarginEstimator if task.output == "margin" else BoosterEstimator
-    model = estimator_class(parsed, features=task.features)
-    hints = ConversionHints(
-        labels=task.labels,
-        renamed=task.renamed,
-        features=task.features,
-        scale=task.scale if task.told else None,
-        unit=task.unit,
-    )
+    _require_options(options, parsed)
+    estimator_class = MarginEstimator if options.output_name == "margin" else BoosterEstimator
+    model = estimator_class(parsed, features=options.features)
     if all(_DEFAULT_NAME.fullmatch(name) for name in parsed.names):
-        require_input_kind(int(getattr(model, "n_features_in_", 0)), task, samples)
-        _require_order(task, parsed, samples)
-    if task.kind == "image":
-        hints = picture_hints(model, task, hints)
+        require_input_kind(int(getattr(model, "n_features_in_", 0)), options, samples)
+        _require_order(options, parsed, samples)
+    if options.kind == "image":
+        options = with_image_input(model, options)
     used_samples = (
-        samples if samples is not None else _generate_samples(model) if hints.input is None else generate_samples(hints.input)
+        samples if samples is not None else _generate_samples(model) if options.input is None else generate_samples(options.input)
     )
-    converted = convert_sklearn(model, used_samples, hints)
+    converted = convert_sklearn(model, used_samples, options)
     libraries = {**parsed.library, **converted.converter}
     outputs = converted.outputs if parsed.proved else None
     return ConversionResult(
@@ -65,24 +57,24 @@ def open_booster(task: ConversionOptions, parsed: ParsedBooster, samples: Sample
     )
 
 
-def _require_options(task: ConversionOptions, parsed: ParsedBooster) -> None:
+def _require_options(options: ConversionOptions, parsed: ParsedBooster) -> None:
     missing = []
-    if parsed.classes and len(task.labels or task.renamed) != parsed.classes:
+    if parsed.classes and len(options.labels or options.renamed) != parsed.classes:
         example = ",".join(str(number) for number in range(min(parsed.classes, 20)))
         missing.append(
             f"--labels ({parsed.classes} of them, in the order of the model's classes; --labels {example} where they have no names)"
         )
-    if task.features and len(task.features) != len(parsed.names):
+    if options.features and len(options.features) != len(parsed.names):
         missing.append(f"--features ({len(parsed.names)} of them, in the order of the model's features)")
-    if task.output not in ("", "margin"):
+    if options.output_name not in ("", "margin"):
         missing.append("--output margin, or none of it: a booster answers with probabilities or values, or with the raw score")
     if missing:
         raise InvalidOptionsError(options="; ".join(missing))
 
 
-def _require_order(task: ConversionOptions, parsed: ParsedBooster, samples: Samples | None) -> None:
+def _require_order(options: ConversionOptions, parsed: ParsedBooster, samples: Samples | None) -> None:
     """Requires --features for records when the file has no feature names: neither has an order. Raises InvalidOptionsError."""
-    if task.features or not isinstance(samples, RecordSamples) or samples.table is not None:
+    if options.features or not isinstance(samples, RecordSamples) or samples.table is not None:
         return
     if not set(samples.names) & set(parsed.names):
         raise unknown_column_order(samples)

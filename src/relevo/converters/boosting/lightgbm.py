@@ -22,10 +22,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from relevo.converters.base import ConversionResult
+    from relevo.converters.base import ConversionRequest, ConversionResult
     from relevo.converters.boosting.booster import Scale
     from relevo.converters.graphs.trees import Ensemble
-    from relevo.converters.options import ConversionOptions
     from relevo.package.samples import Samples
 
 
@@ -38,9 +37,9 @@ def release() -> str:
     return str(_library().__version__)
 
 
-def open_file(task: ConversionOptions, bodies: Sequence[bytes], samples: Samples | None) -> ConversionResult:
+def open_file(request: ConversionRequest, bodies: Sequence[bytes], samples: Samples | None) -> ConversionResult:
     """Converts a LightGBM text file. Raises InvalidOptionsError, ConversionError, MissingDependencyError."""
-    return open_booster(task, read_file(bodies[0], task.rounds), samples)
+    return open_booster(request.options, read_file(bodies[0], request.options.iterations), samples)
 
 
 def read_file(data: bytes, rounds: int = 0) -> ParsedBooster:

@@ -15,16 +15,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from relevo.converters.base import ConversionResult
+from relevo.converters.base import ConversionRequest, ConversionResult
 from relevo.converters.keras.export import SCORES, write_graph
 from relevo.converters.keras.inputs import (
     InputBinding,
-    InputOptions,
     KerasInput,
     bind_image,
     bind_record,
-    hints_from_options,
-    input_options,
     input_tensors,
     is_image,
     missing_image_options,
@@ -39,7 +36,7 @@ from relevo.converters.sklearn.estimator import one_line
 from relevo.domain.signature import Output, Task
 from relevo.errors import ConversionError, InvalidOptionsError, RelevoError
 from relevo.package.class_names import display_names
-from relevo.package.conversion import ConversionHints, ConvertedModel
+from relevo.package.conversion import ConversionOptions, ConvertedModel
 from relevo.package.synthetic_samples import generate_samples
 from relevo.package.targets import label_text
 
@@ -48,7 +45,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from relevo.converters.options import ConversionOptions
     from relevo.package.samples import Samples
 
 #: Rows per call of the original.
@@ -67,7 +63,7 @@ class KerasModelInfo:
 
 
 def convert_keras(
-    model: Any, samples: Samples, hints: ConversionHints | None = None, *, truth: Any = None, output: str = ""
+    model: Any, samples: Samples, options: ConversionOptions | None = None, *, truth: Any = None, output: str = ""
 ) -> ConvertedModel:
     """Converts a live model to ONNX, with its outputs for the samples.
 
@@ -75,18 +71,18 @@ def convert_keras(
     output: name of the output that contains the scores, if there are several.
     Raises InvalidOptionsError naming everything that is missing, ConversionError, MissingDependencyError.
     """
-    options = hints or ConversionHints()
-    chosen = "" if options.output is None or options.output.name == SCORES else options.output.name
+    options = options or ConversionOptions()
+    chosen = options.output_name if options.output is None or options.output.name == SCORES else options.output.name
     info = inspect_model(model, output or chosen)
     if not options.classes and truth is not None:
         classes = _classes(truth, info)
         # Keras has no class names: labels equal to those of the truth define the order of the scores.
         stated = set(options.labels) == set(classes) and not all(name.isdecimal() for name in classes)
         options = replace(options, classes=options.labels if stated else classes)
-    missing = missing_options(info, samples, options, InputOptions())
+    missing = missing_options(info, samples, options)
     if missing:
         raise InvalidOptionsError(options="; ".join(option.replace("--", "") for option in missing))
-    binding = bind_input(info, samples, options, InputOptions())
+    binding = bind_input(info, samples, options)
     return convert_model(info, binding, samples, options, framework=f"Keras {library('keras').__version__}")
 
 
@@ -101,27 +97,26 @@ def _classes(truth: Any, info: KerasModelInfo) -> tuple[str, ...]:
     return tuple(str(index) for index in range(count)) if are_indices else ()
 
 
-def open_file(options: ConversionOptions, bodies: Sequence[bytes], samples: Samples | None) -> ConversionResult:
+def open_file(request: ConversionRequest, bodies: Sequence[bytes], samples: Samples | None) -> ConversionResult:
     """Loads and converts a Keras file. Raises ConversionError, InvalidOptionsError, MissingDependencyError."""
     block_import("sklearn", "pandas", "matplotlib")
     loaded = load(bodies)
-    info = inspect_model(loaded.model, options.output, loss=loaded.loss)
-    return convert_loaded(info, options, samples, framework=f"Keras {loaded.release}".removesuffix("-tf"))
+    info = inspect_model(loaded.model, request.options.output_name, loss=loaded.loss)
+    return convert_loaded(info, request.options, samples, framework=f"Keras {loaded.release}".removesuffix("-tf"))
 
 
 def convert_loaded(
     info: KerasModelInfo, options: ConversionOptions, samples: Samples | None, *, framework: str
 ) -> ConversionResult:
     """Converts a loaded Keras model or SavedModel. Raises InvalidOptionsError, ConversionError."""
-    hints, input_hints = hints_from_options(options), input_options(options)
-    if len(info.inputs) == 1 and len(info.inputs[0].shape) == 1 and not input_hints.mode:
+    if len(info.inputs) == 1 and len(info.inputs[0].shape) == 1 and not options.mode:
         require_input_kind(info.inputs[0].shape[0] or 0, options, samples)
-    missing = missing_options(info, samples, hints, input_hints)
+    missing = missing_options(info, samples, options)
     if missing:
         raise InvalidOptionsError(options="; ".join(missing))
-    binding = bind_input(info, samples, hints, input_hints)
+    binding = bind_input(info, samples, options)
     used_samples = samples if samples is not None else generate_samples(binding.input)
-    converted_model = convert_model(info, binding, used_samples, hints, framework=framework, generated=samples is None)
+    converted_model = convert_model(info, binding, used_samples, options, framework=framework, generated=samples is None)
     return ConversionResult(converted=converted_model, samples=used_samples, generated=samples is None)
 
 
@@ -146,19 +141,24 @@ def inspect_model(model: Any, output: str = "", *, loss: Any = None) -> KerasMod
     )
 
 
-def missing_options(info: KerasModelInfo, samples: Samples | None, hints: ConversionHints, input_hints: InputOptions) -> list[str]:
+def missing_options(info: KerasModelInfo, samples: Samples | None, options: ConversionOptions) -> list[str]:
     """Returns every missing option, as worded on the command line."""
     missing = []
-    if is_image(info.inputs, samples, hints, input_hints):
-        missing += missing_image_options(info.inputs[0], samples, hints, input_hints, rescales=info.rescales)
-    return [*missing, *_missing_labels(info.output, hints)]
+    if is_image(info.inputs, samples, options):
+        missing += missing_image_options(info.inputs[0], samples, options, rescales=info.rescales)
+    return [*missing, *_missing_labels(info.output, options)]
 
 
-def _missing_labels(output_info: KerasOutput, hints: ConversionHints) -> list[str]:
+def _missing_labels(output_info: KerasOutput, options: ConversionOptions) -> list[str]:
     """Returns the missing labels, where this is known before the conversion."""
-    if hints.output is not None or hints.scores == "numbers" or output_info.columns is None or output_info.loss == "numbers":
+    if (
+        options.output is not None
+        or options.score_type == "numbers"
+        or output_info.columns is None
+        or output_info.loss == "numbers"
+    ):
         return []
-    labels, columns = display_names(hints.classes, hints.labels, hints.renamed), output_info.columns
+    labels, columns = display_names(options.classes, options.labels, options.renamed), output_info.columns
     expected = columns if columns > 1 else 2 if output_info.two or labels else 0
     if expected in (0, len(labels)):
         return []
@@ -171,18 +171,18 @@ def _rescales(model: Any) -> bool:
     return any(name in ("Rescaling", "Normalization") for name in first_layers)
 
 
-def bind_input(info: KerasModelInfo, samples: Samples | None, hints: ConversionHints, input_hints: InputOptions) -> InputBinding:
+def bind_input(info: KerasModelInfo, samples: Samples | None, options: ConversionOptions) -> InputBinding:
     """Returns how the model is fed. Raises ConversionError."""
-    if is_image(info.inputs, samples, hints, input_hints):
-        return bind_image(info.inputs[0], samples, hints, input_hints)
-    return bind_record(info.inputs, samples, hints)
+    if is_image(info.inputs, samples, options):
+        return bind_image(info.inputs[0], samples, options)
+    return bind_record(info.inputs, samples, options)
 
 
 def convert_model(
     info: KerasModelInfo,
     binding: InputBinding,
     samples: Samples,
-    hints: ConversionHints,
+    options: ConversionOptions,
     *,
     framework: str,
     generated: bool = False,
@@ -199,9 +199,9 @@ def convert_model(
         converter=graph.libraries,
         outputs=reference,
     )
-    output = infer_output(candidate, samples, hints, labels=hints.classes, loss=info.output.loss, generated=generated)
-    has_names = len(hints.classes) == len(output.labels)
-    classes = hints.classes if has_names else tuple(str(index) for index in range(len(output.labels)))
+    output = infer_output(candidate, samples, options, labels=options.classes, loss=info.output.loss, generated=generated)
+    has_names = len(options.classes) == len(output.labels)
+    classes = options.classes if has_names else tuple(str(index) for index in range(len(output.labels)))
     # The graph's only output is named SCORES, whatever its name in the model.
     return replace(candidate, output=msgspec.structs.replace(output, name=SCORES), classes=classes)
 

@@ -20,7 +20,6 @@ from relevo.converters.keras.export import TensorSpec
 from relevo.domain.preprocessing import Column, ColumnInput, ColumnSteps, ImageSteps, MatrixSteps, Steps
 from relevo.domain.signature import Field, FieldKind, ImageInput, Input, RecordInput
 from relevo.errors import ConversionError
-from relevo.package.conversion import ConversionHints
 from relevo.package.samples import ImageSamples, RecordSamples, ready_pixels
 from relevo.package.schema_inference import fractional, infer_fields
 from relevo.runtime.image import OWN_FILES, decode, tensor
@@ -29,13 +28,11 @@ from relevo.runtime.record_encoder import RecordEncoder
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from relevo.converters.options import ConversionOptions
+    from relevo.package.conversion import ConversionOptions, Layout
     from relevo.package.samples import Samples
 
 _IMAGE_TENSOR, _MATRIX_TENSOR = "pixels", "features"
 _INTEGERS = {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "bool"}
-
-Layout = Literal["NHWC", "NCHW", "NHW", "flat"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,45 +51,6 @@ class InputBinding:
     input: Input
     steps: Steps
     axes: tuple[TensorSpec, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InputOptions:
-    """Options about the input that ConversionHints does not have; from the command line."""
-
-    kind: str = ""  # "record" or "image"
-    layout: str = ""
-    size: tuple[int, int] | None = None  # width, height
-    mode: str = ""
-    channels: Literal["RGB", "BGR"] = "RGB"
-
-
-def hints_from_options(options: ConversionOptions) -> ConversionHints:
-    """Returns the options as hints, as for live models."""
-    steps = None
-    if "scale" in options.told:
-        steps = ImageSteps(input=_IMAGE_TENSOR, scale=options.scale, mean=options.mean, std=options.std)
-    return ConversionHints(
-        labels=options.labels,
-        renamed=options.renamed,
-        features=options.features,
-        steps=steps,
-        unit=options.unit,
-        scores=options.scores,
-        orientation=options.orientation,
-        background=options.background,
-    )
-
-
-def input_options(options: ConversionOptions) -> InputOptions:
-    """Returns the remaining options about the input."""
-    return InputOptions(
-        kind=options.kind,
-        layout=options.layout,
-        size=options.size,
-        mode=options.mode,
-        channels="BGR" if options.mode == "BGR" else "RGB",
-    )
 
 
 def model_inputs(model: Any) -> tuple[KerasInput, ...]:
@@ -119,11 +77,11 @@ def _dtype(dtype: Any) -> str:
     return str(getattr(dtype, "name", dtype))
 
 
-def is_image(inputs: tuple[KerasInput, ...], samples: Samples | None, hints: ConversionHints, options: InputOptions) -> bool:
+def is_image(inputs: tuple[KerasInput, ...], samples: Samples | None, options: ConversionOptions) -> bool:
     """Whether the model takes a single image."""
-    if len(inputs) != 1 or options.kind == "record" or isinstance(samples, RecordSamples) or isinstance(hints.input, RecordInput):
+    if len(inputs) != 1 or options.kind == "record" or isinstance(samples, RecordSamples) or isinstance(options.input, RecordInput):
         return False
-    requested = options.kind == "image" or isinstance(samples, ImageSamples) or isinstance(hints.input, ImageInput)
+    requested = options.kind == "image" or isinstance(samples, ImageSamples) or isinstance(options.input, ImageInput)
     return requested or len(inputs[0].shape) == 3
 
 
@@ -131,36 +89,31 @@ def is_image(inputs: tuple[KerasInput, ...], samples: Samples | None, hints: Con
 
 
 def missing_image_options(
-    model_input: KerasInput, samples: Samples | None, hints: ConversionHints, options: InputOptions, *, rescales: bool
+    model_input: KerasInput, samples: Samples | None, options: ConversionOptions, *, rescales: bool
 ) -> list[str]:
     """Returns the missing options for this image input. rescales: whether the model begins with a Rescaling layer."""
     missing = []
-    if not isinstance(hints.steps, ImageSteps) and hints.scale is None:
+    if not options.knows_pixels:
         hint = "it begins with a Rescaling layer of its own, so most likely --scale 1" if rescales else "most often 01"
         missing.append(
             f"--preprocess NAME, or --scale NUMBER ({hint}; 01: pixels of 0..1, tf: -1..1, caffe: VGG and ResNet50, "
             "torch: DenseNet, raw: 0..255)"
         )
-    if len(model_input.shape) == 1 and not options.mode and not _mode_known(samples, hints, options):
+    if len(model_input.shape) == 1 and not options.mode and not _mode_known(samples, options):
         missing.append("--mode L, --mode RGB or --mode BGR")
-    if _size(model_input, samples, hints, options) is None:
+    if _size(model_input, samples, options) is None:
         missing.append("--size WIDTHxHEIGHT")
     return missing
 
 
-def bind_image(model_input: KerasInput, samples: Samples | None, hints: ConversionHints, options: InputOptions) -> InputBinding:
+def bind_image(model_input: KerasInput, samples: Samples | None, options: ConversionOptions) -> InputBinding:
     """Returns input and steps of an image, once all options are known. Raises ConversionError when the shapes differ."""
     layout, channels = _layout(model_input, options)
-    size = _size(model_input, samples, hints, options)
+    size = _size(model_input, samples, options)
     assert size is not None  # noqa: S101 - required before
-    mode: Literal["L", "RGB"] = "RGB" if (channels or _channels(samples, hints, options)) == 3 else "L"
-    image = hints.input if isinstance(hints.input, ImageInput) else ImageInput(width=size[0], height=size[1], mode=mode)
-    steps = hints.picture(
-        hints.steps if isinstance(hints.steps, ImageSteps) else ImageSteps(input=_IMAGE_TENSOR, scale=_or_one(hints.scale))
-    )
-    if options.channels == "BGR":
-        steps = msgspec.structs.replace(steps, channels="BGR")
-    steps = msgspec.structs.replace(steps, input=_IMAGE_TENSOR, layout=layout, dtype="float32")
+    mode: Literal["L", "RGB"] = "RGB" if (channels or _channels(samples, options)) == 3 else "L"
+    image = options.input if isinstance(options.input, ImageInput) else ImageInput(width=size[0], height=size[1], mode=mode)
+    steps = msgspec.structs.replace(options.image_steps(_IMAGE_TENSOR), layout=layout, dtype="float32")
     channel_count = 3 if image.mode == "RGB" else 1
     shape: tuple[int | None, ...] = {
         "NHWC": (image.height, image.width, channel_count),
@@ -176,11 +129,7 @@ def bind_image(model_input: KerasInput, samples: Samples | None, hints: Conversi
     return InputBinding(input=image, steps=steps, axes=(axes,))
 
 
-def _or_one(scale: float | None) -> float:
-    return 1.0 if scale is None else scale
-
-
-def _layout(model_input: KerasInput, options: InputOptions) -> tuple[Layout, int | None]:
+def _layout(model_input: KerasInput, options: ConversionOptions) -> tuple[Layout, int | None]:
     """Layout of the image, and its number of channels where the shape determines it."""
     shape = model_input.shape
     if len(shape) == 1:
@@ -196,29 +145,27 @@ def _layout(model_input: KerasInput, options: InputOptions) -> tuple[Layout, int
     raise ConversionError(reason=f"its input of shape {_format_shape(shape)} is no picture of one or three colours")
 
 
-def _mode_known(samples: Samples | None, hints: ConversionHints, options: InputOptions) -> bool:
-    return isinstance(hints.input, ImageInput) or isinstance(samples, ImageSamples) or bool(options.mode)
+def _mode_known(samples: Samples | None, options: ConversionOptions) -> bool:
+    return isinstance(options.input, ImageInput) or isinstance(samples, ImageSamples) or bool(options.mode)
 
 
-def _channels(samples: Samples | None, hints: ConversionHints, options: InputOptions) -> int:
-    if isinstance(hints.input, ImageInput):
-        return 3 if hints.input.mode == "RGB" else 1
+def _channels(samples: Samples | None, options: ConversionOptions) -> int:
+    if isinstance(options.input, ImageInput):
+        return 3 if options.input.mode == "RGB" else 1
     if options.mode:
         return 1 if options.mode == "L" else 3
-    return 3 if not isinstance(samples, ImageSamples) or len(samples.shape(hints.orientation)) == 3 else 1
+    return 3 if not isinstance(samples, ImageSamples) or len(samples.shape(options.orientation)) == 3 else 1
 
 
-def _size(
-    model_input: KerasInput, samples: Samples | None, hints: ConversionHints, options: InputOptions
-) -> tuple[int, int] | None:
+def _size(model_input: KerasInput, samples: Samples | None, options: ConversionOptions) -> tuple[int, int] | None:
     """Width and height: from the options, the shape, or the samples."""
-    if isinstance(hints.input, ImageInput):
-        return hints.input.width, hints.input.height
+    if isinstance(options.input, ImageInput):
+        return options.input.width, options.input.height
     layout, _ = _layout(model_input, options)
     height: int | None = None
     width: int | None = None
     if layout == "flat":
-        pixels = (model_input.shape[0] or 0) // _channels(samples, hints, options)
+        pixels = (model_input.shape[0] or 0) // _channels(samples, options)
         side = math.isqrt(pixels)
         height = width = side if side and side * side == pixels else None
     else:
@@ -228,7 +175,7 @@ def _size(
     if options.size:
         return options.size
     if isinstance(samples, ImageSamples):
-        rows, columns = samples.shape(hints.orientation)[:2]
+        rows, columns = samples.shape(options.orientation)[:2]
         return columns, rows
     return None
 
@@ -236,10 +183,10 @@ def _size(
 # --- records ------------------------------------------------------------------------------------------------------------
 
 
-def bind_record(inputs: tuple[KerasInput, ...], samples: Samples | None, hints: ConversionHints) -> InputBinding:
+def bind_record(inputs: tuple[KerasInput, ...], samples: Samples | None, options: ConversionOptions) -> InputBinding:
     """Returns input and steps of a record. Raises ConversionError when the model takes something else."""
     if len(inputs) > 1:
-        return _bind_columns(inputs, samples, hints)
+        return _bind_columns(inputs, samples, options)
     model_input = inputs[0]
     if len(model_input.shape) != 1 or model_input.shape[0] is None:
         raise ConversionError(
@@ -249,21 +196,21 @@ def bind_record(inputs: tuple[KerasInput, ...], samples: Samples | None, hints: 
     if model_input.dtype == "string":
         raise ConversionError(reason="it takes texts; put the vocabulary outside the model, so that it takes numbers")
     width = model_input.shape[0]
-    record, steps = _matrix_input(width, samples, hints)
-    if not isinstance(hints.input, RecordInput) and model_input.dtype not in _INTEGERS:
+    record, steps = _matrix_input(width, samples, options)
+    if not isinstance(options.input, RecordInput) and model_input.dtype not in _INTEGERS:
         record = msgspec.structs.replace(record, fields=tuple(fractional(field) for field in record.fields))
     axes = TensorSpec(name=_MATRIX_TENSOR, dtype="float32", shape=(width,), model_dtype=model_input.dtype)
     return InputBinding(input=record, steps=msgspec.structs.replace(steps, input=_MATRIX_TENSOR, dtype="float32"), axes=(axes,))
 
 
-def _matrix_input(width: int, samples: Samples | None, hints: ConversionHints) -> tuple[RecordInput, MatrixSteps]:
-    if isinstance(hints.input, RecordInput) and isinstance(hints.steps, MatrixSteps):
-        return hints.input, hints.steps
-    record = hints.input if isinstance(hints.input, RecordInput) else RecordInput(fields=_fields(width, samples, hints))
+def _matrix_input(width: int, samples: Samples | None, options: ConversionOptions) -> tuple[RecordInput, MatrixSteps]:
+    if isinstance(options.input, RecordInput) and isinstance(options.preprocessing, MatrixSteps):
+        return options.input, options.preprocessing
+    record = options.input if isinstance(options.input, RecordInput) else RecordInput(fields=_fields(width, samples, options))
     texts = [field.name for field in record.fields if field.kind is FieldKind.CATEGORY]
     if texts:
         raise ConversionError(
-            reason=f"the fields {', '.join(texts[:8])} hold texts, and the model takes {width} numbers; give input= and steps= "
+            reason=f"the fields {', '.join(texts[:8])} hold texts, and the model takes {width} numbers; give input= and preprocessing= "
             "(MatrixSteps says which text becomes which column)"
         )
     if len(record.fields) != width:
@@ -272,14 +219,14 @@ def _matrix_input(width: int, samples: Samples | None, hints: ConversionHints) -
     return record, MatrixSteps(input=_MATRIX_TENSOR, columns=columns, missing="nan")
 
 
-def _fields(width: int, samples: Samples | None, hints: ConversionHints) -> tuple[Field, ...]:
+def _fields(width: int, samples: Samples | None, options: ConversionOptions) -> tuple[Field, ...]:
     if isinstance(samples, RecordSamples):
-        return infer_fields(samples, hints.features)
-    names = hints.features or tuple(f"f{column}" for column in range(width))
+        return infer_fields(samples, options.features)
+    names = options.features or tuple(f"f{column}" for column in range(width))
     return tuple(Field(name=name, kind=FieldKind.NUMBER, example=1.0) for name in names)
 
 
-def _bind_columns(inputs: tuple[KerasInput, ...], samples: Samples | None, hints: ConversionHints) -> InputBinding:
+def _bind_columns(inputs: tuple[KerasInput, ...], samples: Samples | None, options: ConversionOptions) -> InputBinding:
     if any(model_input.shape not in ((), (1,)) or model_input.dtype == "string" for model_input in inputs):
         shapes = ", ".join(f"{model_input.name} {_format_shape(model_input.shape)}" for model_input in inputs[:8])
         raise ConversionError(reason=f"it has several inputs ({shapes}); only single numbers can be served together")
@@ -291,8 +238,8 @@ def _bind_columns(inputs: tuple[KerasInput, ...], samples: Samples | None, hints
         TensorSpec(name=column.input, dtype=column.dtype, shape=(1,), model_dtype=model_input.dtype)
         for column, model_input in zip(columns, inputs, strict=True)
     )
-    if isinstance(hints.input, RecordInput):
-        return InputBinding(input=hints.input, steps=ColumnSteps(columns=columns), axes=axes)
+    if isinstance(options.input, RecordInput):
+        return InputBinding(input=options.input, steps=ColumnSteps(columns=columns), axes=axes)
     if isinstance(samples, RecordSamples):
         inferred = infer_fields(samples, [model_input.name for model_input in inputs])
         fields = tuple(

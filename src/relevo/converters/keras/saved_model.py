@@ -21,8 +21,7 @@ from relevo.errors import ConversionError, InvalidOptionsError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from relevo.converters.base import ConversionResult
-    from relevo.converters.options import ConversionOptions
+    from relevo.converters.base import ConversionRequest, ConversionResult
     from relevo.package.samples import Samples
 
 #: Name of the directory inside the sandbox.
@@ -31,7 +30,7 @@ FOLDER = "model"
 _SIGNATURES = ("serving_default", "serve", "predict")
 
 
-def open_file(options: ConversionOptions, _bodies: Sequence[bytes], samples: Samples | None) -> ConversionResult:
+def open_file(request: ConversionRequest, _bodies: Sequence[bytes], samples: Samples | None) -> ConversionResult:
     """Loads and converts a SavedModel. Raises ConversionError, InvalidOptionsError, MissingDependencyError."""
     tensorflow = library("tensorflow")
     try:
@@ -42,7 +41,10 @@ def open_file(options: ConversionOptions, _bodies: Sequence[bytes], samples: Sam
     except Exception as cause:
         raise ConversionError(reason=f"TensorFlow cannot load the folder ({one_line(cause)})") from cause
     return convert_loaded(
-        _inspect(tensorflow, model, options.output), options, samples, framework=f"TensorFlow {_release(model)}".strip()
+        _inspect(tensorflow, model, request.options.output_name),
+        request.options,
+        samples,
+        framework=f"TensorFlow {_release(model)}".strip(),
     )
 
 

@@ -35,7 +35,7 @@ from relevo.converters.sklearn.sparse import reads_sparse, sparse_refusal
 from relevo.domain.preprocessing import ColumnSteps
 from relevo.domain.signature import RecordInput
 from relevo.errors import ConversionError, InvalidInputError, RelevoError
-from relevo.package.conversion import ConversionHints, ConvertedModel
+from relevo.package.conversion import ConversionOptions, ConvertedModel
 from relevo.package.parity import default_tolerance, difference, score_as_served
 from relevo.package.samples import RecordSamples
 
@@ -56,12 +56,12 @@ _DENSE = "ColumnTransformer(sparse_threshold=0)"
 _DENSE_SAMPLES = "toarray(), or give samples without stored zeros, after eliminate_zeros()"
 
 
-def convert_sklearn(model: Any, samples: Samples, hints: ConversionHints | None = None) -> ConvertedModel:
+def convert_sklearn(model: Any, samples: Samples, options: ConversionOptions | None = None) -> ConvertedModel:
     """Converts the model to ONNX, with the original's outputs for the samples.
 
     Raises MissingDependencyError without skl2onnx, InvalidOptionsError when an option is missing, and ConversionError.
     """
-    options = hints or ConversionHints()
+    options = options or ConversionOptions()
     estimator = inspect_estimator(model)
     layout = next(iter(input_layouts(estimator, samples, options)))
     if isinstance(samples, RecordSamples):
@@ -81,20 +81,20 @@ def convert_sklearn(model: Any, samples: Samples, hints: ConversionHints | None 
 
 
 def _probe_original(
-    estimator: Estimator, layout: Layout, samples: Samples, hints: ConversionHints
-) -> tuple[ConversionHints, Probes]:
-    """Probes the original with inputs that the samples lack; returns the hints with closed fields, and its outputs for the probes."""
+    estimator: Estimator, layout: Layout, samples: Samples, options: ConversionOptions
+) -> tuple[ConversionOptions, Probes]:
+    """Probes the original with inputs that the samples lack; returns the options with closed fields, and its outputs for the probes."""
     if (
         not isinstance(samples, RecordSamples)
         or not isinstance(layout.input, RecordInput)
         or not (hasattr(estimator.original, "fit") or has_original_outputs(estimator.model))
     ):
-        return hints, Probes()
+        return options, Probes()
     original = Original(estimator=estimator, layout=layout, samples=samples)
     record = layout.input
-    if hints.input is None:
+    if options.input is None:
         record = closed_fields(original, record)
-    return replace(hints, input=record), make_probes(original.predict_scores, samples, record)
+    return replace(options, input=record), make_probes(original.predict_scores, samples, record)
 
 
 def check_label_column(converted: ConvertedModel, samples: Samples) -> None:
@@ -144,16 +144,16 @@ def best_conversion(
     return best[1]
 
 
-def _attempts(estimator: Estimator, samples: Samples, hints: ConversionHints) -> Iterator[Callable[[], ConvertedModel]]:
+def _attempts(estimator: Estimator, samples: Samples, options: ConversionOptions) -> Iterator[Callable[[], ConvertedModel]]:
     """Yields our exact exports first, where the last step allows one, then skl2onnx's; layouts of floats before those with integers."""
-    layouts = list(input_layouts(estimator, samples, hints))
+    layouts = list(input_layouts(estimator, samples, options))
     integer_layouts = [layout for layout in layouts if any(dtype == "int64" for _, dtype, _ in layout.tensors)]
     for group in ([layout for layout in layouts if layout not in integer_layouts], integer_layouts):
         for layout in group:
             if can_be_exact(estimator, layout):
-                yield partial(_candidate, write_exact, estimator, layout, samples, hints)
+                yield partial(_candidate, write_exact, estimator, layout, samples, options)
         for layout in group:
-            yield partial(_candidate, write_onnx, estimator, layout, samples, hints)
+            yield partial(_candidate, write_onnx, estimator, layout, samples, options)
 
 
 def _candidate(
@@ -161,7 +161,7 @@ def _candidate(
     estimator: Estimator,
     layout: Layout,
     samples: Samples,
-    hints: ConversionHints,
+    options: ConversionOptions,
 ) -> ConvertedModel:
     original_features = original_input(estimator, layout, samples)
     outputs = estimator.predict_scores(original_features)
@@ -171,7 +171,7 @@ def _candidate(
         onnx=exported.onnx,
         input=_with_optional_fields(layout.input, steps, exported.onnx),
         steps=steps,
-        output=estimator.output(exported.output, hints),
+        output=estimator.output(exported.output, options),
         framework=framework_of(estimator.final) or f"scikit-learn {version('scikit-learn')}",
         converter=exported.libraries,
         # For two classes, one column with the probability of the second is sufficient.

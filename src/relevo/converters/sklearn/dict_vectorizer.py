@@ -28,7 +28,7 @@ from relevo.converters.sklearn.sparse import reads_sparse
 from relevo.domain.preprocessing import Column, MatrixSteps
 from relevo.domain.signature import Field, FieldKind, RecordInput
 from relevo.errors import ConversionError, InvalidOptionsError, RelevoError
-from relevo.package.conversion import ConversionHints, ConvertedModel
+from relevo.package.conversion import ConversionOptions, ConvertedModel
 from relevo.package.parity import build_runnable, default_tolerance, difference
 from relevo.package.samples import RecordSamples
 from relevo.package.schema_inference import fractional, infer_field
@@ -70,12 +70,12 @@ class VectorizerPipeline:
         return predict
 
 
-def convert_dictvectorizer(model: Any, samples: Samples, hints: ConversionHints | None = None) -> ConvertedModel:
+def convert_dictvectorizer(model: Any, samples: Samples, options: ConversionOptions | None = None) -> ConvertedModel:
     """Converts both to one ONNX model over records, with the original's outputs for the samples.
 
     Raises ConversionError, InvalidOptionsError when the samples are no records, MissingDependencyError.
     """
-    options = hints or ConversionHints()
+    options = options or ConversionOptions()
     if not isinstance(samples, RecordSamples):
         raise InvalidOptionsError(options="samples as a list of records, since the model takes records")
     pipeline = split(model)
@@ -101,7 +101,7 @@ def convert_dictvectorizer(model: Any, samples: Samples, hints: ConversionHints 
 
 
 def _attempts(
-    estimator: Estimator, record: RecordInput, steps: MatrixSteps, outputs: NDArray[np.float64], hints: ConversionHints
+    estimator: Estimator, record: RecordInput, steps: MatrixSteps, outputs: NDArray[np.float64], options: ConversionOptions
 ) -> Iterator[Callable[[], ConvertedModel]]:
     """Yields our own graph first, where the model allows one; then skl2onnx's in double and in single precision."""
 
@@ -111,7 +111,7 @@ def _attempts(
             onnx=exported.onnx,
             input=record,
             steps=layout.steps,
-            output=estimator.output(exported.output, hints),
+            output=estimator.output(exported.output, options),
             framework=f"scikit-learn {version('scikit-learn')}",
             converter=exported.libraries,
             # For two classes, one column with the probability of the second is sufficient.

@@ -18,7 +18,7 @@ from relevo.domain.decision import ArgmaxDecision, ThresholdDecision, decide
 from relevo.domain.signature import Output, Task
 from relevo.errors import ConversionError, InvalidOptionsError
 from relevo.package.class_names import display_names, refuse_other_order
-from relevo.package.conversion import ConversionHints
+from relevo.package.conversion import ConversionOptions
 from relevo.package.targets import label_text
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Estimator:
             return self
         if _is_multilabel(self.original, features):
             raise ConversionError(reason="it answers several labels for each row; package one model for each label")
-        decisions = decide(self.predict_scores(features), self.output("", ConversionHints()), self.decision or ArgmaxDecision())
+        decisions = decide(self.predict_scores(features), self.output("", ConversionOptions()), self.decision or ArgmaxDecision())
         differs = [served.index for served in decisions] != labels.tolist()
         return replace(self, has_label_column=self.decision is None and (differs or _predicts_by_vote(self.final)))
 
@@ -97,14 +97,14 @@ class Estimator:
             return scores
         return np.stack([-scores, scores], axis=1) if self.method == "decision_function" else scores[:, None]
 
-    def output(self, name: str, hints: ConversionHints) -> Output:
+    def output(self, name: str, options: ConversionOptions) -> Output:
         """Returns the model's output for the manifest. Raises InvalidOptionsError when the labels do not fit."""
         if not self.classes:
-            return Output(name=name, task=Task.REGRESSION, unit=hints.unit)
-        labels = display_names(self.classes, hints.labels, hints.renamed)
-        if len(hints.classes) == len(labels):
+            return Output(name=name, task=Task.REGRESSION, unit=options.unit)
+        labels = display_names(self.classes, options.labels, options.renamed)
+        if len(options.classes) == len(labels):
             # The class names in the truth, for a model that only numbers its classes.
-            refuse_other_order(hints.classes, labels)
+            refuse_other_order(options.classes, labels)
         if len(labels) != len(self.classes):
             raise InvalidOptionsError(options=f"labels ({len(self.classes)} of them, for {', '.join(self.classes[:20])})")
         if self.method == "predict_proba":

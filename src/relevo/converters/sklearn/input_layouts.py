@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from relevo.converters.sklearn.estimator import Estimator
-    from relevo.package.conversion import ConversionHints
+    from relevo.package.conversion import ConversionOptions
     from relevo.package.samples import Samples
 
 _IMAGE_TENSOR, _MATRIX_TENSOR = "pixels", "features"
@@ -50,13 +50,13 @@ class Layout:
     tensors: tuple[tuple[str, str, int], ...]  # name, dtype, width of each ONNX input
 
 
-def input_layouts(estimator: Estimator, samples: Samples, hints: ConversionHints) -> Iterator[Layout]:
+def input_layouts(estimator: Estimator, samples: Samples, options: ConversionOptions) -> Iterator[Layout]:
     """Yields the layouts to try, in order. Raises ConversionError, InvalidOptionsError when samples and model do not fit."""
     order = precisions(estimator)
     if isinstance(samples, ImageSamples):
-        yield from (_image_layout(estimator, samples, hints, precision) for precision in order)
+        yield from (_image_layout(estimator, samples, options, precision) for precision in order)
         return
-    record = _record(estimator, samples, hints)
+    record = _record(estimator, samples, options)
     has_texts = any(field.kind is FieldKind.CATEGORY for field in record.fields)
     if has_texts or any(hasattr(part, "transformers_") for part in parts_of(estimator.model)):
         yield from (_column_layout(record, precision) for precision in order)
@@ -110,35 +110,32 @@ def precisions(estimator: Estimator) -> tuple[Precision, Precision]:
     return ("float32", "float64") if trees else ("float64", "float32")
 
 
-def _image_layout(estimator: Estimator, samples: ImageSamples, hints: ConversionHints, precision: Precision) -> Layout:
-    shape = samples.shape(hints.orientation)
-    image = hints.input or ImageInput(width=shape[1], height=shape[0], mode="RGB" if len(shape) == 3 else "L")
+def _image_layout(estimator: Estimator, samples: ImageSamples, options: ConversionOptions, precision: Precision) -> Layout:
+    shape = samples.shape(options.orientation)
+    image = options.input or ImageInput(width=shape[1], height=shape[0], mode="RGB" if len(shape) == 3 else "L")
     if not isinstance(image, ImageInput):
         raise InvalidOptionsError(options="an image input, since the samples are pictures")
-    steps = hints.picture(
-        hints.steps if isinstance(hints.steps, ImageSteps) else ImageSteps(input=_IMAGE_TENSOR, scale=hints.scale or 1.0)
-    )
     width = image.width * image.height * (3 if image.mode == "RGB" else 1)
     expected = getattr(estimator.model, "n_features_in_", width)
     if expected != width:
         raise ConversionError(
             reason=f"the model takes {expected} numbers; pictures of {image.width} × {image.height} {image.mode} give {width}"
         )
-    flat = msgspec.structs.replace(steps, input=_IMAGE_TENSOR, layout="flat", dtype=precision)
+    flat = msgspec.structs.replace(options.image_steps(_IMAGE_TENSOR), layout="flat", dtype=precision)
     return Layout(input=image, steps=flat, tensors=((_IMAGE_TENSOR, precision, width),))
 
 
-def _record(estimator: Estimator, samples: RecordSamples, hints: ConversionHints) -> RecordInput:
-    if isinstance(hints.input, RecordInput):
-        return hints.input
-    return _fractional(estimator, RecordInput(fields=infer_fields(samples, _names(estimator, samples, hints))))
+def _record(estimator: Estimator, samples: RecordSamples, options: ConversionOptions) -> RecordInput:
+    if isinstance(options.input, RecordInput):
+        return options.input
+    return _fractional(estimator, RecordInput(fields=infer_fields(samples, _names(estimator, samples, options))))
 
 
-def _names(estimator: Estimator, samples: RecordSamples, hints: ConversionHints) -> tuple[str, ...]:
+def _names(estimator: Estimator, samples: RecordSamples, options: ConversionOptions) -> tuple[str, ...]:
     model_names = model_column_names(estimator, samples)
-    names = hints.features or samples.names
+    names = options.features or samples.names
     if samples.table is None:
-        names = _names_of_records(samples, model_names, hints.features)
+        names = _names_of_records(samples, model_names, options.features)
     elif model_names and model_names != names and sorted(model_names) == sorted(names):
         raise InvalidOptionsError(options=f"features in the model's own order: {', '.join(model_names)}")
     expected = getattr(estimator.model, "n_features_in_", len(names))

@@ -21,16 +21,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from relevo.converters.base import ConversionResult
+from relevo.converters.base import ConversionRequest, ConversionResult
 from relevo.converters.onnx_graph import deterministic_bytes
 from relevo.converters.onnx_model import convert_onnx
-from relevo.converters.onnx_options import hints_for_onnx
+from relevo.converters.onnx_options import options_for_onnx
 from relevo.converters.sklearn.estimator import one_line
 from relevo.converters.torch.silent_import import library, silence
 from relevo.domain.preprocessing import Column, ImageSteps, MatrixSteps
 from relevo.domain.signature import ImageInput, Input, RecordInput
 from relevo.errors import ConversionError, InvalidOptionsError
-from relevo.package.conversion import ConversionHints, ConvertedModel
+from relevo.package.conversion import ConversionOptions, ConvertedModel
 from relevo.package.parity import build_runnable, preprocess_samples
 from relevo.package.samples import ImageSamples, RecordSamples, ready_pixels
 from relevo.package.schema_inference import fractional, infer_fields
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from relevo.converters.options import ConversionOptions
     from relevo.package.samples import Samples
 
 _INPUT, _OUTPUT = "input", "scores"
@@ -60,31 +59,35 @@ class InputBinding:
     steps: ImageSteps | MatrixSteps
 
 
-def convert_torch(model: Any, samples: Samples, hints: ConversionHints | None = None) -> ConvertedModel:
+def convert_torch(model: Any, samples: Samples, options: ConversionOptions | None = None) -> ConvertedModel:
     """Converts a live module (or exported program) to ONNX, with its outputs for the samples in eval mode.
 
     Raises MissingDependencyError, InvalidOptionsError naming the missing options, ConversionError.
     """
-    options = hints or ConversionHints()
+    options = options or ConversionOptions()
     torch = library()
     binding = _bind_input(samples, options)
     module = model.module() if hasattr(model, "graph_module") and not hasattr(model, "eval") else model
     with _eval_mode(module):
         onnx = _export(model, _example(binding, samples, _dtype(module))[:_EXAMPLE_ROWS])
         return _with_reference(
-            module, onnx, samples, replace(options, input=binding.input, steps=binding.steps), f"PyTorch {torch.__version__}"
+            module,
+            onnx,
+            samples,
+            replace(options, input=binding.input, preprocessing=binding.steps),
+            f"PyTorch {torch.__version__}",
         )
 
 
-def open_file(options: ConversionOptions, bodies: Sequence[bytes], samples: Samples | None) -> ConversionResult:
+def open_file(request: ConversionRequest, bodies: Sequence[bytes], samples: Samples | None) -> ConversionResult:
     """Converts an exported program or TorchScript. Raises ConversionError, InvalidOptionsError, MissingDependencyError."""
     torch = library()
     framework = f"PyTorch {torch.__version__}"
     # Torch would search for a writable temporary directory; the sandbox has none.
     tempfile.tempdir = str(Path.cwd())
     with silence():
-        if options.format == "torchscript":
-            return _convert_script(torch, options, bodies[0], samples)
+        if request.format == "torchscript":
+            return _convert_script(torch, request.options, bodies[0], samples)
         try:
             program = torch.export.load(io.BytesIO(bodies[0]))
         except Exception as cause:
@@ -93,57 +96,42 @@ def open_file(options: ConversionOptions, bodies: Sequence[bytes], samples: Samp
                 "export it again with torch.export.save of a newer release"
             ) from cause
         onnx = _export(program, None)
-        hints = hints_for_onnx(onnx, options, samples)
-        used_samples = samples if samples is not None else generate_samples(hints.input or convert_onnx(onnx, None, hints).input)
-        converted = _with_reference(program.module(), onnx, used_samples, hints, framework, generated=samples is None)
+        options = options_for_onnx(onnx, request.options, samples)
+        used_samples = (
+            samples if samples is not None else generate_samples(options.input or convert_onnx(onnx, None, options).input)
+        )
+        converted = _with_reference(program.module(), onnx, used_samples, options, framework, generated=samples is None)
         return ConversionResult(converted=converted, samples=used_samples, generated=samples is None)
 
 
 def _convert_script(torch: Any, options: ConversionOptions, data: bytes, samples: Samples | None) -> ConversionResult:
     module = torch.jit.load(io.BytesIO(data), map_location="cpu")
-    hints = _hints_for_script(options, samples)
-    used_samples = samples if samples is not None else generate_samples(_require_input(hints.input))
-    binding = _bind_input(used_samples, hints)
+    options = _with_script_input(options, samples)
+    used_samples = samples if samples is not None else generate_samples(_require_input(options.input))
+    binding = _bind_input(used_samples, options)
     with _eval_mode(module):
         onnx = _export(module, _example(binding, used_samples, _dtype(module))[:_EXAMPLE_ROWS], script=True)
-        bound_hints = replace(hints, input=binding.input, steps=binding.steps)
+        bound = replace(options, input=binding.input, preprocessing=binding.steps)
         framework = f"TorchScript, PyTorch {torch.__version__}"
-        converted = _with_reference(module, onnx, used_samples, bound_hints, framework, generated=samples is None)
+        converted = _with_reference(module, onnx, used_samples, bound, framework, generated=samples is None)
     return ConversionResult(converted=converted, samples=used_samples, generated=samples is None)
 
 
-def _hints_for_script(options: ConversionOptions, samples: Samples | None) -> ConversionHints:
-    """Requires the input shape as options: TorchScript does not contain it. Raises InvalidOptionsError."""
-    hints = ConversionHints(
-        labels=options.labels,
-        renamed=options.renamed,
-        features=options.features,
-        unit=options.unit,
-        scores=options.scores,
-        orientation=options.orientation,
-        background=options.background,
-    )
+def _with_script_input(options: ConversionOptions, samples: Samples | None) -> ConversionOptions:
+    """Adds the input, which must be among the options: TorchScript does not contain it. Raises InvalidOptionsError."""
     if isinstance(samples, RecordSamples) or options.kind == "record":
         if samples is None:
             raise InvalidOptionsError(options="--samples, since TorchScript does not tell the shape of its input")
-        return hints
+        return options
     size = options.size or (samples.shape(options.orientation)[1::-1] if isinstance(samples, ImageSamples) else None)
     missing = [] if size else ["--kind record and --samples, or --kind image and --size WIDTHxHEIGHT"]
     missing += [] if options.mode or samples else ["--mode L or --mode RGB"]
-    missing += [] if "scale" in options.told else ["--scale (0.00392156862745098 when it was trained on pixels of 0..1)"]
+    missing += [] if options.knows_pixels else ["--scale (0.00392156862745098 when it was trained on pixels of 0..1)"]
     if missing or not size:
         raise InvalidOptionsError(options="; ".join(missing))
     is_grey = options.mode == "L" or (not options.mode and isinstance(samples, ImageSamples) and len(samples.shape()) == 2)
     image = ImageInput(width=size[0], height=size[1], mode="L" if is_grey else "RGB")
-    steps = ImageSteps(
-        input=_INPUT,
-        scale=options.scale,
-        mean=options.mean,
-        std=options.std,
-        channels="BGR" if options.mode == "BGR" else "RGB",
-        layout=options.layout or "NCHW",
-    )
-    return replace(hints, input=image, steps=steps, scale=options.scale)
+    return replace(options, input=image, preprocessing=options.image_steps(_INPUT, "NCHW"))
 
 
 def _require_input(model_input: Input | None) -> Input:
@@ -154,22 +142,20 @@ def _require_input(model_input: Input | None) -> Input:
 # --- in and out ---------------------------------------------------------------------------------------------------------
 
 
-def _bind_input(samples: Samples, hints: ConversionHints) -> InputBinding:
+def _bind_input(samples: Samples, options: ConversionOptions) -> InputBinding:
     """Images as (n, c, h, w), records as rows of numbers, unless steps are given. Raises InvalidOptionsError."""
     if isinstance(samples, ImageSamples):
-        height, width, *channel_axis = samples.shape(hints.orientation)
-        image = hints.input or ImageInput(width=width, height=height, mode="RGB" if channel_axis else "L")
-        if not isinstance(hints.steps, ImageSteps) and hints.scale is None:
-            raise InvalidOptionsError(options="scale= (1/255 when it was trained on pixels of 0..1, 1 when on 0..255), or steps=")
-        scale = 1.0 if hints.scale is None else hints.scale
-        steps = hints.picture(
-            hints.steps if isinstance(hints.steps, ImageSteps) else ImageSteps(input=_INPUT, scale=scale, layout="NCHW")
-        )
-        return InputBinding(input=image, steps=msgspec.structs.replace(steps, input=_INPUT))
-    if isinstance(hints.input, RecordInput) and isinstance(hints.steps, MatrixSteps):
-        return InputBinding(input=hints.input, steps=msgspec.structs.replace(hints.steps, input=_INPUT))
-    names = hints.features or samples.names
-    record = hints.input
+        height, width, *channel_axis = samples.shape(options.orientation)
+        image = options.input or ImageInput(width=width, height=height, mode="RGB" if channel_axis else "L")
+        if not options.knows_pixels:
+            raise InvalidOptionsError(
+                options="scale= (1/255 when it was trained on pixels of 0..1, 1 when on 0..255), or preprocessing="
+            )
+        return InputBinding(input=image, steps=options.image_steps(_INPUT, "NCHW"))
+    if isinstance(options.input, RecordInput) and isinstance(options.preprocessing, MatrixSteps):
+        return InputBinding(input=options.input, steps=msgspec.structs.replace(options.preprocessing, input=_INPUT))
+    names = options.features or samples.names
+    record = options.input
     if not isinstance(record, RecordInput):
         record = RecordInput(fields=tuple(fractional(field) for field in infer_fields(samples, names)))
     columns = tuple(Column(field=field.name) for field in record.fields)
@@ -215,15 +201,15 @@ def _dtype(module: Any) -> str:
 
 
 def _with_reference(
-    module: Any, onnx: bytes, samples: Samples, hints: ConversionHints, framework: str, *, generated: bool = False
+    module: Any, onnx: bytes, samples: Samples, options: ConversionOptions, framework: str, *, generated: bool = False
 ) -> ConvertedModel:
     """Returns the graph with its signature and the module's own outputs. Raises ConversionError, InvalidOptionsError."""
-    converted = convert_onnx(onnx, samples, hints, generated=generated)
+    converted = convert_onnx(onnx, samples, options, generated=generated)
     model = build_runnable(converted)
     (rows,) = model.build_inputs(preprocess_samples(model, samples)).values()
     outputs = _reference_outputs(module, rows)
     libraries = {"torch": version("torch"), "onnxscript": version("onnxscript")}
-    classes = hints.classes or tuple(str(index) for index in range(len(converted.output.labels)))
+    classes = options.classes or tuple(str(index) for index in range(len(converted.output.labels)))
     return replace(converted, outputs=outputs, framework=framework, converter=libraries, classes=classes)
 
 

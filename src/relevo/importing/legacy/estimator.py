@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from relevo.converters.base import ConversionResult
+from relevo.converters.base import ConversionRequest, ConversionResult
 from relevo.converters.graphs.linear import read_linear
 from relevo.converters.graphs.trees import read_ensemble
 from relevo.converters.sklearn.convert import convert_sklearn
 from relevo.converters.sklearn.dict_vectorizer import convert_dictvectorizer
 from relevo.errors import ConversionError
 from relevo.importing.sandbox import protocol
-from relevo.package.conversion import ConversionHints
 from relevo.package.samples import RecordSamples, from_records
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from relevo.converters.options import ConversionOptions
     from relevo.package.samples import Samples
 
 _MAX_ARRAY_SIZE = 2**28  # values in one array
@@ -72,7 +70,7 @@ _ESTIMATOR_BY_METHOD = {
 }
 
 
-def open_file(options: ConversionOptions, bodies: Sequence[bytes], samples: Samples | None) -> ConversionResult:
+def open_file(request: ConversionRequest, bodies: Sequence[bytes], samples: Samples | None) -> ConversionResult:
     """Convert a `LegacyOutputsMessage` frame, the first body. Raises ConversionError when no exact converter knows the model."""
     frame = next(iter(protocol.frames(bodies[0], protocol.LegacyOutputsMessage)))
     outputs, records, document_bytes, arrays = frame.bodies
@@ -81,16 +79,16 @@ def open_file(options: ConversionOptions, bodies: Sequence[bytes], samples: Samp
     reader = _Deserializer(arrays)
     model = reader.read(document["model"], _ESTIMATOR_BY_METHOD[frame.header.method])
     _complete_attributes(model, document["width"], protocol.decode_matrix(outputs, frame.header.outputs))
-    _require_exact_converter(model, options.source)
-    hints = ConversionHints(labels=options.labels, renamed=options.renamed, features=options.features, unit=options.unit)
-    if samples is None and isinstance(used_samples, RecordSamples) and not hints.features:
+    _require_exact_converter(model, request.source)
+    options = request.options
+    if samples is None and isinstance(used_samples, RecordSamples) and not options.features:
         # Generated in the model's own column order.
-        hints = replace(hints, features=used_samples.names)
+        options = replace(options, features=used_samples.names)
     if document["vectorizer"] is None:
-        converted = convert_sklearn(model, used_samples, hints)
+        converted = convert_sklearn(model, used_samples, options)
     else:
-        converted = convert_dictvectorizer((reader.read(document["vectorizer"], _FrozenVectorizer), model), used_samples, hints)
-    return ConversionResult(converted=replace(converted, framework=options.source), samples=used_samples, generated=samples is None)
+        converted = convert_dictvectorizer((reader.read(document["vectorizer"], _FrozenVectorizer), model), used_samples, options)
+    return ConversionResult(converted=replace(converted, framework=request.source), samples=used_samples, generated=samples is None)
 
 
 def _complete_attributes(model: Any, feature_count: int | None, outputs: NDArray[np.float64]) -> None:

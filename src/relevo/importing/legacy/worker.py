@@ -46,7 +46,7 @@ def main() -> None:
     readable_folder = os.path.dirname(self_test.__file__)  # noqa: PTH120 - no pathlib in the worker
     out, request = private_pipes()
     level, failed_checks = enter_sandbox(readable_folder, int(memory), int(cpu), int(file_bytes), layers.split(","))
-    _send(out, {"kind": "walls", "level": level, "unheld": failed_checks}, ())
+    _send(out, {"kind": "walls", "level": level, "failed_checks": failed_checks}, ())
     if need == "strong" and level != "strong":
         return
     _send(out, *_run_request(request.read()))

@@ -1,6 +1,6 @@
 """Converts an untrusted file in a sandboxed process; its output is validated as untrusted input.
 
-    file, samples, options ─► ConversionOptions (one read-only descriptor) ─► sandboxed worker ─► one pipe, read up to a limit
+    file, samples, options ─► ConversionRequest (one read-only descriptor) ─► sandboxed worker ─► one pipe, read up to a limit
                                                                       │ too slow, too much, invalid ─► killed, SandboxError
     SandboxResult(level, ConvertedModel, samples) ◄─ strict decode ◄─ audit ◄─┘
 
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from relevo.converters.options import ConversionOptions
+    from relevo.converters.base import ConversionRequest
 
 _WORKER = Path(__file__).with_name("worker.py")
 _LEGACY_WORKER = Path(__file__).parent.parent / "legacy" / "worker.py"
@@ -76,6 +76,7 @@ class SandboxResult:
     converted: ConvertedModel
     records: tuple[dict[str, Any], ...]  # the samples that the worker generated, when none were sent
     generated: bool
+    reference: str = "original"  # source of the reference outputs, as in the manifest's parity section
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -115,7 +116,7 @@ def predict_with_legacy(
 
 
 def convert_in_sandbox(
-    options: ConversionOptions, bodies: Sequence[bytes], *, need_strong: bool, bounds: Bounds | None = None
+    request: ConversionRequest, bodies: Sequence[bytes], *, need_strong: bool, bounds: Bounds | None = None
 ) -> SandboxResult:
     """Open and convert the file in the sandbox worker.
 
@@ -128,16 +129,16 @@ def convert_in_sandbox(
         script=_WORKER,
         need_strong=need_strong,
         bounds=(bounds or Bounds()).for_bytes(
-            sum(len(body) for body in bodies[:2]), len(bodies[2]), replay=options.format == "replay"
+            sum(len(body) for body in bodies[:2]), len(bodies[2]), replay=request.format == "replay"
         ),
-        loading=_LOADING_SECONDS.get(options.format, 0),
-        threads=_THREADS.get(options.format, 0),
-        folder=bodies[0] if options.format in FOLDERS else b"",
+        loading=_LOADING_SECONDS.get(request.format, 0),
+        threads=_THREADS.get(request.format, 0),
+        folder=bodies[0] if request.format in FOLDERS else b"",
     )
     if worker.folder:
         # The folder is extracted into the worker's own folder, where the worker cannot write.
         bodies = [b"", *bodies[1:]]
-    return _validate(*_exchange(protocol.pack(options, bodies), worker))
+    return _validate(*_exchange(protocol.pack(request, bodies), worker))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

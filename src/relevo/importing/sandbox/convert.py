@@ -21,9 +21,8 @@ from typing import IO, TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from relevo.converters.base import ConversionResult
-from relevo.converters.onnx_options import ASK_SCALE, hints_for_onnx, picture_hints, require_input_kind, with_feature_count
-from relevo.converters.options import ConversionOptions
+from relevo.converters.base import ConversionRequest, ConversionResult
+from relevo.converters.onnx_options import ASK_SCALE, options_for_onnx, require_input_kind, with_feature_count, with_image_input
 from relevo.converters.sklearn.versions import advice
 from relevo.errors import (
     ConversionError,
@@ -38,13 +37,14 @@ from relevo.errors import (
 from relevo.importing.formats import FILE_CONVERTERS
 from relevo.importing.pickle_scan import VECTORIZER_ONLY
 from relevo.importing.sandbox import protocol
-from relevo.package.conversion import ConversionHints, ConvertedModel
+from relevo.package.conversion import ConvertedModel
 from relevo.package.samples import ImageSamples, RecordSamples, from_records
 from relevo.package.synthetic_samples import generate_samples, infer_record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from relevo.package.conversion import ConversionOptions
     from relevo.package.samples import Samples
 
 _MAX_TEXT = 400
@@ -65,7 +65,7 @@ def run_request(request: IO[bytes]) -> bytes:
     """Answer one request frame with one frame; every failure becomes a FailureMessage."""
     try:
         # No other reference to the request bytes: a large file would be in memory twice.
-        frame = next(iter(protocol.frames(request.read(), ConversionOptions)))
+        frame = next(iter(protocol.frames(request.read(), ConversionRequest)))
         with warnings.catch_warnings():
             # Version warnings of old models; the parity check decides.
             warnings.simplefilter("ignore")
@@ -90,8 +90,9 @@ def _failure_message(error: RelevoError) -> protocol.FailureMessage:
         if isinstance(error, error_type):
             text = str(next(iter(error.facts.values()), error))
             # Converters name Python parameters; the command line has flags.
-            flag = "--" if error_type is InvalidOptionsError and text.startswith(("labels (", "features (", "scores (")) else ""
-            return protocol.FailureMessage(code=code, reason=(flag + text)[:_MAX_TEXT])
+            if error_type is InvalidOptionsError and text.startswith(("labels (", "features (", "score_type (")):
+                text = "--" + text.replace("score_type", "score-type", 1)
+            return protocol.FailureMessage(code=code, reason=text[:_MAX_TEXT])
     # The reason is embedded in a sentence that ends with its own full stop.
     text = str(error)[:_MAX_TEXT].removesuffix(".")
     return protocol.FailureMessage(code="import_refused" if isinstance(error, ModelError) else "conversion_failed", reason=text)
@@ -119,60 +120,52 @@ def _encode_result(result: ConversionResult) -> bytes:
     return protocol.pack(header, [result.converted.onnx, output_bytes, msgspec.json.encode(records) if records else b""])
 
 
-def _convert(options: ConversionOptions, bodies: Sequence[bytes]) -> ConversionResult:
-    samples = _decode_samples(options, bodies[2])
-    if options.format == "replay":
+def _convert(request: ConversionRequest, bodies: Sequence[bytes]) -> ConversionResult:
+    samples = _decode_samples(request, bodies[2])
+    if request.format == "replay":
         return _replay(bodies[0], bodies[1], samples)
-    if options.format == "onnx":
-        return _convert_onnx(options, bodies[0], samples)
-    if options.format in FILE_CONVERTERS:
+    if request.format == "onnx":
+        return _convert_onnx(request.options, bodies[0], samples)
+    if request.format in FILE_CONVERTERS:
         # tempfile probes its folder by writing a file, which is forbidden here; no library needs the folder afterwards.
         tempfile.tempdir = str(Path.cwd())
         # Late import: each module loads a large, optional framework.
-        result: ConversionResult = import_module(FILE_CONVERTERS[options.format]).open_file(options, bodies, samples)
+        result: ConversionResult = import_module(FILE_CONVERTERS[request.format]).open_file(request, bodies, samples)
         return result
-    model = find_model([load_pickle(body, options.source) for body in bodies[: 2 if options.second else 1]])
-    hints = ConversionHints(
-        labels=options.labels,
-        renamed=options.renamed,
-        features=options.features,
-        scale=options.scale if options.told else None,
-        unit=options.unit,
-        orientation=options.orientation,
-        background=options.background,
-    )
-    return _convert_pickle(options, model, samples, hints)
+    model = find_model([load_pickle(body, request.source) for body in bodies[: 2 if request.second else 1]])
+    return _convert_pickle(request, model, samples)
 
 
-def _convert_pickle(options: ConversionOptions, model: Any, samples: Samples | None, hints: ConversionHints) -> ConversionResult:
+def _convert_pickle(request: ConversionRequest, model: Any, samples: Samples | None) -> ConversionResult:
     from relevo.converters.sklearn.compat import fix_attributes
     from relevo.converters.sklearn.convert import convert_sklearn
     from relevo.converters.sklearn.dict_vectorizer import convert_dictvectorizer, record_of, split
 
-    fix_attributes(model, options.source)
+    options = request.options
+    fix_attributes(model, request.source)
     has_vectorizer = _starts_with_vectorizer(model)
     used_samples = samples
     if not has_vectorizer and not hasattr(with_feature_count(model), "feature_names_in_"):
         require_input_kind(int(getattr(with_feature_count(model), "n_features_in_", 0)), options, samples)
-    if isinstance(samples, ImageSamples) and "scale" not in options.told:
+    if isinstance(samples, ImageSamples) and not options.knows_pixels:
         raise InvalidOptionsError(options=ASK_SCALE)
     if options.kind == "image":
-        hints = picture_hints(model, options, hints)
-    if used_samples is None and hints.input is not None:
-        used_samples = generate_samples(hints.input)
+        options = with_image_input(model, options)
+    if used_samples is None and options.input is not None:
+        used_samples = generate_samples(options.input)
     elif used_samples is None:
-        record = record_of(split(model).vectorizer) if has_vectorizer else infer_record(with_feature_count(model), hints)
+        record = record_of(split(model).vectorizer) if has_vectorizer else infer_record(with_feature_count(model), options)
         used_samples = generate_samples(record)
-    if samples is None and isinstance(used_samples, RecordSamples) and not hints.features:
+    if samples is None and isinstance(used_samples, RecordSamples) and not options.features:
         # Generated in the model's own column order.
-        hints = replace(hints, features=used_samples.names)
+        options = replace(options, features=used_samples.names)
     converted = (
-        convert_dictvectorizer(model, used_samples, hints) if has_vectorizer else convert_sklearn(model, used_samples, hints)
+        convert_dictvectorizer(model, used_samples, options) if has_vectorizer else convert_sklearn(model, used_samples, options)
     )
-    if options.source:
+    if request.source:
         # The bytes name the release that wrote the file; the installed release is recorded as converter.
         reader = {"scikit-learn": converted.framework.partition(" ")[2]}
-        converted = replace(converted, framework=options.source, converter={**reader, **converted.converter})
+        converted = replace(converted, framework=request.source, converter={**reader, **converted.converter})
     return ConversionResult(converted=converted, samples=used_samples, generated=samples is None)
 
 
@@ -180,8 +173,7 @@ def _convert_onnx(options: ConversionOptions, data: bytes, samples: Samples | No
     from relevo.converters.onnx_model import convert_onnx
     from relevo.package.parity import score_as_served
 
-    hints = hints_for_onnx(data, options, samples)
-    converted = convert_onnx(data, samples, hints)
+    converted = convert_onnx(data, samples, options_for_onnx(data, options, samples))
     used_samples = samples if samples is not None else generate_samples(converted.input)
     # The original is the file itself: its outputs here are the reference for parity.
     return ConversionResult(
@@ -278,21 +270,21 @@ def _starts_with_vectorizer(model: Any) -> bool:
     return hasattr(first, "vocabulary_") and hasattr(first, "feature_names_")
 
 
-def _decode_samples(options: ConversionOptions, body: bytes) -> Samples | None:
+def _decode_samples(request: ConversionRequest, body: bytes) -> Samples | None:
     """Decode the samples as `encode_samples` encoded them."""
-    if options.samples == "none":
+    if request.samples == "none":
         return None
-    if options.samples == "files":
+    if request.samples == "files":
         return ImageSamples(files=tuple(msgspec.msgpack.decode(body, type=list[bytes])))
-    if options.samples == "pixels":
-        return ImageSamples(pixels=tuple(np.frombuffer(body, np.uint8).reshape(options.shape)))
+    if request.samples == "pixels":
+        return ImageSamples(pixels=tuple(np.frombuffer(body, np.uint8).reshape(request.shape)))
     samples = from_records(msgspec.json.decode(body))
-    names = options.names or samples.names
+    names = request.names or samples.names
     matrix = None
-    if options.samples == "matrix":
+    if request.samples == "matrix":
         matrix = np.array(
             [[np.nan if record[name] is None else record[name] for name in names] for record in samples.records], dtype=np.float64
         )
     return RecordSamples(
-        records=samples.records, names=names, table=matrix, whole=frozenset(options.whole), numeric=matrix is not None
+        records=samples.records, names=names, table=matrix, whole=frozenset(request.whole), numeric=matrix is not None
     )

@@ -1,6 +1,6 @@
 """Encodes samples for the sandbox worker, and finds the samples that its outputs belong to.
 
-Samples ─ encode_samples ─► fields of ConversionOptions, bytes          SandboxResult ─ samples_of ─► the predicted Samples
+Samples ─ encode_samples ─► fields of ConversionRequest, bytes          SandboxResult ─ samples_of ─► the predicted Samples
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def encode_samples(samples: Samples | None) -> tuple[dict[str, Any], bytes]:
-    """Encode samples for the worker: the fields of ConversionOptions that describe them, and their bytes."""
+    """Encode samples for the worker: the fields of ConversionRequest that describe them, and their bytes."""
     if samples is None:
         return {}, b""
     if isinstance(samples, RecordSamples):

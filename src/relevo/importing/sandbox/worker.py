@@ -2,7 +2,7 @@
 
 A script; only the legacy worker imports it, for the same isolation.
 
-    python -I worker.py SOURCE MEMORY CPU FILE NEED LAYERS THREADS DATA LOADING   (stdin: one ConversionOptions frame; stdout: a pipe)
+    python -I worker.py SOURCE MEMORY CPU FILE NEED LAYERS THREADS DATA LOADING   (stdin: one ConversionRequest frame; stdout: a pipe)
 
     rlimits ─ privileges ─ Landlock ─ seccomp ─ self-test ─► SandboxStatus ─► pipe
     request ─ pickle | ONNX | … ─ convert ─ predict the samples ─► ConvertedMessage | FailureMessage ─► pipe

@@ -58,7 +58,7 @@ RULES = (
     _rule("POST", "/keys/{key_id}/rotate", Action.ADMINISTER),
     _rule("GET", "/login/oidc", None),
     _rule("GET", "/login/oidc/callback", None),
-    _rule("GET", "/login/elsewhere", None),
+    _rule("GET", "/login/providers", None),
     # Console login: authenticated by a signature, and by a login code.
     _rule("GET", "/login/console", None),
     _rule("POST", "/login/console", None),
@@ -95,7 +95,7 @@ RULES = (
     _rule("GET", "/predictions/{query_id}/label", Action.READ_PREDICTIONS, checked_in_route=True),
     _rule("PUT", "/predictions/{query_id}/label", Action.LABEL, checked_in_route=True),
     _rule("POST", "/predictions/{query_id}/label/{number}/judgement", Action.REVIEW_LABELS, checked_in_route=True),
-    _rule("GET", "/models/{name}/cleaning", Action.EXPORT),
+    _rule("GET", "/models/{name}/curation", Action.EXPORT),
     _rule("GET", "/predictions.csv", Action.EXPORT, checked_in_route=True),
     _rule("GET", "/labels", Action.READ_PREDICTIONS, checked_in_route=True),
     _rule("GET", "/queue", Action.LABEL, checked_in_route=True),

@@ -87,7 +87,7 @@ class _CodeRedemption(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     mark: str
 
 
-@router.get("/login/elsewhere", summary="Where else people may sign in")
+@router.get("/login/providers", summary="Where else people may sign in")
 async def list_providers(request: Request) -> LoginProviders:
     """The identity provider's name, for whoever shows a sign-in page."""
     provider = app_context(request).provider

@@ -14,7 +14,7 @@ from relevo.web.schemas.labels import CurationPage, CurationQuery
 if TYPE_CHECKING:
     from relevo.web.context import AppContext
 
-router = APIRouter(prefix="/models/{name}/cleaning", tags=["labels"])
+router = APIRouter(prefix="/models/{name}/curation", tags=["labels"])
 
 
 @router.get("", summary="What of the labelled is fit to be learnt from", responses=error_responses(404, 422, 503))

@@ -340,7 +340,7 @@ class ExportQuery(BaseModel):
     version: VersionNumber | None = None
     since: Moment | None = None
     until: Moment | None = None
-    label: LabelText | None = None
+    prediction: LabelText | None = None
     uncertain: YesNo | None = None
     truth: LabelText | None = None
     labelled: YesNo | None = None
