@@ -46,7 +46,7 @@ def train(run: Any) -> keras.Model:
         validation_data=(run.validation.x, dogs(run.validation.y)),
         callbacks=[run.for_keras()],
     )
-    run.drawings["CNN_Model.png"] = cnn_model(model, run.learning)
+    run.extra_figures["CNN_Model.png"] = cnn_model(model, run.training_curves)
     return model
 
 
