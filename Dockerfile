@@ -1,15 +1,15 @@
-# The serving image: ONNX Runtime and what answers over HTTP; nothing that trains, compiles or installs.
+# The serving image: ONNX Runtime and the HTTP server; no training libraries, compiler or installer.
 #
-#   BASE ─┬─► build   wheels by their hashes ─► /opt/relevo, where Relevo's own wheel joins them
-#         └─► image   /opt/relevo, a user without a name in your system, one folder it may write to: /data
-#                     (and /shared, empty, for what the services of compose.yaml tell each other)
+#   BASE ─┬─► build   wheels with verified hashes, and Relevo's own wheel ─► /opt/relevo
+#         └─► image   /opt/relevo, a numeric user, one writable folder: /data
+#                     (and /shared, empty, for files shared by the services of compose.yaml)
 #
 #   docker build -t relevo .
 #   docker run --rm -p 127.0.0.1:5000:8000 -v relevo-home:/data relevo serve --insecure
 #
-# BASE needs Python 3.11 or newer with venv and pip. Name it with its digest where builds must repeat.
+# BASE needs Python 3.11 or newer with venv and pip. Specify it by digest for reproducible builds.
 # REQUIREMENTS=console is the image of `relevo console` (service `ui` of compose.yaml).
-# REQUIREMENTS=base leaves out the drivers of PostgreSQL and what makes certificates for --tls auto.
+# REQUIREMENTS=base omits the PostgreSQL driver and the library for --tls auto.
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
@@ -25,7 +25,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY src src
 RUN /tools/bin/python -m hatchling build -t wheel -d /wheel \
  && /tools/bin/python -m pip --python /opt/relevo/bin/python install --quiet --no-deps --no-index /wheel/*.whl \
- # Tests of libraries are a tenth of what they weigh, and nobody runs them here.
+ # The tests of the libraries are a tenth of their size and are not needed.
  && find /opt/relevo -type d -name tests -path '*/site-packages/*' -prune -exec rm -rf {} +
 
 FROM ${BASE}
@@ -36,7 +36,7 @@ RUN groupadd --gid 10001 relevo \
  && useradd --uid 10001 --gid relevo --home-dir /data --no-create-home --shell /usr/sbin/nologin relevo \
  && mkdir /data /shared && chown relevo:relevo /data /shared
 COPY --from=build /opt/relevo /opt/relevo
-# What another machine can reach is decided by the ports that are published. `serve` still wants to hear --insecure for it.
+# The published ports decide which machines can reach the server; `serve` requires --insecure for it.
 ENV PATH=/opt/relevo/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -48,7 +48,7 @@ WORKDIR /data
 VOLUME /data
 EXPOSE 8000 8501
 STOPSIGNAL SIGTERM
-# Asks the server of the variables above, by https where they say so.
+# Checks the server configured by the variables above, over https if they say so.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=30s --retries=3 CMD ["relevo", "health"]
 ENTRYPOINT ["relevo"]
 CMD ["serve"]

@@ -1,4 +1,4 @@
-"""The changelog names the release: pyproject.toml, `relevo.__version__` and the newest heading of CHANGELOG.md agree."""
+"""Checks that pyproject.toml, `relevo.__version__` and the newest heading of CHANGELOG.md have the same version."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _KINDS = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 
 
 def problems(changelog: str, packaged: str, imported: str) -> list[str]:
-    """What does not fit, in sentences; empty when all is well."""
+    """The mismatches, one sentence each."""
     found = []
     if packaged != imported:
         found.append(f"pyproject.toml says {packaged}, relevo.__version__ says {imported}")
@@ -29,7 +29,7 @@ def problems(changelog: str, packaged: str, imported: str) -> list[str]:
 
 
 def main() -> int:
-    """Exit code 1 with the problems on standard error."""
+    """Print the problems on standard error; exit code 1 if there are any."""
     packaged = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     found = problems((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), packaged, relevo.__version__)
     for problem in found:

@@ -1,8 +1,8 @@
-"""The table of addresses on the HTTP page: every row of the table that the server asks, with who may ask there.
+"""The table of routes on the HTTP page: every access rule with its required permission and the summary of the endpoint.
 
-web/classified.RULES ─ method, path, what it takes ─┐
-domain/people ─ least role, scopes of keys ─────────┼─► | address | who may | what it gives |
-endpoints ─ what they say of themselves ────────────┘
+web/auth/access_rules.RULES ─ method, path, action ─┐
+domain/access ─ minimum role, scopes of keys ───────┼─► | address | who may | what it does |
+endpoints ─ summaries ──────────────────────────────┘
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from relevo.web.auth.access_rules import RULES, AccessRule
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: What is answered before the framework is asked, and so has no endpoint.
+#: Routes that are handled outside the web framework and have no endpoint.
 _WITHOUT_ENDPOINT = {
     ("POST", "/predict"): "Ask the default model",
     ("POST", "/predict/"): "Ask the model that the form names; the short form of answer",
     ("POST", "/submit"): "Ask, and be answered by a page",
     ("POST", "/models/{name}/predict"): "Ask this model",
 }
-#: What a parameter is called where only its place counts.
+#: A path parameter; its name does not matter for comparing paths.
 _PLACE = re.compile(r"\{\w+\}")
 
 
 def table(say: Callable[[str], str]) -> list[str]:
-    """The rows, in the language that `say` puts sentences into."""
+    """The rows of the table, translated by `say`."""
     told = _sentences()
     lines = [f"| {say('address')} | {say('who may')} | {say('what it does')} |", "|---|---|---|"]
     for rule in RULES:
@@ -55,7 +55,7 @@ def _sentences() -> dict[tuple[str, str], str]:
 
 
 def _told(route: object) -> str:
-    """Its summary, which /docs shows too; for pages, which have none there, the first sentence of the docstring."""
+    """The OpenAPI summary; for pages, which have none, the first sentence of the docstring."""
     text = getattr(route, "summary", None) or inspect.getdoc(getattr(route, "endpoint", None)) or ""
     return re.split(r"(?<=[.:;])\s", " ".join(text.split("\n\n")[0].split()), maxsplit=1)[0].rstrip(";:")
 

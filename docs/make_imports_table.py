@@ -1,10 +1,11 @@
-"""Writes reference/imported-files.md: what became of every model file that strangers left in public repositories.
+"""Writes reference/imported-files.md: the import results of model files from public repositories.
 
-    FILES: a file, what a person tells, what its answers are held against ─ import_model ─┬─ package ─ asked ─► largest difference
-    any other file of the folder ─────────────────────────────────────────────────────────┴─ refused ─────────► the reason
+    FILES: a file, options, reference outputs ─ import_model ─┬─ package ─ predictions ─► largest difference
+    any other file of the folder ─────────────────────────────┴─ rejected ──────────────► the reason
 
-The files are found by RELEVO_TEST_DATA (default ../shared/data); without them the page stays as it is. A relative difference is
-the largest within a row over the row's largest value. `--only TEXT` tries the files whose path holds the text, and writes nothing.
+The files are in RELEVO_TEST_DATA (default ../shared/data); without them the page is not changed. The relative difference is the
+largest within a row, divided by the row's largest value. `--only TEXT` imports the files whose path contains the text, and
+writes nothing.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).parent / "reference" / "imported-files.md"
 DATA = Path(os.environ.get("RELEVO_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")) / "models"
-#: The largest relative difference, and the longest a refusal may take, in seconds.
+#: Maximum relative difference, and maximum duration of a rejection in seconds.
 TOLERANCE, PATIENCE = 1e-5, 10.0
-#: What lies beside the models and is none.
+#: Files in the folder that are not models.
 _BESIDE = ("README.md", "MANIFEST.csv", "SHA256SUMS", "LICENSE", "LICENSE.md")
 _DATA_ENDINGS = (".libsvm", ".tsv", "_true_predictions.txt", "_raw_predictions.txt", "_data.txt", "_pred_leaves.txt")
 _IRIS = ("setosa", "versicolor", "virginica")
@@ -59,16 +60,16 @@ _DIGITS = tuple(str(digit) for digit in range(10))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What a person must tell of a file, and what its answers are held against; a plain value."""
+    """Import options of a file and its reference outputs."""
 
     path: str
-    options: Mapping[str, Any] = field(default_factory=dict)  # of import_model; paths among them begin with "@"
+    options: Mapping[str, Any] = field(default_factory=dict)  # of import_model; paths begin with "@"
     samples: str = ""  # a file of rows
     truth: str = ""  # a file with the original library's outputs for these rows
     twin: str = ""  # the same model in another format, imported too
-    supply: bool = False  # whether the truth is given to the import too: nothing here can ask the original
-    link: str = ""  # what the truth still has to go through: "softmax"
-    whole: bool = True  # whether the file holds a whole model that the library which wrote it could load
+    supply: bool = False  # whether the truth is passed to the import: no installed library can load the original
+    link: str = ""  # function to apply to the truth: "softmax"
+    whole: bool = True  # whether the library that wrote the file could load it as a model
     note: str = ""
 
 
@@ -203,18 +204,18 @@ class Row:
     """One line of the table."""
 
     known: Known
-    what: str  # format and version, as the bytes tell
+    what: str  # format and version, from the bytes
     seconds: float
     refusal: str = ""
     difference: float = 0.0
     reference: str = ""
 
 
-# --- the files that lie there -------------------------------------------------------------------------------------------
+# --- the files ----------------------------------------------------------------------------------------------------------
 
 
 def everything() -> Iterator[Known]:
-    """Each file of the folder in the order of its path, told of or not; a pickle is trusted here, as a person would have to say."""
+    """All files of the folder, by path, with their options if FILES has any."""
     told: dict[str, list[Known]] = {}
     for known in FILES:
         told.setdefault(known.path, []).append(known)
@@ -225,7 +226,7 @@ def everything() -> Iterator[Known]:
 
 
 def rows_of(name: str) -> NDArray[np.float64]:
-    """A matrix (n, features) from numbers between blanks, or from LIBSVM's sparse lines with NaN where nothing stands."""
+    """A matrix (n, features) from numbers separated by spaces, or from LIBSVM's sparse lines with NaN for absent values."""
     lines = [line.split() for line in (DATA / name).read_text().splitlines() if line.strip()]
     if not name.endswith(".libsvm"):
         return np.array(lines, dtype=np.float64)
@@ -239,7 +240,7 @@ def rows_of(name: str) -> NDArray[np.float64]:
 
 
 def truth_of(known: Known) -> NDArray[np.float64]:
-    """What the original library answered, (n, columns)."""
+    """Outputs of the original library, (n, columns)."""
     lines = [line.replace(",", " ").split() for line in (DATA / known.truth).read_text().splitlines() if line.strip()]
     said = np.array(lines, dtype=np.float64)
     if known.link == "softmax":
@@ -252,7 +253,7 @@ def truth_of(known: Known) -> NDArray[np.float64]:
 
 
 def tried(known: Known) -> Row:
-    """Import one file and hold its answers against what is known."""
+    """Import one file and compare its outputs with the reference."""
     what = _what(DATA / known.path)
     started = time.monotonic()
     try:
@@ -286,12 +287,12 @@ def _import(known: Known, samples: Any = None) -> Package:
             options["outputs"] = truth_of(known)
     if samples is not None:
         options["samples"] = samples
-    # Whether a pickle's author is trusted, a person must say; here we say it of all of them.
+    # The authors of all pickles in the folder are trusted.
     return import_model(DATA / known.path, name="tried", figures=False, **{"trust_pickle": True, **options})
 
 
 def _python(version: str) -> str:
-    """An interpreter of that version: one that starts by its name, or one that pyenv keeps."""
+    """An interpreter of that version: from pyenv, or by its name on the PATH."""
     named = shutil.which(f"python{version}")
     kept = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
     return str(kept[-1]) if kept else named or f"python{version}"
@@ -303,7 +304,7 @@ def _widened(table: NDArray[np.float64], width: int) -> NDArray[np.float64]:
 
 
 def _difference(known: Known, package: Package) -> tuple[float, str]:
-    """The largest relative difference, and to what."""
+    """The largest relative difference, and the name of the reference."""
     if known.truth:
         theirs = truth_of(known)
         ours = _scores(package, _records(package, rows_of(known.samples)))
@@ -334,7 +335,7 @@ def _scores(package: Package, payloads: Sequence[Any]) -> NDArray[np.float64]:
 
 
 def _apart(package: Package, ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> float:
-    """Of classes, how far their probabilities are apart; of a value, it itself."""
+    """Relative difference of probabilities (classification) or values (regression)."""
     output = package.manifest.output
     if output.task is Task.REGRESSION:
         return _relative(ours, theirs)
@@ -342,7 +343,7 @@ def _apart(package: Package, ours: NDArray[np.float64], theirs: NDArray[np.float
 
 
 def _relative(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> float:
-    """The largest difference within a row over the row's largest value, the worst row's."""
+    """The maximum over all rows of: largest difference divided by the row's largest value."""
     if ours.shape != theirs.shape:
         return float("inf")
     largest = np.abs(theirs).max(axis=1)
@@ -383,7 +384,7 @@ def page(rows: Sequence[Row]) -> str:
 
 
 def _models(rows: Iterable[Row]) -> int:
-    """How many models these are: one may be asked in two ways, and one architecture has several with its weights."""
+    """Number of models: a file may be imported with several options, an architecture with several weights."""
     return len({(row.known.path, row.known.options.get("weights")) for row in rows})
 
 
@@ -399,7 +400,7 @@ def _line(row: Row) -> str:
 
 
 def main() -> int:
-    """Try the files and write the page; 1 when one of them answers otherwise than its original or is refused too slowly."""
+    """Import the files and write the page; returns 1 if outputs differ from the reference or a rejection is too slow."""
     parser = argparse.ArgumentParser(description="Import every file of RELEVO_TEST_DATA and write the table of what became of it.")
     parser.add_argument("--only", default="", metavar="TEXT", help="only files whose path holds this; nothing is written")
     parser.add_argument("--at-once", type=int, default=1, metavar="NUMBER", help="files tried side by side")

@@ -1,13 +1,13 @@
-"""Writes the reference pages that are made from the code, in English (name.md) and Spanish (name.es.md).
+"""Generates the reference pages from the code, in English (name.md) and Spanish (name.es.md).
 
     config.ROWS ─► settings    Typer app ─► commands    error tree, HTTP map ─► errors    an exposition ─► metrics
     structures of the manifest ─► package-format (package_reference.py)
-    routes, and who may ask there ─► the table in http (http_reference.py)
+    routes and access rules ─► the table in http (http_reference.py)
 
-The code is in English; Words puts a sentence into Spanish by the program's own catalogues, or by words.es.json what only these
-pages say. A sentence that neither knows stays English and is told on standard error.
+Words translates a sentence with the program's catalogues, or with words.es.json for sentences of these pages only. A sentence
+without a translation stays English and is reported on standard error.
 
-With --check nothing is written; exit code 1 tells that a page is out of date. A test runs that.
+--check writes nothing and exits with 1 if a page is out of date. A test runs it.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ HERE = Path(__file__).parent
 REFERENCE = HERE / "reference"
 _TABLE = "<!-- From here to the end of the table: written by docs/make_reference.py from the code. -->"
 _TABLE_ENDS = "<!-- Here the table ends. -->"
-#: Words that a cell with the name of a file format begins with.
+#: First words of cells that name a file format.
 _FORMATS = {"Keras", "LightGBM", "ONNX", "PMML", "XGBoost", "pickle"}
 _NOTE = "<!-- Written by docs/make_reference.py from the code; change it there. -->\n\n"
 
 
 class Words:
-    """Sentences in one language; lives as long as its pages are made."""
+    """Translations into one language. Lifetime: the generation of its pages."""
 
     def __init__(self, language: str) -> None:
         self.language = language
@@ -54,7 +54,7 @@ class Words:
         self.unknown: set[str] = set()
 
     def say(self, text: str) -> str:
-        """The sentence in this language."""
+        """Translate a sentence."""
         self.asked.add(text)
         if self.language == "en" or not text:
             return text
@@ -65,7 +65,7 @@ class Words:
         return told
 
     def _filled(self, text: str) -> str | None:
-        """By a sentence with holes: "{0} rows" for "30 rows"."""
+        """Translate by a template: "{0} rows" for "30 rows"."""
         for template in (one for one in self._own if "{0}" in one):
             facts = catalog.facts_in(template, text)
             if facts is not None:
@@ -75,12 +75,12 @@ class Words:
 
     @property
     def unused(self) -> set[str]:
-        """What words.json holds for no page."""
+        """Entries of words.es.json that no page uses."""
         return self._own.keys() - self.asked
 
 
 def pages() -> tuple[dict[str, str], list[str]]:
-    """File name → content, and what is wrong with the Spanish."""
+    """File name → content, and the problems of the translations."""
     made: dict[str, str] = {}
     wrong: list[str] = []
     for language in catalog.LANGUAGES:
@@ -196,7 +196,7 @@ def _kinds(kind: type[RelevoError]) -> Iterator[type[RelevoError]]:
 
 
 def metrics(words: Words) -> list[str]:
-    """Every metric with its kind and help."""
+    """Every metric with its type and help."""
     say = words.say
     with tempfile.TemporaryDirectory() as folder:
         Telemetry(Path(folder), "reference").flush()
@@ -210,7 +210,7 @@ def metrics(words: Words) -> list[str]:
 
 
 def http(words: Words) -> str:
-    """The page as people wrote it, with a fresh table of addresses in it."""
+    """The hand-written page with the regenerated table of routes."""
     page = REFERENCE / f"http{words.ending}"
     before, _, rest = page.read_text(encoding="utf-8").partition(_TABLE)
     _, _, after = rest.partition(_TABLE_ENDS)
@@ -218,7 +218,7 @@ def http(words: Words) -> str:
 
 
 def imported_files(words: Words) -> list[str]:
-    """The page that make_imports_table.py wrote in English, in another language."""
+    """Translation of the English page written by make_imports_table.py."""
     english = (REFERENCE / "imported-files.md").read_text(encoding="utf-8").splitlines()[2:]
     return [_cells(line, words) if line.startswith("| ") else _prose(line, words) for line in english]
 
@@ -245,7 +245,7 @@ def _cell(cell: str, words: Words) -> str:
 
 
 def _reason(sentence: str, language: str) -> str:
-    """An error's sentence of which nothing but the words is left."""
+    """Translate a rendered error message by finding its template."""
     for kind in _kinds(RelevoError):
         facts = catalog.facts_in(kind.sentence, sentence)
         if facts:
@@ -255,7 +255,7 @@ def _reason(sentence: str, language: str) -> str:
 
 
 def main() -> int:
-    """Write the pages, or with --check compare them."""
+    """Write the pages, or compare them (--check)."""
     outdated = []
     made, wrong = pages()
     for line in wrong:

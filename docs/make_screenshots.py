@@ -1,9 +1,9 @@
-"""Takes the pictures of the console's manual: a real server, a real console, a real Chromium, in both languages.
+"""Takes the screenshots of the console manual with a real server, console and Chromium, in both languages.
 
-relevo train (twice) ─► server ─ asked about digits, some labelled ─► console ─ signed in ─► docs/console/pictures/<language>/*.png
+relevo train (twice) ─► server ─ predictions, some labelled ─► console ─ logged in ─► docs/console/pictures/<language>/*.png
 
-`python docs/make_screenshots.py [page …]`, with the extras sklearn and console and Chromium at hand. Colours are reduced, so that
-a picture weighs some tens of kilobytes.
+`python docs/make_screenshots.py [page …]`, with the extras sklearn and console and with Chromium. Colours are reduced to keep
+each file below some tens of kilobytes.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _SETTLE_S = 2.5
 
 
 def digits() -> tuple[list[bytes], list[str]]:
-    """Real handwritten digits as PNG files, and what they are."""
+    """Real handwritten digits as PNG files, and their labels."""
     found = load_digits()
     files = []
     for picture in found.images[:_ASKED]:
@@ -57,7 +57,7 @@ def digits() -> tuple[list[bytes], list[str]]:
 
 
 def trained(folder: Path) -> Path:
-    """The home of a project that was trained twice; the first version is the champion."""
+    """The home of a project with two versions; the first is the champion."""
 
     def run(*words: str) -> None:
         where = folder if words[0] == "new" else folder / "digits"
@@ -75,7 +75,7 @@ def trained(folder: Path) -> Path:
 
 
 def asked(url: str) -> None:
-    """Questions, and the truth for every other one of the first."""
+    """Send prediction requests, and label every other one of the first half."""
     files, truths = digits()
     with relevo.Client(url) as client:
         answers = [client.predict("digits", file) for file in files]
@@ -86,7 +86,7 @@ def asked(url: str) -> None:
 
 
 def taken(page: Page, language: str, name: str, *, ready: str | None = None) -> None:
-    """Wait until the page stands still, and keep it."""
+    """Wait until the page is rendered, and save a screenshot."""
     wait_until_idle(page)
     if ready is not None:
         page.wait_for_selector(ready)
@@ -99,25 +99,25 @@ def taken(page: Page, language: str, name: str, *, ready: str | None = None) -> 
 
 
 def classify(page: Page) -> None:
-    """A digit is uploaded and answered."""
+    """Upload a digit and wait for the prediction."""
     page.set_input_files("input[type=file]", {"name": "digit.png", "mimeType": "image/png", "buffer": digits()[0][3]})
     wait_until_idle(page)
 
 
 def untouched(page: Page) -> None:
-    """The page as it opens."""
+    """The page without interaction."""
     wait_until_idle(page)
 
 
 def last_hour(page: Page) -> None:
-    """What came in the last hour."""
+    """The traffic of the last hour."""
     wait_until_idle(page)
     page.locator('[data-testid="stButtonGroup"] button').first.click()
     wait_until_idle(page)
 
 
 def beside(page: Page) -> None:
-    """Two versions, figure by figure."""
+    """The comparison of two versions."""
     wait_until_idle(page)
     page.locator("h2").nth(1).scroll_into_view_if_needed()
     page.mouse.move(700, 500)
@@ -137,7 +137,7 @@ SCENES: dict[str, tuple[str, Callable[[Page], None]]] = {
 
 
 def take(browser: Browser, console: Console, wanted: set[str]) -> None:
-    """Every picture that is wanted, in both languages."""
+    """Take the selected screenshots, in both languages."""
     for language, locale in LOCALES.items():
         if not wanted or "sign-in" in wanted:
             with open_page(browser, console, "/sign-in", locale=locale, **DESKTOP) as page:
@@ -154,14 +154,14 @@ def take(browser: Browser, console: Console, wanted: set[str]) -> None:
 
 
 def taken_plainly(page: Page, language: str, name: str) -> None:
-    """Keep a page that Streamlit does not run."""
+    """Save a screenshot of a page that Streamlit does not render."""
     path = PICTURES / language / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(_COLOURS).save(path, optimize=True)
 
 
 def main() -> None:
-    """All of it."""
+    """Run everything."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         settings = settings_of(folder, home=trained(folder))

@@ -1,10 +1,10 @@
-"""The page of the package format, from the structures that read and write it.
+"""Generates the page of the package format from the structures that read and write it.
 
     structures of domain ─ their fields, types, defaults ─┐
-    comments at the fields (`#:` above, `#` behind) ──────┴─► one table a structure ─► lines of package-format.md
-    caps.py ─► the bounds
+    comments of the fields (`#:` above, `#` behind) ──────┴─► one table per structure ─► lines of package-format.md
+    package/layout.py ─► the limits
 
-A field without a comment is a hole in the page, so it is an error.
+A field without a comment is an error.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from relevo.package import layout
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-#: Structure, and where it stands in manifest.json.
+#: Structure and its place in manifest.json.
 STRUCTURES: tuple[tuple[type[msgspec.Struct], str], ...] = (
     (manifest.Manifest, "manifest.json"),
     (signature.ImageInput, "input"),
@@ -43,7 +43,7 @@ STRUCTURES: tuple[tuple[type[msgspec.Struct], str], ...] = (
     (manifest.Parity, "lineage.parity"),
     (manifest.Precision, "lineage.precision"),
 )
-#: Path in a package, and what it holds.
+#: Path in a package and its content.
 FILES = (
     (layout.MANIFEST, "what the package is, and the SHA-256 of every other file; canonical JSON (sorted keys, two spaces)"),
     (layout.SEAL, "the SHA-256 of the manifest, as `sha256sum` writes it, so that a changed manifest is noticed too"),
@@ -58,7 +58,7 @@ _WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or 
 
 
 def lines(say: Callable[[str], str]) -> list[str]:
-    """The page in the language that `say` puts sentences into."""
+    """The lines of the page, translated by `say`."""
     return [*_head(say), *_tables(say), *_bounds(say)]
 
 
@@ -107,7 +107,7 @@ def _bounds(say: Callable[[str], str]) -> Iterator[str]:
 
 
 def comments(kind: type) -> dict[str, str]:
-    """Field → what the code says of it. Raises ValueError for a field it says nothing of."""
+    """Field → its comment in the code. Raises ValueError for a field without one."""
     found: dict[str, str] = {}
     above: list[str] = []
     for line in textwrap.dedent(inspect.getsource(kind)).splitlines():

@@ -40,7 +40,7 @@ _DATA = Path(os.environ.get("RELEVO_TEST_DATA") or Path(__file__).parents[2] / "
 _TESTS = Path(__file__).parent
 #: Folders whose tests train, serve or start browsers, longest first.
 _LONG = ("chaos", "examples", "docs", "cli", "console", "server", "flow", "importing", "converters", "package")
-#: What the slow tier has, beside the tests that are marked `slow` or `chaos` or look at a page in a browser.
+#: The slow tier, in addition to tests that are marked `slow` or `chaos` or use a browser.
 _SLOW = (
     "chaos/",
     "cli/commands/test_demo.py",
@@ -198,7 +198,7 @@ def _customers(count: int, seed: int = 1) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One browser for all tests of a file; gone with the last, for beside it no other event loop may run."""
+    """One browser for all tests of a file; closed after the last, because no other event loop may run at the same time."""
     with launched() as browser:
         yield browser
 

@@ -123,14 +123,14 @@ def backed_up(file: Path, place: Path) -> Path:
 
 
 def told(client: httpx.Client) -> str:
-    """The code that the server tells of its database; empty while all is well."""
+    """The error code of the database in the server's health; empty if there is none."""
     answer = client.get("/health/ready")
     assert answer.status_code == 200, "a prediction would be answered all the time"
     return str(answer.json()["store"]["code"])
 
 
 def tells(client: httpx.Client, code: str) -> Callable[[], bool]:
-    """Whether the server tells this code by now."""
+    """Whether the server reports this code."""
     return lambda: told(client) == code
 
 
@@ -143,7 +143,7 @@ def goes_on(clients: Clients) -> Callable[[], bool]:
 def test_whatever_happens_to_the_database_nothing_acknowledged_is_lost(
     tmp_path: Path, digits_package: Package, churn_package: Package, questions: list[Question], foreign: Path
 ) -> None:
-    """Seven kinds of damage, one after the other: predictions go on, the state is told, and a backup receives every row."""
+    """Seven kinds of damage, one after the other: predictions continue, the state is reported, and a backup receives every row."""
     settings = settings_of(tmp_path, workers=2, spool_rotate_s=1)
     for package in (digits_package, churn_package):
         put(settings, package)

@@ -72,7 +72,7 @@ def _has_failed(log: Path) -> bool:
 
 
 def _of_a_file(call: str) -> bool:
-    """SQLite passes over it where a folder fails to sync; a file's failure it tells."""
+    """SQLite ignores a failing sync of a folder, and reports that of a file."""
     return ".journal" in call
 
 

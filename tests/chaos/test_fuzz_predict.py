@@ -184,7 +184,7 @@ def test_whatever_comes_is_answered_or_refused_in_one_form(server: Server, reque
     status, headers, body = _send(server, request)
     assert status < 500, body[:500]
     template = request.path.split("?")[0]
-    # A path that is not in the document is a model that nobody knows.
+    # A path that is not in the document is an unknown model.
     documented = server.document["paths"].get(template, {"post": {"responses": {"404": {}, "default": {}}}})["post"]["responses"]
     assert documented.keys() & {str(status), "default"}, f"{status} of {template} is not in the document"
     assert status != 200 or "200" in documented

@@ -1,4 +1,4 @@
-"""Pictures made to harm, ours and those of other projects' test corpora: each is answered or refused, and nobody else notices."""
+"""Malicious images, generated and from public test corpora: each is answered or rejected, and other clients are not affected."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.chaos
 _PROMISED_S = 5.0
 #: Highest resident memory of a worker: the largest allowed picture (40 million pixels) once, decoded by the greediest decoder.
 _CAP_MB = 1024.0
-#: The neighbours' p99 while hostile pictures are decoded beside them, on a machine whose cores are all taken.
+#: The p99 of other clients while malicious images are decoded, on a fully loaded machine.
 _NEIGHBOURS_P99_S = 0.5
 
 

@@ -120,7 +120,7 @@ def test_what_the_history_holds_is_what_was_answered(war: War) -> None:
 
 
 def test_clients_see_only_broken_connections_that_a_retry_mends(war: War) -> None:
-    """No refusal, no wrong answer, nobody waits for ever."""
+    """No rejected request, no wrong response, no request that never ends."""
     assert war.killed["worker"] > 0
     assert war.seen.refused == {}
     assert (war.seen.wrong, war.seen.stuck) == (0, 0)
@@ -150,7 +150,7 @@ def test_everything_killed_at_once_loses_nothing(
         assert until(enough, within_s=20)
         for pid in [server.pid, *children(server.pid)]:
             kill(pid)
-        # The address is gone for good: whoever still asks gives up when told to.
+        # The address is gone: clients that still send requests stop on request.
         clients.give_up()
         assert server.stop() == -signal.SIGKILL
         rows += clients.seen.rows

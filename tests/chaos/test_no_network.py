@@ -59,7 +59,7 @@ def bare(tmp_path: Path) -> dict[str, str]:
     home.mkdir()
     temporary.mkdir()
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG") if name in os.environ}
-    # Python's own cache of compiled sources lies beside the sources, wherever those are.
+    # Python's bytecode cache is next to the sources.
     return {**kept, "HOME": str(home), "TMPDIR": str(temporary), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
@@ -97,7 +97,7 @@ def test_the_server_speaks_to_nobody_and_writes_only_at_home(
     with _traced(strace, command, bare, tmp_path) as (process, trace, output):
         url = _address(output)
         answered = _use(url, digit_pngs, churn_records)
-        # The tracer keeps signals from itself: the traced one is told.
+        # The tracer ignores signals; the traced process gets them.
         os.kill(int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0]), signal.SIGINT)
         process.wait(60)
     _check(trace, bare, allowed=[settings.home], what=f"relevo serve, {answered} requests in {_WATCHED_S:.0f} s")
@@ -191,7 +191,7 @@ def _use(url: str, pictures: list[bytes], records: list[dict[str, Any]]) -> int:
 
 
 def _findings(trace: Path, environ: dict[str, str], allowed: list[Path]) -> tuple[list[str], list[str], list[str]]:
-    """All traced calls, those that speak to somebody outside, those that write elsewhere."""
+    """All traced calls, the network calls, and the writes outside the home."""
     lines = trace.read_text(errors="replace").splitlines()
     outside = [line for line in lines if _OUTSIDE.search(line) and "bind(" not in line]
     places = [str(place) for place in (*allowed, environ["TMPDIR"])]
@@ -244,7 +244,7 @@ def test_logs_metrics_and_refusals_tell_nothing_of_an_input(
         ("image/png", b"\x89PNG\r\n\x1a\n" + text.encode()),
         (text, text.encode()),
     ]
-    # Which field is refused is told by its name; a name is no value.
+    # The error names the rejected field; a name is not a value.
     names_told = '"field_unknown"'
     refusals: list[str] = []
     with started(settings) as server, talking(server.url) as client:

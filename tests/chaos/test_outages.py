@@ -72,7 +72,7 @@ def test_postgresql_may_stop_and_come_back(
 
 
 def test_a_new_database_may_be_away_when_the_server_starts(postgres: Any, tmp_path: Path) -> None:
-    """PostgreSQL comes back after the first start of all: the loop makes the tables, and nobody starts anything again."""
+    """PostgreSQL becomes available after the first start: the background process creates the tables without a restart."""
     _create(postgres, "late")
     settings = settings_of(tmp_path, database_url=postgres.get_uri(database="late"))
     postgres.stop()
@@ -124,7 +124,7 @@ def test_sqlite_s_file_may_vanish_and_come_back(
     def gone() -> Iterator[None]:
         aside = place.with_name("aside")
         place.rename(aside)
-        # A file where the folder was: nobody can quietly make the database anew.
+        # A file in place of the folder: the database cannot be created again unnoticed.
         place.write_text("not mounted")
         try:
             yield

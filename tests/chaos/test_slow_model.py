@@ -1,4 +1,4 @@
-"""A slow model holds nobody up: not the health checks, and it is not asked for those who have left."""
+"""A slow model does not block health checks, and does not run for disconnected clients."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_health_answers_while_a_slow_model_runs(server: relevo.server.RunningSer
 def test_rows_of_callers_who_left_never_reach_the_model(
     server: relevo.server.RunningServer, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Hundreds of callers hang up while they wait: the model runs for those who stayed, and for nobody else."""
+    """Hundreds of clients disconnect while they wait: the model runs for the others only."""
     with talking(server.url) as client:
         before = total(client, "relevo_batch_rows_sum")
         stayed = 0
@@ -228,5 +228,5 @@ def _hang_up(url: str, picture: bytes, draw: random.Random) -> None:
             with contextlib.suppress(TimeoutError):
                 connection.recv(draw.choice([1, 100]))
         if draw.random() < 0.5:
-            # Leaving with unread data, or so told, resets the connection.
+            # Closing with unread data, or with SO_LINGER 0, resets the connection.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -1,4 +1,4 @@
-"""Versions change under load, and nobody notices but in the version that an answer names."""
+"""Versions change under load without a failed request."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def relay(
             assert until(lambda: clients.answered() > 20, within_s=20)
             for number in range(swaps):
                 _move(client, to=1 + number % 2)
-        # Each worker tells the others its counts twice a second, later when the machine is busy.
+        # Each worker publishes its counts twice a second, later when the machine is busy.
         until(lambda: sum(_by_version(client).values()) >= len(clients.seen.rows), within_s=10)
         told = Relay(
             swaps=swaps,

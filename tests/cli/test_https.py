@@ -57,7 +57,7 @@ def test_health_asks_the_server_of_these_settings(
     server: RunningServer, home: Path, relevo_run: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     """`relevo health` trusts the home's certificate; without a server the exit code is 1."""
-    known = {"RELEVO_TLS": "auto", "RELEVO_HOME": str(home / "home"), "RELEVO_HOST": "0.0.0.0"}  # noqa: S104 - nobody listens there
+    known = {"RELEVO_TLS": "auto", "RELEVO_HOME": str(home / "home"), "RELEVO_HOST": "0.0.0.0"}  # noqa: S104 - not listened on
     port = server.url.rpartition(":")[2]
     for asked in ([], ["--ready"]):
         done = relevo_run("health", *asked, cwd=home, RELEVO_PORT=port, **known)

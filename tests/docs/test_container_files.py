@@ -1,4 +1,4 @@
-"""Dockerfile, .dockerignore and compose.yaml say what the image's promises need. `make container` builds and tries it."""
+"""Dockerfile, .dockerignore and compose.yaml are consistent with the documentation. `make container` builds and tests the image."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_what_the_image_calls_are_commands() -> None:
 
 
 def test_compose_publishes_to_this_machine_only() -> None:
-    """No port is open to others as long as nobody is asked who they are; the API is at 5000, the console at 8501."""
+    """Ports are published on the loopback address only; the API at 5000, the console at 8501."""
     ports = [port for service in composed()["services"].values() for port in service.get("ports", [])]
     assert ports == ["127.0.0.1:5000:5000", "127.0.0.1:8501:8501"]
 

@@ -1,4 +1,4 @@
-"""Tutorial and how-to pages run, with the files they speak of."""
+"""Tutorial and how-to pages run, with the files that they need."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def tour(tmp_path: Path) -> Iterator[Tour]:
 
 
 class Visitor(Tour):
-    """Somebody who draws digits on the page as soon as it is served; lives as long as the test."""
+    """A tour that sends digits as soon as the server is up. Lifetime: the test."""
 
     digits: tuple[bytes, ...] = ()
 
     def serve(self, *flags: str) -> None:
-        """Start the server, and draw."""
+        """Start the server, and send digits."""
         super().serve(*flags)
         with self.client() as client:
             for digit in self.digits:
@@ -46,7 +46,7 @@ class Visitor(Tour):
 
 
 def test_the_tutorial_and_labelling_run(tmp_path: Path, digit_pngs: list[bytes]) -> None:
-    """A newcomer trains, serves, labels, improves and goes back, and then labels in every way there is."""
+    """The tutorial and the page on labelling run one after the other."""
     visitor = Visitor(tmp_path)
     visitor.digits = tuple(digit_pngs[:3])
     try:
@@ -68,7 +68,7 @@ def test_the_tutorial_and_labelling_run(tmp_path: Path, digit_pngs: list[bytes])
 
 
 def test_the_churn_story_runs(tmp_path: Path) -> None:
-    """From the notebook's model to a service that is asked, labelled, improved and put back; on made-up customers."""
+    """The churn tutorial runs on generated customers."""
     with Forking(tmp_path) as program:
         tour = Tour(Path(shutil.copytree(ROOT / "examples" / "churn", tmp_path / "churn")), program)
         tour.environ["RELEVO_TEST_DATA"] = str(tmp_path / "nowhere")
@@ -83,7 +83,7 @@ def test_the_churn_story_runs(tmp_path: Path) -> None:
 
 
 def test_the_mnist_story_shows_what_the_example_runs() -> None:
-    """Every line to type in the story of MNIST, and every answer, is one that the example's README has, which is run."""
+    """Commands and responses of the MNIST tutorial are those of the example's README, which is run."""
     run = {line for _, text in blocks("examples/mnist/README.md", "sh", "json") for line in text.splitlines()}
     told = [line for _, text in blocks("docs/tutorial/mnist.md", "sh", "json") for line in text.splitlines()]
     assert told
@@ -91,21 +91,21 @@ def test_the_mnist_story_shows_what_the_example_runs() -> None:
 
 
 def test_importing_runs(tour: Tour) -> None:
-    """ONNX, a pickle and a network for pictures come in as the page says, measured on held-out rows where it says so."""
+    """The page on importing runs: ONNX, a pickle and an image network."""
     _write_a_table_model(tour.folder)
     _write_a_network(tour.folder)
     tour.walk("docs/how-to/import-a-model.md")
 
 
 def test_importing_keras_runs(tour: Tour) -> None:
-    """HDF5, an architecture with its weights and a SavedModel come in as the page says."""
+    """The page on Keras runs: HDF5, an architecture with weights, a SavedModel."""
     pytest.importorskip("tensorflow", reason="Keras files need the extra 'keras'")
     pytest.importorskip("tf2onnx", reason="Keras files need the extra 'keras'")
     subprocess.run([sys.executable, "-W", "ignore", "-c", _KERAS_FILES], cwd=tour.folder, check=True, capture_output=True)
     tour.walk("docs/how-to/import-a-keras-model.md")
 
 
-#: In a process of its own: TensorFlow stays where it was once loaded.
+#: In a separate process, because TensorFlow cannot be unloaded.
 _KERAS_FILES = """
 import keras
 from keras import layers
@@ -123,7 +123,7 @@ pets.export("saved_model", verbose=False)
 
 
 def test_importing_a_booster_runs(tour: Tour) -> None:
-    """A model of XGBoost comes in as the page says, proved and measured on held-out rows."""
+    """The page on boosters runs with an XGBoost model."""
     xgboost = pytest.importorskip("xgboost", reason="XGBoost's files need the extra 'xgboost'")
     x = np.random.default_rng(0).normal(size=(120, 3)).astype(np.float32)
     names, truth = ["tenure", "charge", "calls"], x.sum(axis=1) > 0
@@ -137,7 +137,7 @@ def test_importing_a_booster_runs(tour: Tour) -> None:
 
 
 def test_importing_a_file_of_another_time_runs(tour: Tour) -> None:
-    """The original's own scores judge a pickle, and the package says whose word it is."""
+    """The page on old libraries runs: a pickle is verified with stored outputs."""
     _write_a_table_model(tour.folder)
     model = pickle.loads((tour.folder / "model.pkl").read_bytes())  # noqa: S301 - written a line above
     rows = np.random.default_rng(1).normal(size=(40, 3))

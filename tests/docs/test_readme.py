@@ -1,4 +1,4 @@
-"""The README runs: every example of it, in order, in a fresh folder, against a real server."""
+"""The examples of the README run, in order, in an empty folder, against a real server."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def tour(tmp_path: Path) -> Iterator[Tour]:
 
 
 def test_the_readme_runs(tour: Tour) -> None:
-    """Every shell and Python example of the README does what it says, one after the other."""
+    """Every shell and Python example of the README succeeds."""
     pytest.importorskip("skl2onnx")
     tour.walk("README.md")
 
 
 def test_both_readmes_show_the_same() -> None:
-    """The Spanish README has the English one's examples, to the letter."""
+    """Both READMEs have identical examples."""
     assert blocks("README.es.md") == blocks("README.md")
 
 
@@ -39,7 +39,7 @@ def test_both_readmes_show_the_same() -> None:
     ids=lambda page: str(page.relative_to(ROOT)),
 )
 def test_links_lead_somewhere(page: Path) -> None:
-    """Every link of a page to another file of the project finds it."""
+    """Every relative link of a page points to an existing file."""
     for target in LINK.findall(page.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"

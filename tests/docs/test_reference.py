@@ -34,7 +34,7 @@ def test_the_changelog_names_the_release() -> None:
 
 
 def test_a_wrong_changelog_is_noticed() -> None:
-    """The check tells a version without a heading, and a heading nobody knows."""
+    """The check reports a version without a heading, and an unknown heading."""
     program = (
         "import sys; sys.path.insert(0, 'docs'); from check_changelog import problems\n"
         "assert problems('## [0.1.0] - 2026-01-01\\n### Added\\n', '0.1.0', '0.1.0') == []\n"

@@ -1,4 +1,4 @@
-"""The pages for those who run it for real do what they say: a copy of a busy home is restored whole, what is encrypted is."""
+"""The how-to pages on production run: backup and restore of a busy home, users and keys, encryption."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def touring(folder: Path, package: Package) -> Iterator[Tour]:
-    """A visitor of a folder whose home has one model, as a server of it is started."""
+    """A tour of a folder whose home has one model."""
     put(settings_of(folder, home=folder / ".relevo"), package)
     scratch = folder.parent / f"{folder.name}-scratch"
     scratch.mkdir()
@@ -40,7 +40,7 @@ def touring(folder: Path, package: Package) -> Iterator[Tour]:
 
 @contextlib.contextmanager
 def asking(tour: Tour, pictures: Sequence[bytes]) -> Iterator[None]:
-    """Somebody asks without pause meanwhile; what becomes of these answers is not looked at."""
+    """Send prediction requests without pause during the `with` block; the responses are ignored."""
     ended = threading.Event()
 
     def ask() -> None:
@@ -80,7 +80,7 @@ def test_a_copy_of_a_busy_home_is_restored_whole(tmp_path: Path, digits_package:
 
 
 def test_users_and_keys_are_added_as_the_page_says(tmp_path: Path, digits_package: Package, digit_pngs: list[bytes]) -> None:
-    """The first user ends that nobody is asked; a revoked key reaches nothing; the audit has it all; a proxy may stand in front."""
+    """The first user makes authentication mandatory; a revoked key is rejected; the audit log is complete; a proxy works."""
     (tmp_path / "zero.png").write_bytes(digit_pngs[0])
     for name in ("ana", "luis"):
         (tmp_path / f"{name}.txt").write_text(f"{name} likes long passphrases\n", encoding="utf-8")
@@ -102,13 +102,13 @@ def test_users_and_keys_are_added_as_the_page_says(tmp_path: Path, digits_packag
 
 
 def asked_as(tour: Tour, name: str) -> int:
-    """The status for somebody unknown who asks by this name, as a proxy on this machine passes it on."""
+    """The status of an unauthenticated request with this Host header, forwarded by a local proxy."""
     headers = {"Host": name, "X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https"}
     return httpx.get(f"{tour.url}/models", headers=headers).status_code
 
 
 def refusal(ask: Callable[[], object]) -> str:
-    """With which code asking is refused, at the latest a moment from now."""
+    """The error code of a request, retried for a few seconds."""
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         try:
@@ -120,7 +120,7 @@ def refusal(ask: Callable[[], object]) -> str:
 
 
 def test_what_is_encrypted_is(tmp_path: Path, digits_package: Package, digit_pngs: list[bytes]) -> None:
-    """Callers trust the server's own certificate; sealed inputs lie nowhere in the clear, and an erased person's are gone."""
+    """Clients trust the self-signed certificate; encrypted inputs are in no file in plain text, and erased ones are gone."""
     pytest.importorskip("cryptography", reason="certificates need the extra 'tls'")
     first, last = digit_pngs[-2:]
     (tmp_path / "zero.png").write_bytes(first)

@@ -1,4 +1,4 @@
-"""Every page exists in English and in Spanish, and both show the same: examples, headings, tables, links to their own language."""
+"""Every page exists in English and Spanish with the same examples, headings and tables, and links to its own language."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tests.support.doc_runner import ROOT, blocks
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: What a user reads; how the project itself is worked on, measured and changed is told in English.
+#: User documentation; CONTRIBUTING, CHANGELOG and the benchmarks are in English only.
 PAGES = sorted(
     page
     for page in (*(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md"), ROOT / "README.md", ROOT / "SECURITY.md")
     if ".es." not in page.name and "samples" not in page.parts
 )
-#: Pages whose examples cannot be run beside the tests, and who tries them instead.
+#: Pages whose examples are run by a script instead of a test.
 ELSEWHERE = {
     "docs/how-to/run-it-in-a-container.md": "benchmarks/container.py",
     "docs/console/manual.md": "docs/make_screenshots.py",
@@ -36,14 +36,14 @@ def spanish(page: Path) -> Path:
 
 
 def shape(text: str) -> list[str]:
-    """Headings by their depth, and how many rows tables have: what two pages that say the same have alike."""
+    """Depth of the headings and number of table rows, which are equal in both languages."""
     kinds = (re.match(r"#+(?= )|\|", line) for line in _BLOCK.sub("", text).splitlines())
     return [found[0] for found in kinds if found]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_every_page_has_a_twin_that_shows_the_same(page: Path) -> None:
-    """No page lacks its Spanish, and no example, heading or row of a table stands in one language only."""
+    """Every page has a Spanish page with the same examples, headings and table rows."""
     twin = spanish(page)
     assert twin.is_file(), f"{named(page)} has no Spanish twin {twin.name}"
     english, other = page.read_text(encoding="utf-8"), twin.read_text(encoding="utf-8")
@@ -53,7 +53,7 @@ def test_every_page_has_a_twin_that_shows_the_same(page: Path) -> None:
 
 @pytest.mark.parametrize("page", [spanish(page) for page in PAGES], ids=named)
 def test_spanish_pages_lead_to_spanish_pages(page: Path) -> None:
-    """A reader is led to no English page that has a Spanish twin, but for the page itself in English."""
+    """Spanish pages link to Spanish pages, except to their own English page."""
     for target in _LINK.findall(page.read_text(encoding="utf-8")):
         there = (page.parent / target).resolve()
         if ".es." not in there.name and spanish(there).is_file():
@@ -61,14 +61,14 @@ def test_spanish_pages_lead_to_spanish_pages(page: Path) -> None:
 
 
 def test_spanish_has_one_word_for_a_file() -> None:
-    """A file is an «archivo» in every Spanish page and sentence, never a «fichero»: two words would be taken for two things."""
+    """Spanish texts use «archivo» only, never «fichero»."""
     said = [*map(spanish, PAGES), *(ROOT / "src" / "relevo" / "i18n" / "es").glob("*.json"), ROOT / "docs" / "words.es.json"]
     assert not [named(file) for file in said if "fichero" in file.read_text(encoding="utf-8").lower()]
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if (ROOT / "docs") in page.parents or page.parent == ROOT], ids=named)
 def test_every_page_with_examples_is_walked(page: Path) -> None:
-    """Whatever a page tells a reader to type is typed by a test, or by the script that is named here."""
+    """The examples of every page are run by a test or by a script in ELSEWHERE."""
     if blocks(named(page)) and named(page) not in ELSEWHERE:
         tests = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "tests" / "docs").glob("test_*.py"))
         assert f'"{named(page)}"' in tests, f"no test walks {named(page)}"
@@ -76,7 +76,7 @@ def test_every_page_with_examples_is_walked(page: Path) -> None:
 
 @pytest.mark.parametrize(("page", "script"), ELSEWHERE.items())
 def test_who_tries_other_pages_is_there(page: str, script: str) -> None:
-    """A page is excused only as long as it exists and something else tries it."""
+    """Pages and scripts in ELSEWHERE exist."""
     assert (ROOT / page).is_file()
     assert (ROOT / script).is_file()
 

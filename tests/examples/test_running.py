@@ -1,4 +1,4 @@
-"""The runner fails loudly: a command that ends badly, an interrupt in the middle of a training, a name nobody knows."""
+"""The runner reports failed commands, interrupts during a training, and unknown names."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_an_interrupt_ends_training_and_run(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    """Whoever misspells an example is told which there are."""
+    """A misspelt example name gives the list of examples."""
     done = subprocess.run(
         [sys.executable, "-m", "examples.run", "chrun"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
     )

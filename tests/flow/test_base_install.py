@@ -1,4 +1,4 @@
-"""The wheel, and what it needs to serve: built, laid out beside nothing but the pinned base requirements, and run.
+"""The wheel serves with the pinned base requirements only.
 
 wheel ─┐
        ├─► an environment of its own ─► relevo import, serve, predict, history
@@ -102,7 +102,7 @@ def test_the_base_install_cannot_train(program: Path, tmp_path: Path) -> None:
 
 
 def test_the_base_install_serves(program: Path, tmp_path: Path, digits_package: Package, digit_pngs: list[bytes]) -> None:
-    """A package made elsewhere is registered, served and asked with the base install alone, and the history has the answer."""
+    """The base install registers and serves a package, and the prediction is in the history."""
     digits_package.write(tmp_path / "package")
     told = _run(program, "-m", "relevo", "import", "package", "--json", cwd=tmp_path)
     assert told.returncode == 0, told.stderr

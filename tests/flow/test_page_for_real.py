@@ -82,7 +82,7 @@ def test_an_uploaded_digit_is_answered(address: str, visit: Callable[..., Page],
 
 
 def test_a_record_is_answered_and_corrected(address: str, visit: Callable[..., Page]) -> None:
-    """The form made from the signature takes a customer; a correction stands beside the prediction."""
+    """The generated form accepts a customer; a correction is shown next to the prediction."""
     page = visit("/?model=churn")
     page.click("#fill")
     page.fill("[name=tenure]", "2")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from relevo.config import Settings
 
-#: An address of this machine that no rule of ours knows for one, so the server takes it for one that others reach.
+#: An address of this machine that the server does not recognize as local.
 OUTWARD = "127.1"
 
 

@@ -143,7 +143,7 @@ def test_the_own_certificate_stays_as_long_as_it_serves(tmp_path: Path) -> None:
     assert own(tmp_path, port=9).fingerprint == first.fingerprint
     for_another = own(tmp_path, host="192.168.7.7")
     assert for_another.fingerprint != first.fingerprint
-    assert own(tmp_path, host="0.0.0.0").fingerprint == for_another.fingerprint  # noqa: S104 - nobody listens there
+    assert own(tmp_path, host="0.0.0.0").fingerprint == for_another.fingerprint  # noqa: S104 - not listened on
 
 
 @pytest.mark.parametrize(("days_left", "stays"), [(31, True), (29, False)])

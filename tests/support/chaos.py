@@ -147,7 +147,7 @@ class Seen:
 
 
 class Clients:
-    """A process of clients that keep asking; lives as long as its `with` block, and tells at its end what it saw."""
+    """A process of clients that send requests and report the results at the end. Lifetime: the `with` block."""
 
     def __init__(self, url: str, questions: Sequence[Question], folder: Path, *, threads: int = 4, pause_s: float = 0.0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -165,7 +165,7 @@ class Clients:
         self._process.stdin.write(json.dumps(told) + "\n")
         self._process.stdin.flush()
 
-    def __enter__(self) -> Clients:  # noqa: PYI034 - nobody derives from it
+    def __enter__(self) -> Clients:  # noqa: PYI034 - has no subclasses
         """The clients, asking already."""
         return self
 
@@ -330,7 +330,7 @@ class Probes(threading.Thread):
         self._every_s = every_s
         self._told_to_end = threading.Event()
 
-    def __enter__(self) -> Probes:  # noqa: PYI034 - nobody derives from it
+    def __enter__(self) -> Probes:  # noqa: PYI034 - has no subclasses
         """The probes, running."""
         self.start()
         return self
@@ -341,7 +341,7 @@ class Probes(threading.Thread):
         self.join(30)
 
     def run(self) -> None:
-        """Probe both paths in turn until told to end."""
+        """Probe both paths in turn until stopped."""
         while not self._told_to_end.wait(self._every_s):
             for path in self.seconds:
                 self._probe(path)

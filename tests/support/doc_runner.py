@@ -1,7 +1,7 @@
-"""A walk through a page of the documentation: every example, in order, in a fresh folder, against a real server.
+"""Runs the examples of a documentation page, in order, in an empty folder, against a real server.
 
-page ─ blocks ─► sh: a line as a person would type it      python: a program
-                 cd · relevo serve … (stays up, until the next one or "# Ctrl-C …") · QUERY_ID: that of the newest prediction
+page ─ blocks ─► sh: one command per line      python: a program
+                 cd · relevo serve … (runs until the next one or "# Ctrl-C …") · QUERY_ID: the newest prediction
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
     from tests.support.forked_docs import Forking
 
 ROOT = Path(__file__).parents[2]
-#: Stands on a page for the id of a key that was made on it.
+#: Placeholder on a page for the id of a key created there.
 _KEY = "rlv_12345678"
 _SHIPPED_S = 20.0
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def blocks(name: str, *kinds: str) -> list[tuple[str, str]]:
-    """The examples of a page: their kind, `sh` or `python` unless others are asked for, and their text."""
+    """The examples of a page as (kind, text); by default of the kinds `sh` and `python`."""
     found = _BLOCK.findall((ROOT / name).read_text(encoding="utf-8"))
     return [(kind, text) for kind, text in found if kind in (kinds or ("sh", "python"))]
 
 
 def _newest(client: relevo.Client) -> str:
-    """The newest prediction, once its journal was shipped: a reader copies it after some seconds."""
+    """The newest prediction, after its journal was shipped."""
     deadline = time.monotonic() + _SHIPPED_S
     while not (items := client.history(limit=1).items):
         assert time.monotonic() < deadline, "no prediction reached the history"
@@ -50,10 +50,10 @@ def _newest(client: relevo.Client) -> str:
 
 
 class Tour:
-    """One walk; lives as long as the test."""
+    """One tour. Lifetime: the test."""
 
     def __init__(self, folder: Path, program: Forking | None = None) -> None:
-        """program: runs the lines that call `relevo` and need no shell; without it each of them starts it anew."""
+        """program: runs `relevo` commands without starting an interpreter for each."""
         self.folder = folder
         self.program = program
         with socket.socket() as probe:
@@ -67,11 +67,11 @@ class Tour:
 
     @property
     def url(self) -> str:
-        """Where the server answers."""
+        """The address of the server."""
         return f"{'https' if self.certificate else 'http'}://127.0.0.1:{self.port}"
 
     def client(self) -> relevo.Client:
-        """A caller of the server."""
+        """A client of the server."""
         return relevo.Client(self.url, verify=self.certificate)
 
     def walk(self, name: str) -> None:
@@ -81,7 +81,7 @@ class Tour:
                 self.run([sys.executable, "-c", self.here(text)])
                 continue
             for line in text.splitlines():
-                # `make` verbs start from a bare machine; running the tests from the tests would not end.
+                # `make` targets install everything, and `make test` would run this test again.
                 if not line.startswith("make "):
                     self.shell(line)
 
@@ -90,7 +90,7 @@ class Tour:
         return text.replace("127.0.0.1:8000", f"127.0.0.1:{self.port}")
 
     def shell(self, line: str) -> None:
-        """One line as a person would type it."""
+        """Run one command."""
         if line.startswith("cd "):
             self.folder /= line.removeprefix("cd ")
         elif line.startswith("# Ctrl-C"):
@@ -104,7 +104,7 @@ class Tour:
             self.run(["bash", "-c", self.here(self.named(line))])
 
     def named(self, line: str) -> str:
-        """The line with the newest prediction's id, and that of the key in key.json."""
+        """The line with the id of the newest prediction and of the key in key.json inserted."""
         if _KEY in line:
             line = line.replace(_KEY, json.loads((self.folder / "key.json").read_text(encoding="utf-8"))["id"])
         if "QUERY_ID" not in line:
@@ -113,7 +113,7 @@ class Tour:
             return line.replace("QUERY_ID", _newest(client))
 
     def call(self, program: Forking, words: list[str]) -> None:
-        """A line of `relevo`, its files for input and output at the end of it."""
+        """Run a `relevo` command with its redirections."""
         given: dict[str, Path | None] = {"<": None, ">": None}
         while len(words) > 2 and words[-2] in given:
             given[words[-2]] = self.folder / words[-1]
@@ -122,7 +122,7 @@ class Tour:
         assert code == 0, f"{words}\n{said}"
 
     def run(self, command: list[str]) -> None:
-        """A command that must end well."""
+        """Run a command that must succeed."""
         done = subprocess.run(
             command,
             cwd=self.folder,
@@ -136,7 +136,7 @@ class Tour:
         assert done.returncode == 0, f"{command[-1]}\n{done.stdout}\n{done.stderr}"
 
     def serve(self, *flags: str) -> None:
-        """Start the server and wait until it answers."""
+        """Start the server and wait until it is ready."""
         self.server = subprocess.Popen(["relevo", "serve", *flags], cwd=self.folder, env=self.environ)
         deadline = time.monotonic() + 60
         if "--tls" in flags:
@@ -153,7 +153,7 @@ class Tour:
             time.sleep(0.1)
 
     def stop(self) -> None:
-        """End the server as Ctrl-C would."""
+        """Stop the server by SIGTERM."""
         if self.server is not None:
             self.server.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):

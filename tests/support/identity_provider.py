@@ -1,4 +1,4 @@
-"""A small OpenID Connect provider on this machine: it signs real tokens, takes a code once, and lies as a test tells it to.
+"""A small local OpenID Connect provider: signs real tokens, accepts a code once, and can return wrong data for a test.
 
     with identity_provider() as provider: Settings(oidc_issuer=provider.issuer, oidc_client_id=CLIENT, …)
 
@@ -31,7 +31,7 @@ SECRET = "a secret / with:signs"  # noqa: S105 - of a provider that lives as lon
 
 @dataclass(kw_only=True)
 class IdentityProvider:
-    """What it tells, and how it lies; lives as long as a test."""
+    """The provider's data and faults. Lifetime: a test."""
 
     issuer: str
     person: dict[str, Any] = field(default_factory=lambda: {"sub": "7", "preferred_username": "ana", "email": "ana@example.org"})

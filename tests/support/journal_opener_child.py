@@ -1,4 +1,4 @@
-"""A process that writes two batches at durability full and tells what became of each, and how the file is kept.
+"""A process that writes two batches at durability full and prints their results and the settings of the file.
 
 python opener_child.py FOLDER ─► refused | kept:<journal mode>, twice
 """

@@ -1,4 +1,4 @@
-"""A process that writes to a journal without end and tells each prediction's id once it is committed.
+"""A process that writes to a journal forever and prints each prediction's id after its commit.
 
 python writer_child.py FOLDER DURABILITY ─► one hex id a line, flushed
 """

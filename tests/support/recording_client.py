@@ -26,7 +26,7 @@ _CLOSE = 1e-6
 
 
 class Caller(threading.Thread):
-    """One connection at a time, one ledger; lives until told to stop."""
+    """One connection at a time, one ledger. Lifetime: until stopped."""
 
     def __init__(self, number: int, told: dict[str, Any], stop: threading.Event) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Caller(threading.Thread):
         self._connection: http.client.HTTPConnection | None = None
 
     def run(self) -> None:
-        """Ask until told to stop."""
+        """Send requests until stopped."""
         while not self._told_to_end.is_set():
             number = self._draw.randrange(len(self._questions))
             self._until_answered(number)

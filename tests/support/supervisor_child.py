@@ -24,7 +24,7 @@ def tell(kind: str, event: str) -> None:
 
 
 def steady(_: int) -> None:
-    """Live until told to end."""
+    """Run until stopped."""
     stop = StopFlag()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     tell("steady", f"nice={os.nice(0)}")

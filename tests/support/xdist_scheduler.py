@@ -14,5 +14,5 @@ class ByFile(LoadFileScheduling):  # type: ignore[misc]  # it is Any to mypy
     """Deals the files out; lives as long as a run."""
 
     def _split_scope(self, nodeid: str) -> str:
-        """What a test must stay together with: the files beside it, or its own."""
+        """The scope of a test that runs in one process: its folder or its file."""
         return _UNDER_LOAD if nodeid.startswith(_UNDER_LOAD) else str(super()._split_scope(nodeid))

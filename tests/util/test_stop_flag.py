@@ -1,4 +1,4 @@
-"""A signal handler may ask to stop at any moment, and whoever waits wakes up."""
+"""A signal handler can set the flag at any moment, and waiting threads wake up."""
 
 from __future__ import annotations
 

@@ -192,7 +192,7 @@ def test_a_token_is_looked_for_in_one_place(server: RunningServer, keys: dict[st
 
 
 def test_slow_strangers_hold_nobody_up(server: RunningServer, keys: dict[str, str], digit_pngs: list[bytes]) -> None:
-    """A hundred unfinished bodies on the public login path, and unfinished heads, do not block the server."""
+    """A hundred incomplete bodies on the public login path, and incomplete headers, do not block the server."""
     with ExitStack() as held:
         for number in range(100):
             connection = held.enter_context(connected(server))

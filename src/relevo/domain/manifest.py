@@ -119,7 +119,7 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     converter: dict[str, str] = msgspec.field(default_factory=dict)
     #: SHA-256 of the original file; empty for a model handed over in memory.
     source_sha256: str = ""
-    #: `strong`, `partial` or `none` for files opened in quarantine, empty for a model handed over in memory.
+    #: Isolation level of the sandbox that opened the file: `strong`, `partial` or `none`; empty for a model in memory.
     sandbox: str = ""
     #: The proof that the package answers as the original did.
     parity: Parity

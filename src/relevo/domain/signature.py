@@ -84,9 +84,9 @@ class RecordInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     #: The fields, in the order a form shows them.
     fields: tuple[Field, ...]
-    #: A field nobody named: refused with the nearest name, or ignored with a warning.
+    #: Unknown fields: rejected with the nearest name, or ignored with a warning.
     unknown_fields: UnknownFields = "refuse"
-    #: A required field that is missing, null or true/false: refused, or taken as a DictVectorizer does, with a warning: `zero`.
+    #: Required fields that are missing, null or true/false: rejected, or (`zero`) counted as a DictVectorizer does, with a warning.
     missing_fields: MissingFields = "refuse"
 
 

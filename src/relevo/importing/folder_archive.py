@@ -56,7 +56,7 @@ def _list_files(folder: Path) -> list[Path]:
 
 
 def extract_folder(data: bytes, folder: Path) -> None:
-    """Extract a tar made by `archive_folder`, readable by everyone and writable by nobody else. Raises SandboxError."""
+    """Extract a tar made by `archive_folder`, readable by all, writable by the owner only. Raises SandboxError."""
     try:
         folder.mkdir()
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:

@@ -40,7 +40,7 @@ def relevo(
         monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
         ended = run([*words, "--home", str(tmp_path / "home")])
         said = capsys.readouterr()
-        # What a command warns of stands beside its JSON, not in it.
+        # Warnings of a command are not part of its JSON.
         return ended, said.out if "--json" in words and not ended else said.out + said.err
 
     yield say

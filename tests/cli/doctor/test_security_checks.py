@@ -38,7 +38,7 @@ def test_a_changed_audit_is_told(tmp_path: Path) -> None:
 
 
 def test_keys_that_do_not_open_are_told(tmp_path: Path) -> None:
-    """Off is fine; a master key beside what it seals is a warning, one elsewhere is not; another one is a fault.
+    """Off is fine; a master key inside the home is a warning, outside it is not; a wrong key is an error.
 
     Settings that say off do not make what is sealed already lie open, or open by itself.
     """

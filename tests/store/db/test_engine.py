@@ -194,7 +194,7 @@ class TestSqliteOutage:
         engine.dispose()
 
     def test_a_file_moved_away_and_back(self, engine: Engine, path: Path) -> None:
-        """Without its file the database is unavailable and not created anew; with the file back it continues."""
+        """Without its file the database is unavailable and is not created again; with the file back it continues."""
         labels = Labels(engine, AUDIT_LOG)
         given = label()
         labels.put(given)

@@ -13,7 +13,7 @@ from relevo.web.auth.exposure import check_exposure, is_exposed, missing_protect
 
 _HERE = ["127.0.0.1", "127.8.9.1", "::1", "localhost"]
 #: Host names, and address notations that only the operating system parses, may be reachable, too.
-_BEYOND = ["0.0.0.0", "::", "192.168.7.7", "fd00::1", "models.example", "127.1", ""]  # noqa: S104 - nobody listens there
+_BEYOND = ["0.0.0.0", "::", "192.168.7.7", "fd00::1", "models.example", "127.1", ""]  # noqa: S104 - not listened on
 _GUARDS: dict[str, dict[str, Any]] = {
     "": {},
     "auto": {"tls": "auto"},

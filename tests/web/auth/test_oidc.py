@@ -246,7 +246,7 @@ def test_who_is_switched_off_stays_out(browser: httpx.Client, world: World) -> N
 
 
 def test_where_nobody_is_made_an_account_must_be_linked(world: World, provider: IdentityProvider) -> None:
-    """With oidc_default_role = nobody, an account needs a link to a user; its names do not matter."""
+    """With oidc_default_role = nobody, an account must be linked to a user; its names do not matter."""
     settings = dataclasses.replace(world.context.settings, oidc_default_role="nobody")
     people = world.store.users
     app = build_app(dataclasses.replace(world.context, settings=settings))

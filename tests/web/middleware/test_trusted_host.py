@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from relevo.server import RunningServer
 
 _PNG = {"content-type": "image/png"}
-_OPEN = "0.0.0.0"  # noqa: S104 - nobody listens there
+_OPEN = "0.0.0.0"  # noqa: S104 - not listened on
 
 
 @pytest.fixture(scope="module")

@@ -358,7 +358,7 @@ def test_a_heavy_body_is_refused_before_it_is_built(name: str) -> None:
     finally:
         tracemalloc.stop()
     assert type(caught.value) is error, caught.value
-    # About 1.5 s on a slow machine, with every allocation traced; the bound on memory tells more.
+    # About 1.5 s on a slow machine, with every allocation traced; the memory limit is more meaningful.
     assert took < 5, "what is refused was parsed whole"
     assert most < 3 * len(body)
 

@@ -21,7 +21,7 @@ import warnings
 from typing import Any
 
 if __name__ == "__main__":
-    # Last in the path: current libraries beside Relevo's source must not be found before the legacy ones.
+    # Last in the path: current libraries next to Relevo's source must not shadow the legacy ones.
     sys.path.append(sys.argv[1])
 
 from relevo.importing.legacy.serialize import UnsupportedError, feature_count, serialize

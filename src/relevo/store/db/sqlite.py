@@ -166,7 +166,7 @@ def _configure(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:
-    # Race: of several processes that open a new file at once, SQLite tells all but one that it is locked, whatever their
+    # Race: of several processes that open a new file at once, SQLite reports to all but one that it is locked, whatever their
     # timeout; a moment later the file is in WAL mode and there is nothing left to switch.
     deadline = time.monotonic() + BUSY_S
     while True:

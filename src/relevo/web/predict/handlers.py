@@ -136,7 +136,7 @@ class PredictHandlers:
         routing_key = client[0].encode() if client else b""
         request = PredictRequest(model=model, key=routing_key, caller=caller, requested_by=_requester(principal))
         payload = parsed.image if parsed.image is not None else parsed.record
-        if payload is None or parsed.form:  # a form beside the image may name a model
+        if payload is None or parsed.form:  # a form may contain the name of the model in addition to the image
             return None
         if self.allowance is None:
             return self._service.submit(request, payload)

@@ -48,7 +48,7 @@ def set_limits(*, memory_bytes: int, data_bytes: int, cpu_seconds: int, loading_
         with suppress(ValueError, OSError):  # an existing lower limit stays
             _, current_hard = resource.getrlimit(resource_id)
             soft_limit = limit if current_hard == resource.RLIM_INFINITY else min(limit, current_hard)
-            # The soft limit of processor time sends SIGXCPU, which tells the reason; the hard limit kills.
+            # The soft limit of processor time sends SIGXCPU, which identifies the reason; the hard limit kills.
             hard_limit = (
                 soft_limit + loading_seconds + 2
                 if resource_id == resource.RLIMIT_CPU and current_hard == resource.RLIM_INFINITY
