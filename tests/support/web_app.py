@@ -273,7 +273,7 @@ relevo_request_duration_seconds_bucket{le="0.5",model="churn",version="1"} 2.0
 _EMPTY = PackageStore(Path("no-packages-here"))
 
 
-def build_world(store: MemoryStore, manifests: list[Manifest], shelf: PackageStore = _EMPTY) -> World:
+def build_world(store: MemoryStore, manifests: list[Manifest], packages: PackageStore = _EMPTY) -> World:
     """Register the manifests, make version 1 of each the champion, and build the app over them."""
     for manifest in manifests:
         summary = {"task": str(manifest.output.task), "labels": list(manifest.output.labels)}
@@ -288,7 +288,7 @@ def build_world(store: MemoryStore, manifests: list[Manifest], shelf: PackageSto
         history=store.history,
         labels=store.labels,
         traffic=store.traffic,
-        shelf=shelf,
+        packages=packages,
         asking=store.asking,
         clean=LabelCuration(store.history, store.labels, Settings()).report,
         people=store.people,

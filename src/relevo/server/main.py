@@ -28,9 +28,9 @@ from relevo.server.supervisor import ProcessSpec, Supervisor
 from relevo.server.tls import certificate_of
 from relevo.server.users_marker import had_users
 from relevo.store.db.identity import error_of, read_state
-from relevo.store.files.drafts import sweep_drafts
 from relevo.store.files.key_files import load_or_create_key
 from relevo.telemetry import merge_dead
+from relevo.util.files import sweep_drafts
 from relevo.util.proxy_headers import parse_trusted_proxies
 from relevo.util.stop_flag import StopFlag
 from relevo.web.auth.exposure import check_exposure

@@ -10,11 +10,9 @@ import contextlib
 import logging
 import os
 import stat
-import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -24,6 +22,7 @@ from relevo.server.users_marker import check_users, had_users, note_users
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
 
     from sqlalchemy import Engine
 
@@ -73,7 +72,7 @@ class Store:
     sealing: InputEncryption | None
     erasing: Erasure
     blobs: Blobs
-    shelf: PackageStore
+    packages: PackageStore
 
 
 def open_store(settings: Settings, *, migrated: bool = False, begins: bool = True) -> Store:
@@ -128,7 +127,7 @@ def open_store(settings: Settings, *, migrated: bool = False, begins: bool = Tru
         sealing=sealing,
         erasing=Erasure(engine, blobs, audit),
         blobs=blobs,
-        shelf=PackageStore(settings.packages_folder),
+        packages=PackageStore(settings.packages_folder),
     )
 
 
@@ -261,8 +260,7 @@ def register(
     package = open_package(path)
     replay_golden(package)
     store = open_store(settings)
-    with contextlib.closing(_UnpackedPackage(package)) as unpacked:
-        store.shelf.put(unpacked.folder, package.digest)
+    store.packages.put(package.digest, package.files())
     now = utc_now()
     name = package.manifest.name
     summary = _summary(package)
@@ -291,26 +289,11 @@ def move_alias(
     """Moves the alias to a version. Raises PromotionRefusedError without force when the promotion guard rejects a new champion."""
     from relevo.package.documents import takeover_of
 
-    takeover = takeover_of(store.registry, store.shelf, model, version) if alias == _CHAMPION else None
+    takeover = takeover_of(store.registry, store.packages, model, version) if alias == _CHAMPION else None
     if takeover is None:
         return store.registry.move_alias(model, alias, version, who=who, why=why, at=at)
     why = takeover.allowed(why, force=force)
     return store.registry.move_alias(model, alias, version, who=who, why=why, at=at, expected=takeover.before)
-
-
-class _UnpackedPackage:
-    """A package as a folder; a .zip is unpacked into a temporary one. Lifetime: until the package is copied."""
-
-    def __init__(self, package: Package) -> None:
-        self._temporary = None if package.folder is not None else tempfile.TemporaryDirectory(prefix="relevo-")
-        self.folder = package.folder or Path(self._temporary.name) / "package"  # type: ignore[union-attr]  # set when folder is None
-        if self._temporary is not None:
-            package.write(self.folder)
-
-    def close(self) -> None:
-        """Removes the temporary folder."""
-        if self._temporary is not None:
-            self._temporary.cleanup()
 
 
 def _summary(package: Package) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from relevo.domain.access import AccessSnapshot
 from relevo.errors import DatabaseUnavailableError, UsersLostError
 from relevo.server.users_marker import PEOPLE_FILE, had_users, has_first_checkpoint, note_users
-from relevo.util.state_file import load_state, save_state
+from relevo.util.files import load_state, save_state
 
 if TYPE_CHECKING:
     from relevo.config import Settings

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from relevo.domain.access import AccessSnapshot
 from relevo.errors import ConfigError, UsersLostError
-from relevo.util.state_file import load_state
+from relevo.util.files import load_state, write_atomic
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,20 +44,12 @@ def had_users(home: Path) -> bool:
 
 def note_users(home: Path) -> None:
     """Writes the marker file durably (fsync). After an error, such as a full disk, the next call tries again."""
-    from relevo.store.files.blobs import sync_folder
-
     _remove_anonymous_snapshot(home)
     marker = home / HAD_USERS_FILE
     if os.path.lexists(marker):
         return
     try:
-        descriptor = os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            os.write(descriptor, _CONTENT)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        sync_folder(home)
+        write_atomic({marker: _CONTENT})
     except OSError as cause:
         log.warning("it was not written down that there are users: %s", cause.strerror, extra={"action": "users.noted"})
 

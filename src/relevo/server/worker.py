@@ -21,7 +21,7 @@ import uvloop
 from relevo.domain.prediction import InputLogging
 from relevo.domain.routing import RouteTarget, TrafficSplit
 from relevo.errors import DatabaseUnavailableError
-from relevo.package.package import load_runnable, open_package, replay_golden
+from relevo.package.package import load_runnable, open_stored, replay_golden
 from relevo.recording.journal import Journal, JournalLimits
 from relevo.runtime.batch_probe import best_batch_size
 from relevo.runtime.image import ImageLimits
@@ -40,7 +40,7 @@ from relevo.server.sync import refresh_access, sync_access
 from relevo.server.tls import TlsContext
 from relevo.store.files.key_files import load_or_create_key
 from relevo.telemetry import Telemetry, configure_logging, render
-from relevo.util.state_file import load_state, save_state
+from relevo.util.files import load_state, save_state
 from relevo.web.app import AppContext, build_app
 from relevo.web.auth.exposure import is_exposed
 from relevo.web.auth.guard import Authenticator
@@ -212,7 +212,7 @@ def _app(
         history=store.history,
         labels=store.labels,
         traffic=store.traffic,
-        shelf=store.shelf,
+        packages=store.packages,
         asking=store.asking,
         clean=LabelCuration(store.history, store.labels, settings).report,
         people=store.people,
@@ -266,7 +266,7 @@ def _model_loader(settings: Settings, store: Store) -> Callable[[RouteTarget], W
     limits = ImageLimits(max_pixels=settings.max_pixels, max_side=settings.max_side)
 
     def load(target: RouteTarget) -> WarmModel:
-        package = open_package(store.shelf.path(target.digest), digest=target.digest)
+        package = open_stored(store.packages, target.digest)
         model = load_runnable(package, threads=settings.intra_op_threads, limits=limits)
         replay_golden(model, package.golden)
         rows = [model.prepare(payload) for payload in package.golden.payloads]

@@ -30,7 +30,7 @@ from relevo.domain.audit import AuditEvent
 from relevo.errors import InputUndecryptableError, JournalUnavailableError, MissingDependencyError
 from relevo.store.db.engine import read_transaction, write_transaction
 from relevo.store.db.tables import subject_keys
-from relevo.util.state_file import load_state, save_state
+from relevo.util.files import load_state, save_state
 from relevo.util.timestamps import to_us
 
 if TYPE_CHECKING:

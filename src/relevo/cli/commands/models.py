@@ -79,7 +79,7 @@ def alias(
     registry.version(name, version)
     current = registry.aliases(name).get(which)
     if which == _CHAMPION and current not in (None, version):
-        takeover = takeover_of(registry, store.shelf, name, version)
+        takeover = takeover_of(registry, store.packages, name, version)
         if takeover is not None:
             # Rejects before the confirmation prompt.
             takeover.allowed(why, force=force)

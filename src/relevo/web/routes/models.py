@@ -109,7 +109,7 @@ def move_alias(
     parts = request.app.state.parts
     expected = int(if_match.strip('"')) if if_match else None
     reason = body.reason
-    promotion = takeover_of(parts.registry, parts.shelf, name, body.version) if alias == CHAMPION else None
+    promotion = takeover_of(parts.registry, parts.packages, name, body.version) if alias == CHAMPION else None
     if promotion is not None and expected in (None, promotion.before):
         reason, expected = promotion.allowed(reason, force=body.force), promotion.before
     change = parts.registry.move_alias(
