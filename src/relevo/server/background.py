@@ -19,10 +19,11 @@ from relevo.recording.load_gate import LoadGate
 from relevo.recording.reader import JournalReader
 from relevo.recording.scheduler import BackgroundLoop, Intervals
 from relevo.recording.shipper import Shipper
+from relevo.server.checkpoint_export import checkpoint_exporter, checkpoint_writer
+from relevo.server.home import check_users
 from relevo.server.maintenance import checkpoint_thread, periodic_tasks
-from relevo.server.stores import checkpoint_exporter, checkpoint_writer, label_aggregation, open_store, utc_now
+from relevo.server.stores import label_aggregation, open_store, utc_now
 from relevo.server.supervisor import when_orphaned
-from relevo.server.users_marker import check_users
 from relevo.store.db.engine import checkpoint, migrate
 from relevo.store.db.integrity import DatabaseTrust
 from relevo.telemetry import configure_logging

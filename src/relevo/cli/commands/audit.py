@@ -180,7 +180,7 @@ def _shorten(text: str) -> str:
 
 
 def _report(settings: Settings, heads: list[str], copy: Path | None) -> VerificationReport:
-    from relevo.server.users_marker import had_users
+    from relevo.server.home import had_users
     from relevo.store.audit import checkpoints
     from relevo.store.audit import state as state_module
     from relevo.store.audit import verify as verify_module
