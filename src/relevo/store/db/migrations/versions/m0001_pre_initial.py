@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +11,7 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
-_TYPES = {
+_TYPES: dict[str, sa.types.TypeEngine[Any]] = {
     "bigint": sa.BigInteger(),
     "bool": sa.Boolean(),
     "bytes": sa.LargeBinary(),
@@ -141,7 +142,7 @@ def _add_table(metadata: sa.MetaData, name: str, columns: str) -> None:
         table.append_constraint(sa.ForeignKeyConstraint(list(references), list(references.values())))
 
 
-def _column(text: str) -> sa.Column[object]:
+def _column(text: str) -> sa.Column[Any]:
     name, kind = text.split()
     default = sa.false() if name == "disputed" else None
     return sa.Column(
@@ -155,11 +156,10 @@ def _column(text: str) -> sa.Column[object]:
 
 
 def _add_index(table: sa.Table, name: str | None, columns: str, condition: str = "", *, unique: bool = False) -> None:
-    where = {
-        "sqlite_where": sa.text(condition.replace("IS true", "IS 1")),
-        "postgresql_where": sa.text(condition),
-    }
-    sa.Index(name, *(table.c[column] for column in columns.split(", ")), unique=unique, **(where if condition else {}))
+    sqlite, postgresql = (sa.text(text) if text else None for text in (condition.replace("IS true", "IS 1"), condition))
+    sa.Index(
+        name, *(table.c[column] for column in columns.split(", ")), unique=unique, sqlite_where=sqlite, postgresql_where=postgresql
+    )
 
 
 def _create_refusals() -> None:
