@@ -33,8 +33,8 @@ def key_for(home: Path) -> str:
     """A user of this home and the whole of a key to predict with."""
     store = server.open_store(Settings(home=home))
     by, now = Actor(actor="cli"), datetime.now(UTC)
-    user = store.people.add_user("bench", Role.OPERATOR, by=by, at=now)
-    key = store.people.add_key(user, "bench", [Scope.PREDICT], by=by, at=now)
+    user = store.users.add_user("bench", Role.OPERATOR, by=by, at=now)
+    key = store.users.add_key(user, "bench", [Scope.PREDICT], by=by, at=now)
     store.engine.dispose()
     return key
 

@@ -139,7 +139,7 @@ def _ask_plain(image: Image, data: Path, package: Package, pictures: list[bytes]
     with serving(image, data) as server, httpx.Client(base_url=server.url, trust_env=False) as http:
         print(f"ready after {server.started_s:.1f} s")
         answers = [http.post("/predict", content=one, headers=_PNG).json() for one in pictures]
-        same = sum(told["prediction"] == package.predict(one).label for told, one in zip(answers, pictures, strict=True))
+        same = sum(told["prediction"] == package.predict(one).predicted_label for told, one in zip(answers, pictures, strict=True))
         check(f"answers from outside as the package answers here: {same} of {len(pictures)}", holds=same == len(pictures))
         facts = Path(f"/proc/{server.first}/status").read_text()
         status = dict(line.split(":\t", 1) for line in facts.splitlines() if ":\t" in line)
@@ -221,7 +221,7 @@ def _sign_in(api: Image, pages: Image, data: Path, picture: bytes) -> None:
 
 def _look_back(data: Path, asked: set[str]) -> None:
     store = open_store(Settings(home=data))
-    kept = {ids.text(one.prediction.id) for one in store.history.window(limit=len(asked) + 1).items}
+    kept = {ids.text(one.prediction.id) for one in store.predictions.page(limit=len(asked) + 1).items}
     store.engine.dispose()
     left = list((data / "spool").rglob("*.journal"))
     check(

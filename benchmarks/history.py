@@ -107,7 +107,7 @@ def database_of(name: str, folder: Path) -> Iterator[Settings]:
 def measure(settings: Settings, rows: int) -> dict[str, Any]:
     """Fill the store when it is empty, then ask for every first page, again and again."""
     store = open_store(settings)
-    if not store.history.window(limit=1).items:
+    if not store.predictions.page(limit=1).items:
         begin = time.perf_counter()
         fill(store, rows)
         print(f"{store.engine.dialect.name}: {rows} predictions shipped, {rows / (time.perf_counter() - begin):,.0f} a second")
@@ -149,7 +149,7 @@ def fill(store: Store, rows: int) -> None:
     scores = np.full(10, 0.1, dtype="<f4").tobytes()
     for start in range(0, rows, _BATCH):
         some = [_prediction(draw, number, rows, picture, scores) for number in range(start, min(start + _BATCH, rows))]
-        store.history.ship("bench", start, some)
+        store.predictions.insert_from_journal("bench", start, some)
         if start < rows / 2:
             given = [_label(draw, it) for it in some if draw.random() < 0.05]
             store.labels.put_many(given)
@@ -173,7 +173,7 @@ def _prediction(draw: random.Random, number: int, rows: int, picture: bytes, sco
         kind=InputKind.IMAGE if digits else InputKind.RECORD,
         input=picture,
         input_bytes=len(picture),
-        label=label,
+        predicted_label=label,
         confidence=draw.random(),
         uncertain=draw.random() < 0.03,
         scores=scores,
@@ -182,7 +182,7 @@ def _prediction(draw: random.Random, number: int, rows: int, picture: bytes, sco
 
 
 def _label(draw: random.Random, it: PredictionRecord) -> Label:
-    value = it.label if draw.random() < 0.95 else draw.choice(_LABELS)
+    value = it.predicted_label if draw.random() < 0.95 else draw.choice(_LABELS)
     return Label(prediction=it.id, value=value or "", author="ana", source="csv", at=_START)
 
 

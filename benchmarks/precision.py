@@ -43,7 +43,7 @@ def main() -> None:
         begun = time.monotonic()
         package = packed(model, pictures, precision)
         took = time.monotonic() - begun
-        each = one_picture(package, pictures, asked)
+        each = to_image(package, pictures, asked)
         first = first or each
         size = len(package.files()["model.onnx"]) / 2**20
         cost = package.manifest.lineage.precision
@@ -105,7 +105,7 @@ def packed(model: bytes, pictures: NDArray[np.uint8], precision: Numbers) -> Pac
     )
 
 
-def one_picture(package: Package, pictures: NDArray[np.uint8], asked: argparse.Namespace) -> float:
+def to_image(package: Package, pictures: NDArray[np.uint8], asked: argparse.Namespace) -> float:
     """Seconds for one picture, from pixels to scores, the median of several."""
     model = RunnableModel(package.manifest, package.files()["model.onnx"], threads=asked.threads)
     model.run([pictures[0]])

@@ -55,8 +55,8 @@ def main() -> int:
 def measure(settings: Settings, rows: int) -> dict[str, Any]:
     """Fill the store when it is empty, then ask for every span many times."""
     store = open_store(settings)
-    if not store.history.window(limit=1).items:
-        store.registry.add(model="digits", digest="ab" * 32, summary={}, who="bench", at=_UNTIL)
+    if not store.predictions.page(limit=1).items:
+        store.registry.add(model="digits", digest="ab" * 32, summary={}, author="bench", at=_UNTIL)
         fill(store, rows)
         settle(store)
     dialect = store.engine.dialect.name
@@ -75,7 +75,7 @@ def fill(store: Store, rows: int) -> None:
     moments = sorted(draw.uniform(0, 1 if number % 2 else 30) for number in range(rows))
     for start in range(0, rows, _BATCH):
         backs = reversed(moments[-start - _BATCH : len(moments) - start])
-        store.history.ship("bench", start, [_prediction(draw, _UNTIL - timedelta(days=back)) for back in backs])
+        store.predictions.insert_from_journal("bench", start, [_prediction(draw, _UNTIL - timedelta(days=back)) for back in backs])
     shipping = counting = 0.0
     for number in range(_BUSY_BATCHES):
         at = _UNTIL + timedelta(seconds=number / 4)
@@ -86,7 +86,7 @@ def fill(store: Store, rows: int) -> None:
             counting += time.process_time() - begin
             connection.rollback()
         begin = time.process_time()
-        store.history.ship("bench", rows + number, some)
+        store.predictions.insert_from_journal("bench", rows + number, some)
         shipping += time.process_time() - begin
     print(
         f"{store.engine.dialect.name}: counting {_BUSY_BATCH} predictions takes {counting / _BUSY_BATCHES * 1000:.1f} ms of the "
@@ -107,7 +107,7 @@ def _prediction(draw: random.Random, at: datetime) -> PredictionRecord:
         kind=InputKind.RECORD,
         input=b"{}",
         input_bytes=2,
-        label=draw.choice("0123456789"),
+        predicted_label=draw.choice("0123456789"),
         confidence=draw.betavariate(6, 1.5),
         uncertain=draw.random() < 0.03,
         latency_us=int(math.exp(draw.gauss(7.5, 0.8))),

@@ -207,7 +207,7 @@ class Row:
     seconds: float
     refusal: str = ""
     difference: float = 0.0
-    against: str = ""
+    reference: str = ""
 
 
 # --- the files that lie there -------------------------------------------------------------------------------------------
@@ -258,10 +258,10 @@ def tried(known: Known) -> Row:
     try:
         package = _import(known)
         seconds = time.monotonic() - started
-        difference, against = _difference(known, package)
+        difference, reference = _difference(known, package)
     except RelevoError as refusal:
         return Row(known=known, what=what, seconds=time.monotonic() - started, refusal=str(refusal))
-    return Row(known=known, what=what, seconds=seconds, difference=difference, against=against)
+    return Row(known=known, what=what, seconds=seconds, difference=difference, reference=reference)
 
 
 def _what(path: Path) -> str:
@@ -315,9 +315,9 @@ def _difference(known: Known, package: Package) -> tuple[float, str]:
             package, _scores(package, payloads), _scores(other, payloads)
         ), f"{Path(known.twin).name}, {len(payloads)} rows"
     golden, parity = package.golden, package.manifest.lineage.parity
-    if parity.against == "none":
+    if parity.reference == "none":
         return float("nan"), "nothing: no library here can ask it"
-    said = "its own answers" if parity.against == "original" else f"its answers: {parity.against}"
+    said = "its own answers" if parity.reference == "original" else f"its answers: {parity.reference}"
     return _apart(package, _scores(package, golden.payloads), golden.scores), f"{said}, {len(golden)} of {parity.rows} rows"
 
 
@@ -395,7 +395,7 @@ def _line(row: Row) -> str:
         sentence = row.refusal.replace("|", "\\|").replace("\n", " ").replace(str(DATA), "…")
         return f"| {name} | {row.what} | {whole} | refused: {sentence} | | | {row.seconds:.1f} |"
     difference = f"{row.difference:.1e}" if row.difference == row.difference else "not compared"
-    return f"| {name} | {row.what} | {whole} | imported | {difference} | {row.against} | {row.seconds:.1f} |"
+    return f"| {name} | {row.what} | {whole} | imported | {difference} | {row.reference} | {row.seconds:.1f} |"
 
 
 def main() -> int:

@@ -65,7 +65,7 @@ _SLOW = (
     "server/test_https.py",
     "server/test_main.py",
     "server/test_settings_effect.py",
-    "server/test_users_marker.py",
+    "server/test_home.py",
     "web/routes/test_login.py",
     "web/test_fuzz.py",
     "web/test_old_clients.py",
@@ -172,7 +172,7 @@ def churn_package() -> Package:
         samples=records[500:],
         truth=truth[500:],
         labels=["stays", "leaves"],
-        decision=ThresholdDecision(accept=0.65, reject=0.35),
+        decision=ThresholdDecision(accept_at=0.65, reject_at=0.35),
         figures=False,
     )
 

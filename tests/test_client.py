@@ -387,10 +387,10 @@ def test_signing_in_keeps_the_session_and_shows_whose_forms_they_are(server: Ser
         (204, b""),
     ]
     with Client(server.url) as client:
-        client.speak("es")
+        client.set_language("es")
         assert client.sign_in("ana", "secret words here") == {"name": "ana"}
-        client.send("POST", "/users/1/password", json={"password": "other words here"})
-        assert client.ask("GET", "/users/1", params={"full": "yes"}) == {"id": 1}
+        client.request("POST", "/users/1/password", json={"password": "other words here"})
+        assert client.request_json("GET", "/users/1", params={"full": "yes"}) == {"id": 1}
         client.sign_out()
     sent = [
         (request.method, request.path, request.headers.get("x-csrf-token"), request.headers.get("cookie"))
@@ -411,7 +411,7 @@ def test_a_server_below_a_path_is_signed_in_to(server: Server) -> None:
     server.replies = [(200, {"user": {"name": "ana"}, "csrf": "t"}), (204, b"")]
     with Client(server.url + "/relevo/") as client:
         client.sign_in("ana", "secret words here")
-        client.send("DELETE", "/keys/1")
+        client.request("DELETE", "/keys/1")
     assert [request.path for request in server.asked] == ["/relevo/login", "/relevo/keys/1"]
     assert {request.headers["origin"] for request in server.asked} == {server.url}
 
@@ -419,7 +419,7 @@ def test_a_server_below_a_path_is_signed_in_to(server: Server) -> None:
 def test_a_file_comes_with_its_kind(server: Server, client: Client) -> None:
     """Returns the bytes and the media type without parameters; an error is raised as usual."""
     server.replies = [(200, PNG, {"Content-Type": "image/png; x=y"}), (404, {"error": "No.", "code": "prediction_not_found"})]
-    assert client.file("/predictions/1/input", side="64") == ("image/png", PNG)
+    assert client.download("/predictions/1/input", side="64") == ("image/png", PNG)
     assert server.asked[0].path == "/predictions/1/input?side=64"
     with pytest.raises(PredictionNotFoundError):
-        client.file("/predictions/2/input")
+        client.download("/predictions/2/input")

@@ -18,10 +18,10 @@ def test_a_store_in_memory_is_the_real_one(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     at = datetime(2026, 3, 1, tzinfo=UTC)
     with memory_store() as store, memory_store() as other:
-        store.registry.add(model="digits", digest="ab" * 32, summary={}, who="ana", at=at)
-        store.registry.move_alias("digits", "champion", 1, who="ana", why="first", at=at)
+        store.registry.add(model="digits", digest="ab" * 32, summary={}, author="ana", at=at)
+        store.registry.move_alias("digits", "champion", 1, author="ana", reason="first", at=at)
         assert [route.epoch for route in store.registry.routes()] == [1]
-        assert store.history.count() == 0
-        assert store.labels.current(bytes(16)) is None
+        assert store.predictions.count() == 0
+        assert store.labels.resolved(bytes(16)) is None
         assert other.registry.models() == []
     assert list(tmp_path.iterdir()) == []

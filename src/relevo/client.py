@@ -273,7 +273,7 @@ class Client:
     def history(self, *, limit: int = 50, cursor: str | None = None, **filters: Any) -> Page:
         """A page of predictions, newest first.
 
-        filters: model, version, since, until, label, uncertain, truth, labelled, asked_by.
+        filters: model, version, since, until, label, uncertain, truth, labelled, requested_by.
         since, until: a date, a datetime, or a text like 2026-01-31T12:00+01:00; without an offset, local time.
         """
         parameters = {"limit": limit, "cursor": cursor, **filters}
@@ -303,27 +303,27 @@ class Client:
         """The registered models with their versions and aliases."""
         return list(self._request_json("GET", "/models")["models"])
 
-    def ask(self, method: str, path: str, **options: Any) -> Any:
+    def request_json(self, method: str, path: str, **options: Any) -> Any:
         """The JSON of any route: `ask("GET", "/models/churn/traffic", params={"bucket": "hour"})`. Raises the server's error.
 
         options: params, json, headers, as for httpx.
         """
         return self._request_json(method, path, **options)
 
-    def send(self, method: str, path: str, **options: Any) -> None:
+    def request(self, method: str, path: str, **options: Any) -> None:
         """Like `ask`, for a route without a response body."""
         self._request(method, path, **options)
 
-    def file(self, path: str, **params: str) -> tuple[str, bytes]:
+    def download(self, path: str, **params: str) -> tuple[str, bytes]:
         """Downloads a file: media type and content. Raises the server's error."""
         response = self._request("GET", path, params=params)
         return response.headers.get("content-type", "").partition(";")[0], response.content
 
-    def speak(self, language: str) -> None:
+    def set_language(self, language: str) -> None:
         """Sets the language of error messages, as in `Accept-Language`."""
         self._http.headers["Accept-Language"] = language
 
-    def on_behalf_of(self, address: str, *, key: bytes = b"") -> None:
+    def forward_client(self, address: str, *, key: bytes = b"") -> None:
         """Forwards the address of the original client.
 
         The server trusts it if it is signed with the key shared with its console, or if this machine is a trusted proxy.
@@ -407,11 +407,13 @@ class Client:
             except httpx.TransportError as cause:
                 certificate_error = _certificate_error(cause)
                 if certificate_error is not None:
-                    raise UnavailableError.told(
+                    raise UnavailableError.with_message(
                         _UNTRUSTED_CERTIFICATE.format(url=self.url, reason=certificate_error.verify_message)
                     ) from cause
                 if remaining == 0 or not (_is_retryable(method, cause) or events.is_unread()):
-                    raise UnavailableError.told(_no_response_message(self.url, cause, has_answered=self._has_answered)) from cause
+                    raise UnavailableError.with_message(
+                        _no_response_message(self.url, cause, has_answered=self._has_answered)
+                    ) from cause
             else:
                 self._has_answered = True
                 if remaining == 0 or response.status_code not in _RETRY_STATUS:
@@ -450,20 +452,20 @@ def _to_list(inputs: Any) -> list[Any]:
         try:
             return rows_of(inputs)
         except ValueError as cause:
-            raise InvalidInputError.told(
+            raise InvalidInputError.with_message(
                 f"Two columns of the DataFrame are called '{cause}'; each field needs its own name."
             ) from cause
     if is_record(inputs) and not hasattr(inputs, "dtype"):
-        raise InvalidInputError.told(_SINGLE_INPUT)
+        raise InvalidInputError.with_message(_SINGLE_INPUT)
     if isinstance(inputs, str | bytes | bytearray | Path) or not hasattr(inputs, "__iter__"):
-        raise InvalidInputError.told(_SINGLE_INPUT)
+        raise InvalidInputError.with_message(_SINGLE_INPUT)
     return list(inputs)
 
 
 def _check_single(item: Any) -> Any:
     """Checks one input of several. Raises InvalidInputError for a nested list."""
     if isinstance(item, list | tuple) or is_table(item):
-        raise InvalidInputError.told(_INVALID_INPUT.format(kind=type(item).__name__))
+        raise InvalidInputError.with_message(_INVALID_INPUT.format(kind=type(item).__name__))
     return item
 
 
@@ -474,11 +476,11 @@ def _to_payload(item: Any) -> bytes | dict[str, Any]:
     if isinstance(item, bytes | bytearray | memoryview):
         return bytes(item)
     if not isinstance(item, str | Path):
-        raise InvalidInputError.told(_INVALID_INPUT.format(kind=type(item).__name__))
+        raise InvalidInputError.with_message(_INVALID_INPUT.format(kind=type(item).__name__))
     try:
         return Path(item).read_bytes()
     except (OSError, ValueError) as cause:
-        raise MissingInputError.told(f"'{item}' cannot be read: {getattr(cause, 'strerror', None) or cause}.") from cause
+        raise MissingInputError.with_message(f"'{item}' cannot be read: {getattr(cause, 'strerror', None) or cause}.") from cause
 
 
 def _json(payload: dict[str, Any] | list[Any]) -> bytes:
@@ -489,7 +491,7 @@ def _json(payload: dict[str, Any] | list[Any]) -> bytes:
     except (TypeError, ValueError, OverflowError, RecursionError) as cause:
         record = payload[0] if isinstance(payload, list) and payload else payload
         field = next((name for name, value in dict(record).items() if not _is_json(value)), "")
-        raise InvalidInputError.told(
+        raise InvalidInputError.with_message(
             f"The field '{field}' cannot be sent as JSON; a field is a number, a text, true, false or null.", field=field
         ) from cause
 
@@ -528,7 +530,7 @@ def _batch_error(items: list[Any], results: list[Result | None], failures: dict[
     suffix = f" {len(failures) - 1} more failed." if len(failures) > 1 else ""
     summary = f" {answered} of {len(results)} were answered: see `results` and `failures` of this error."
     facts = {**first.facts, "index": index, "results": results, "failures": failures}
-    return type(first).told(f"{name}: {first}{suffix}{summary}", **facts)
+    return type(first).with_message(f"{name}: {first}{suffix}{summary}", **facts)
 
 
 def _header_value(key: str) -> str:
@@ -626,14 +628,14 @@ def _content(response: httpx.Response) -> Any:
     try:
         return msgspec.json.decode(response.content)
     except msgspec.DecodeError as cause:
-        raise RelevoError.told(f"The server answered {response.status_code} with something that is no JSON.") from cause
+        raise RelevoError.with_message(f"The server answered {response.status_code} with something that is no JSON.") from cause
 
 
 def _error(content: object, status: int) -> RelevoError:
     body: Mapping[str, Any] = content if isinstance(content, dict) else {}
     facts = {key: body[key] for key in ("field", "row", "request_id", "code") if body.get(key) is not None}
     message = body.get("error") or f"The server answered {status}."
-    return by_code(str(body.get("code"))).told(str(message), **facts)
+    return by_code(str(body.get("code"))).with_message(str(message), **facts)
 
 
 def _query_value(value: str | float | bool | date) -> str:  # noqa: FBT001 - a query parameter

@@ -276,7 +276,7 @@ class Settings:
         return tuple(sorted({name.strip() for name in self.trusted_label_sources.split(",")} - {""}))
 
     @property
-    def stays_here(self) -> bool:
+    def is_local_only(self) -> bool:
         """Whether the server listens on loopback only. A name other than localhost may resolve to another address."""
         try:
             return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
@@ -364,7 +364,7 @@ def load_settings(
 def read_toml(path: Path) -> dict[str, dict[str, Any]]:
     """The sections of a relevo.toml. Raises ConfigError for an unreadable file or an unknown section."""
     try:
-        sections = tomllib.loads(read_plain_text(path, most=_MAX_TOML_BYTES))
+        sections = tomllib.loads(read_plain_text(path, max_bytes=_MAX_TOML_BYTES))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as cause:
         raise ConfigError(reason=f"{path} cannot be read: {read_error_text(cause)}") from cause
     except RecursionError as cause:

@@ -57,7 +57,7 @@ class RelevoError(Exception):
         return (_rebuild, (type(self), str(self), self.facts))
 
     @classmethod
-    def told(cls, message: str, **facts: object) -> Self:
+    def with_message(cls, message: str, **facts: object) -> Self:
         """An error with an explicit message, for example from another process or a server."""
         error = cls.__new__(cls)
         error.facts = facts
@@ -84,7 +84,7 @@ class RelevoError(Exception):
 
 
 def _rebuild(kind: type[RelevoError], message: str, facts: dict[str, object]) -> RelevoError:
-    return kind.told(message, **facts)
+    return kind.with_message(message, **facts)
 
 
 def by_code(code: str) -> type[RelevoError]:

@@ -36,14 +36,14 @@ class MemoryStore:
 
     engine: Engine
     registry: Registry
-    history: PredictionStore
+    predictions: PredictionStore
     labels: Labels
     traffic: Traffic
-    asking: LabelQueue
-    people: Users
+    label_queue: LabelQueue
+    users: Users
     audit: AuditLog
-    trail: AuditReader
-    erasing: Erasure
+    audit_reader: AuditReader
+    erasure: Erasure
 
 
 @contextmanager
@@ -57,14 +57,14 @@ def memory_store() -> Iterator[MemoryStore]:
         yield MemoryStore(
             engine=engine,
             registry=Registry(engine, audit),
-            history=PredictionStore(engine),
+            predictions=PredictionStore(engine),
             labels=Labels(engine, audit),
             traffic=Traffic(engine),
-            asking=LabelQueue(engine),
-            people=Users(engine, audit),
+            label_queue=LabelQueue(engine),
+            users=Users(engine, audit),
             audit=audit,
-            trail=AuditReader(engine),
-            erasing=Erasure(engine, Blobs(Path("no-blobs-here")), audit),
+            audit_reader=AuditReader(engine),
+            erasure=Erasure(engine, Blobs(Path("no-blobs-here")), audit),
         )
     finally:
         engine.dispose()

@@ -149,7 +149,7 @@ from pathlib import Path
 import relevo.server
 from relevo.config import Settings
 store = relevo.server.open_store(Settings(home=Path(sys.argv[1])))
-store.registry.move_alias("digits", "challenger", 1, who="ana", why="only in the log", at=relevo.server.utc_now())
+store.registry.move_alias("digits", "challenger", 1, author="ana", reason="only in the log", at=relevo.server.utc_now())
 os._exit(0)
 """
 _READING = {

@@ -78,7 +78,7 @@ def test_orphans_end_within_a_second_and_the_next_start_has_every_row(
     assert list(settings.spool_folder.rglob("*.journal"))
     with started(settings_of(tmp_path, port=port, workers=2)):
         store = open_store(settings)
-        assert until(lambda: store.history.count() == _BATCHES * _ROWS, within_s=60)
+        assert until(lambda: store.predictions.count() == _BATCHES * _ROWS, within_s=60)
         store.engine.dispose()
 
 

@@ -38,7 +38,7 @@ MANIFEST = Manifest(
     lineage=Lineage(
         framework="scikit-learn 0.24.2",
         converter={"scikit-learn": "1.9.1"},
-        parity=Parity(against="none", samples="user", rows=64, largest_difference=1e-7),
+        parity=Parity(reference="none", samples="user", rows=64, largest_difference=1e-7),
     ),
 )
 
@@ -97,7 +97,7 @@ def test_a_training_is_told_in_spanish_throughout(digits_package: Package) -> No
 def test_who_answers_is_told(digits_package: Package, champion: int, words: str) -> None:
     """A version under another alias is champion too, or the summary names the champion and how to change it."""
     at = datetime(2026, 1, 1, tzinfo=UTC)
-    version = Version(model="digits", number=1, digest="d" * 64, summary={}, at=at, who="ana")
+    version = Version(model="digits", number=1, digest="d" * 64, summary={}, at=at, author="ana")
     line = " ".join(summary(digits_package, version, "vgg19", began=at, champion=champion).split())
     assert words in line
 

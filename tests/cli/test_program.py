@@ -189,8 +189,8 @@ def test_doctor_warns_of_a_home_that_others_may_write_in(tmp_path: Path) -> None
     for mode in (0o700, 0o755, 0o770, 0o777):
         settings.home.mkdir(exist_ok=True)
         settings.home.chmod(mode)
-        (result,) = (one for one in examine(settings) if one.what == "home")
-        verdicts.append((result.verdict, "chmod go-w" in result.mend))
+        (result,) = (one for one in examine(settings) if one.subject == "home")
+        verdicts.append((result.verdict, "chmod go-w" in result.suggestion))
     assert verdicts == [("ok", False), ("ok", False), ("warn", True), ("warn", True)]
 
 
@@ -201,22 +201,22 @@ def test_doctor_names_what_is_wrong_with_the_database(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "relevo.db") as plain:
         plain.execute("UPDATE alembic_version SET version_num = '0988'")
     plain.close()
-    (later,) = (one for one in examine(settings) if one.what == "database")
-    assert (later.verdict, "0988" in later.told) == ("fail", True)
+    (later,) = (one for one in examine(settings) if one.subject == "database")
+    assert (later.verdict, "0988" in later.message) == ("fail", True)
     for path in tmp_path.glob("relevo.db*"):
         path.unlink()
-    (missing,) = (one for one in examine(settings) if one.what == "database")
-    assert (missing.verdict, "missing" in missing.told, "database.json" in missing.mend) == ("fail", True, True)
+    (missing,) = (one for one in examine(settings) if one.subject == "database")
+    assert (missing.verdict, "missing" in missing.message, "database.json" in missing.suggestion) == ("fail", True, True)
     assert not (tmp_path / "relevo.db").exists()
     letter = b"a letter to my aunt " * 500
     (tmp_path / "relevo.db").write_bytes(letter)
-    (damaged,) = (one for one in examine(settings) if one.what == "database")
-    assert (damaged.verdict, "damaged" in damaged.told) == ("fail", True)
+    (damaged,) = (one for one in examine(settings) if one.subject == "database")
+    assert (damaged.verdict, "damaged" in damaged.message) == ("fail", True)
     assert (tmp_path / "relevo.db").read_bytes() == letter
     (tmp_path / "relevo.db").unlink()
     (tmp_path / "relevo.db").mkdir()
-    (folder,) = (one for one in examine(settings) if one.what == "database")
-    assert (folder.verdict, "relevo.db is no file" in folder.told) == ("fail", True)
+    (folder,) = (one for one in examine(settings) if one.subject == "database")
+    assert (folder.verdict, "relevo.db is no file" in folder.message) == ("fail", True)
 
 
 def test_a_database_that_may_not_be_read_is_not_called_damaged() -> None:

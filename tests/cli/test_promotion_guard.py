@@ -62,7 +62,7 @@ class Home:
     def stands(self) -> tuple[Any, list[Any]]:
         """The aliases with all their moves, and the moves in the audit log."""
         store = relevo.server.open_store(self.settings, begins=False)
-        output = [entry for entry in store.trail.page().items if entry.action == "alias.move"]
+        output = [entry for entry in store.audit_reader.page().items if entry.action == "alias.move"]
         moves = store.registry.alias_history("churn")
         store.engine.dispose()
         return moves, output
@@ -143,7 +143,7 @@ def test_a_training_that_is_worse(home: Home) -> None:
     assert home.ask("models", "show", "trained")["aliases"] == {"champion": 1}
     done = home.run("models", "alias", "trained", "champion", "2", "--why", "only for a day", "--force", "--yes")
     assert done.returncode == 0, done.stderr
-    assert home.ask("models", "history", "trained")[0]["why"].startswith("only for a day [forced: it is significantly worse")
+    assert home.ask("models", "history", "trained")[0]["reason"].startswith("only for a day [forced: it is significantly worse")
 
 
 def test_an_alias_moved_over_http(home: Home) -> None:

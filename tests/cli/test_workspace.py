@@ -91,7 +91,7 @@ def test_training_again_is_a_version_and_the_alias_goes_back(workspace: Workspac
     move = workspace.ask("models", "alias", "churn", "champion", "1", "--why", "worse", "--yes")
     assert (move["version"], move["previous"]) == (1, 2)
     history = workspace.ask("models", "history", "churn")
-    assert [(one["version"], one["why"]) for one in history[:2]] == [(1, "worse"), (2, "stronger")]
+    assert [(one["version"], one["reason"]) for one in history[:2]] == [(1, "worse"), (2, "stronger")]
     assert all(one["who"] for one in history)
     assert "churn" in workspace.run("models").stdout
     assert "no version 9" in workspace.refused("models", "alias", "churn", "champion", "9", "--why", "x")
@@ -123,11 +123,11 @@ def remember(workspace: Workspace, label: str, *, uncertain: bool = False, minut
         kind=InputKind.RECORD,
         input=b'{"a": 1, "b": 2}',
         input_bytes=16,
-        label=label,
+        predicted_label=label,
         confidence=0.75,
         uncertain=uncertain,
     )
-    server.open_store(load_settings({"home": workspace.folder / "work"}, {})).history.record([prediction])
+    server.open_store(load_settings({"home": workspace.folder / "work"}, {})).predictions.insert([prediction])
     return ids.text(prediction.id)
 
 

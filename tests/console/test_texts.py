@@ -32,7 +32,7 @@ def test_numbers_and_times_are_localized() -> None:
     assert (load_texts("es").percent(0.9846), load_texts("en").percent(0.9846)) == ("98,5\xa0%", "98.5%")
     assert load_texts("en").moment("2026-01-31T12:00:00Z", "Europe/Madrid") == "31 Jan 2026, 13:00 CET"
     assert load_texts("es").moment("2026-01-31T12:00:00Z", "no/such/zone") == "31 ene 2026, 12:00 UTC"
-    assert load_texts("es").percent(None) == load_texts("es").number(None) == load_texts("es").whole(None) == "–"
+    assert load_texts("es").percent(None) == load_texts("es").number(None) == load_texts("es").integer(None) == "–"
 
 
 def test_order_of_language_sources() -> None:

@@ -160,7 +160,7 @@ def test_a_zipmap_is_removed_and_gives_the_labels() -> None:
     package = relevo.pack(onnx, name="iris", samples=data.data, features=data.feature_names, outputs=model.predict_proba(data.data))
     assert package.manifest.output.labels == ("setosa", "versicolor", "virginica")
     parity = package.manifest.lineage.parity
-    assert (parity.against, parity.rows, parity.labels_agreeing) == ("supplied", 150, 1.0)
+    assert (parity.reference, parity.rows, parity.labels_agreeing) == ("supplied", 150, 1.0)
     assert isinstance(package.manifest.steps, MatrixSteps)
 
 
@@ -193,7 +193,7 @@ def test_several_inputs_are_one_field_each() -> None:
     assert isinstance(package.manifest.steps, ColumnSteps)
     assert package.manifest.output.task is Task.REGRESSION
     assert package.predict({"count": 3, "price": 0.25}).value == 3.25
-    assert package.manifest.lineage.parity.against == "none"
+    assert package.manifest.lineage.parity.reference == "none"
 
 
 def test_an_output_may_be_given() -> None:

@@ -48,7 +48,7 @@ def test_the_same_model_packed_twice_is_the_same_package(digits: Any, digits_pac
 def test_the_digest_is_that_of_the_manifest(digits: Any, digits_package: Package) -> None:
     """The digests are equal, also when integers were given for floats."""
     assert digits_package.digest == digits_package.manifest.digest()
-    whole = relevo.pack(digits.model, name="d", samples=digits.pictures[:20], scale=1, decision=ArgmaxDecision(least=0))
+    whole = relevo.pack(digits.model, name="d", samples=digits.pictures[:20], scale=1, decision=ArgmaxDecision(min_confidence=0))
     assert whole.digest == whole.manifest.digest()
     table = [{"a": number, "b": "x"} for number in range(30)]
     vectorizer = DictVectorizer()
@@ -80,7 +80,7 @@ def test_a_package_has_all_its_parts(digits_package: Package) -> None:
     ):
         assert path in paths
     parity = digits_package.manifest.lineage.parity
-    assert (parity.against, parity.samples, parity.rows, parity.labels_agreeing) == ("original", "user", 597, 1.0)
+    assert (parity.reference, parity.samples, parity.rows, parity.labels_agreeing) == ("original", "user", 597, 1.0)
     assert parity.largest_difference < 1e-12
     assert digits_package.manifest.calibration is not None
 
@@ -127,7 +127,7 @@ def test_a_matrix_needs_features() -> None:
     assert all(field.minimum is None and field.maximum is None for field in package.manifest.input.fields)
     assert set(package.golden.scores.argmax(axis=1)) == {0, 1, 2}
     record = dict(zip(data.feature_names, data.data[0].tolist(), strict=True))
-    assert package.predict(record).label == "setosa"
+    assert package.predict(record).predicted_label == "setosa"
 
 
 def test_below_200_rows_there_is_no_profile_and_the_card_says_so() -> None:
@@ -167,7 +167,9 @@ def test_data_frames_are_accepted_without_importing_pandas() -> None:
         again = relevo.pack(model, name="iris", samples=held, truth=truth, figures=False)
         assert again.metrics["accuracy"]["value"] == pytest.approx(model.score(held, series), abs=1e-6)
     rows = [row for _, row in frame.head(4).iterrows()]
-    assert [one.label for one in package.predict_many(frame.head(4))] == [package.predict(row).label for row in rows]
+    assert [one.predicted_label for one in package.predict_many(frame.head(4))] == [
+        package.predict(row).predicted_label for row in rows
+    ]
 
 
 def test_progress_is_reported(digits: Any) -> None:
@@ -198,7 +200,7 @@ def test_bands_say_uncertain() -> None:
         samples=features,
         truth=truth,
         labels=["no", "yes"],
-        decision=ThresholdDecision(accept=0.8, reject=0.2),
+        decision=ThresholdDecision(accept_at=0.8, reject_at=0.2),
         figures=False,
     )
     assert 0 < package.metrics["uncertain_share"] < 1
@@ -255,8 +257,8 @@ def test_other_files_are_not_overwritten(digits_package: Package, tmp_path: Path
     [
         ({"name": "Not A Name"}, "name"),
         ({"answer": {"churn": "maybe:yes"}}, "answer"),
-        ({"decision": ThresholdDecision(accept=0.2, reject=0.8)}, "accept/reject/least"),
-        ({"decision": ArgmaxDecision(least=2.0)}, "accept/reject/least"),
+        ({"decision": ThresholdDecision(accept_at=0.2, reject_at=0.8)}, "accept/reject/least"),
+        ({"decision": ArgmaxDecision(min_confidence=2.0)}, "accept/reject/least"),
     ],
 )
 def test_an_invalid_option_is_named(tmp_path: Path, options: dict[str, Any], option: str) -> None:
@@ -269,7 +271,7 @@ def test_an_invalid_option_is_named(tmp_path: Path, options: dict[str, Any], opt
 
 def test_an_option_that_contradicts_the_model_is_named(digits: Any) -> None:
     """Options that contradict the model's labels are reported in the same words."""
-    for options in ({"answer": {"churn": "is:leaves"}}, {"decision": ThresholdDecision(accept=0.8, reject=0.2)}):
+    for options in ({"answer": {"churn": "is:leaves"}}, {"decision": ThresholdDecision(accept_at=0.8, reject_at=0.2)}):
         with pytest.raises(InvalidManifestError, match=r"^The option .* cannot be used: "):
             relevo.pack(digits.model, name="d", samples=digits.pictures[:20], **options)
 

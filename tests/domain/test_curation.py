@@ -23,7 +23,7 @@ def example(number: int, content: str | None, value: str | None, author: str = "
 
 def summary(*examples: LabelledExample, share: float = 1.0, least: int = 500) -> tuple[list[int], dict[int, str]]:
     """Numbers of the kept examples, and reasons of the others."""
-    report = curate(examples, share=share, least=least)
+    report = curate(examples, share=share, min_labels=least)
     number = {item.prediction: int.from_bytes(item.prediction[:6], "big") for item in examples}
     return [number[item] for item in report.kept], {number[item.prediction]: item.reason.value for item in report.excluded}
 
@@ -87,7 +87,7 @@ def test_nothing_is_lost(rows: list[tuple[int, str, str, bool]], share: float) -
         example(number, f"{content}" if content else None, value, author, trusted=trusted)
         for number, (content, value, author, trusted) in enumerate(rows)
     ]
-    report = curate(reversed(examples), share=share, least=3)
+    report = curate(reversed(examples), share=share, min_labels=3)
     assert sorted([*report.kept, *(item.prediction for item in report.excluded)]) == [item.prediction for item in examples]
     kept = [item for item in examples if item.prediction in report.kept]
     assert len({item.content for item in kept}) == len(kept)
@@ -103,7 +103,7 @@ def test_which_of_a_flood_stay_is_drawn() -> None:
         LabelledExample(prediction=new_id(at), content=bytes([at]), value="7", author="loud", trusted=False) for at in range(50)
     ]
     calm = example(99, "c", "7", "eva")
-    kept = set(curate([*examples, calm], share=0.1, least=10).kept) - {calm.prediction}
+    kept = set(curate([*examples, calm], share=0.1, min_labels=10).kept) - {calm.prediction}
     assert kept == {item.prediction for item in sorted(examples, key=lambda item: (item.prediction[9:12], item.prediction))[:10]}
 
 

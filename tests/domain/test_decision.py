@@ -21,8 +21,8 @@ THREE = Output(name="y", labels=("a", "b", "c"))
 
 
 def by_threshold(share: float, accept: float, reject: float) -> tuple[str | None, bool, float | None]:
-    result = decide(np.array([[share]]), TWO, ThresholdDecision(accept=accept, reject=reject))[0]
-    return result.label, result.uncertain, result.confidence
+    result = decide(np.array([[share]]), TWO, ThresholdDecision(accept_at=accept, reject_at=reject))[0]
+    return result.predicted_label, result.uncertain, result.confidence
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,8 @@ def test_bands_are_monotonous(share: float, one: float, other: float) -> None:
 @pytest.mark.parametrize(("least", "uncertain"), [(0.0, False), (0.5, False), (math.nextafter(0.5, 1), True)])
 def test_argmax_is_uncertain_below_its_least(least: float, *, uncertain: bool) -> None:
     """The most probable label is the result; below `least` it is uncertain, at `least` it is not."""
-    result = decide(np.array([[0.2, 0.5, 0.3]]), THREE, ArgmaxDecision(least=least))[0]
-    assert (result.label, result.index, result.confidence, result.uncertain) == ("b", 1, 0.5, uncertain)
+    result = decide(np.array([[0.2, 0.5, 0.3]]), THREE, ArgmaxDecision(min_confidence=least))[0]
+    assert (result.predicted_label, result.index, result.confidence, result.uncertain) == ("b", 1, 0.5, uncertain)
     assert result.probabilities == (0.2, 0.5, 0.3)
 
 
@@ -99,7 +99,7 @@ def test_sigmoid_is_exact_at_both_tails(score: float) -> None:
 
 def test_a_column_of_scores_may_lie_flat() -> None:
     """Scores of shape (n,) are one column."""
-    assert [result.label for result in decide(np.array([0.1, 0.9]), TWO, ArgmaxDecision())] == ["no", "yes"]
+    assert [result.predicted_label for result in decide(np.array([0.1, 0.9]), TWO, ArgmaxDecision())] == ["no", "yes"]
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
@@ -120,5 +120,7 @@ def test_a_regression_gives_its_value_alone() -> None:
 def test_a_row_is_decided_alike_alone_and_among_others(scores: np.ndarray) -> None:
     """The result of a row does not depend on the other rows."""
     output = Output(name="y", labels=("a", "b", "c"), activation="softmax")
-    together = decide(scores, output, ArgmaxDecision(least=0.5))
-    assert together == [decide(scores[index : index + 1], output, ArgmaxDecision(least=0.5))[0] for index in range(len(scores))]
+    together = decide(scores, output, ArgmaxDecision(min_confidence=0.5))
+    assert together == [
+        decide(scores[index : index + 1], output, ArgmaxDecision(min_confidence=0.5))[0] for index in range(len(scores))
+    ]

@@ -27,7 +27,7 @@ def test_every_fact_is_read_off_the_answer() -> None:
         },
         TWO,
     )
-    (low, high) = decide(np.array([[0.75, 0.25], [0.1, 0.9]]), TWO, ThresholdDecision(accept=0.8, reject=0.1))
+    (low, high) = decide(np.array([[0.75, 0.25], [0.1, 0.9]]), TWO, ThresholdDecision(accept_at=0.8, reject_at=0.1))
     assert fields.of(low) == {
         "verdict": "stays",
         "number": 0,

@@ -20,7 +20,7 @@ def parse_labels(text: str) -> list[Label]:
         source, _, author = source_and_author.rpartition("/")
         verdict = {"+": ReviewStatus.ACCEPTED, "-": ReviewStatus.REJECTED}.get(value[-1], ReviewStatus.PENDING)
         labels.append(
-            Label(prediction=b"", value=value.rstrip("+-"), author=author, source=source or "page", at=AT, verdict=verdict)
+            Label(prediction=b"", value=value.rstrip("+-"), author=author, source=source or "page", at=AT, review=verdict)
         )
     return labels
 
@@ -53,7 +53,7 @@ def test_each_rule_finds_its_label(words: str, last: str | None, majority: str |
         (AggregationStrategy.MAJORITY, majority),
         (AggregationStrategy.TRUSTED, trusted),
     ):
-        resolved = LabelAggregation(rule=rule, trusted=("csv", "author:lab")).of(labels)
+        resolved = LabelAggregation(strategy=rule, trusted_sources=("csv", "author:lab")).resolve(labels)
         assert (None if resolved is None else resolved.value) == expected, rule
 
 

@@ -34,8 +34,8 @@ RECORD: dict[str, Any] = {
         "columns": [{"field": "tenure"}, {"field": "contract", "equals": "month"}],
     },
     "output": {"name": "y", "labels": ["stays", "leaves"]},
-    "decision": {"type": "bands", "accept": 0.8, "reject": 0.2},
-    "lineage": {"framework": "scikit-learn 1.5", "parity": {"against": "original", "samples": "user", "rows": 10}},
+    "decision": {"type": "thresholds", "accept_at": 0.8, "reject_at": 0.2},
+    "lineage": {"framework": "scikit-learn 1.5", "parity": {"reference": "original", "samples": "user", "rows": 10}},
     "files": {"model.onnx": "0" * 64},
 }
 IMAGE: dict[str, Any] = {
@@ -115,9 +115,9 @@ def test_an_unknown_key_is_refused_at_every_depth(path: tuple[Any, ...]) -> None
         (with_value(RECORD, "output", "labels", to=["one"]), "two labels"),
         (with_value(RECORD, "output", "labels", to=["a", "a"]), "twice"),
         (with_value(RECORD, "output", "labels", to=["a", "b", "c"]), "two labels"),
-        (with_value(RECORD, "decision", to={"type": "bands", "accept": 0.2, "reject": 0.8}), "reject <= accept"),
-        (with_value(RECORD, "decision", to={"type": "bands", "accept": 1.2, "reject": 0.8}), "bands"),
-        (with_value(RECORD, "decision", to={"type": "argmax", "least": 1.5}), "least"),
+        (with_value(RECORD, "decision", to={"type": "thresholds", "accept_at": 0.2, "reject_at": 0.8}), "reject <= accept"),
+        (with_value(RECORD, "decision", to={"type": "thresholds", "accept_at": 1.2, "reject_at": 0.8}), "thresholds"),
+        (with_value(RECORD, "decision", to={"type": "argmax", "min_confidence": 1.5}), "min_confidence"),
         (with_value(RECORD, "answer", to={"churn": "is:left"}), "'left'"),
         (with_value(RECORD, "input", "fields", to=[]), "distinct names"),
         (with_value(RECORD, "input", "fields", 1, "name", to="tenure"), "distinct names"),

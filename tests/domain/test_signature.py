@@ -27,7 +27,7 @@ def test_an_input_is_an_image_or_a_record() -> None:
 def test_a_field_is_required_and_open_unless_told() -> None:
     """Defaults of a field: required, any category, no range, no unit; unknown fields are rejected."""
     field = Field(name="a", kind=FieldKind.CATEGORY)
-    assert (field.required, field.closed, field.categories, field.minimum, field.maximum, field.unit) == (
+    assert (field.required, field.restrict_to_categories, field.categories, field.minimum, field.maximum, field.unit) == (
         True,
         False,
         (),
@@ -35,7 +35,7 @@ def test_a_field_is_required_and_open_unless_told() -> None:
         None,
         "",
     )
-    assert RecordInput(fields=(field,)).extra == "refuse"
+    assert RecordInput(fields=(field,)).unknown_fields == "refuse"
 
 
 @pytest.mark.parametrize("example", [3, 3.5, "year", True, None])

@@ -123,7 +123,7 @@ def test_the_base_install_serves(program: Path, tmp_path: Path, digits_package: 
         (tmp_path / "digit.png").write_bytes(digit_pngs[0])
         asked = _run(program, "-m", "relevo", "predict", "digit.png", "--url", url, "--json", cwd=tmp_path)
         answer = json.loads(asked.stdout)[0]
-        assert answer["prediction"] == digits_package.predict(digit_pngs[0]).label
+        assert answer["prediction"] == digits_package.predict(digit_pngs[0]).predicted_label
         assert "</html>" in httpx.get(url, headers={"Accept": "text/html"}).text
     finally:
         server.send_signal(signal.SIGINT)

@@ -163,10 +163,10 @@ def test_a_reason_put_together_elsewhere_is_said_with_its_facts() -> None:
 def test_an_error_that_came_as_words_is_said_as_its_class_does() -> None:
     """The message of an error from another process is translated without its facts; unknown text is unchanged."""
     message = str(errors.VersionNotFoundError(model="digits", version=7))
-    assert catalog.sentence(errors.VersionNotFoundError.told(message), "es") == "El modelo 'digits' no tiene la versión 7."
-    assert catalog.sentence(errors.VersionNotFoundError.told("Nada de eso."), "es") == "Nada de eso."
+    assert catalog.sentence(errors.VersionNotFoundError.with_message(message), "es") == "El modelo 'digits' no tiene la versión 7."
+    assert catalog.sentence(errors.VersionNotFoundError.with_message("Nada de eso."), "es") == "Nada de eso."
     mismatch = str(errors.GoldenMismatchError(example=3, difference=0.25, tolerance=0.001))
-    assert "el ejemplo 3 difiere en 0.25" in catalog.sentence(errors.GoldenMismatchError.told(mismatch), "es")
+    assert "el ejemplo 3 difiere en 0.25" in catalog.sentence(errors.GoldenMismatchError.with_message(mismatch), "es")
 
 
 def test_the_most_telling_template_is_taken() -> None:

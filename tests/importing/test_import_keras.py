@@ -55,7 +55,7 @@ def test_keras_zip_is_imported_in_strong_sandbox(model: Any, tmp_path: Path) -> 
     expected = model.predict(IMAGES.astype(np.float32) / 127.5 - 1, verbose=0)
     assert np.abs(probabilities(package) - expected).max() < 1e-6
     lineage = package.manifest.lineage
-    assert (lineage.quarantine, lineage.parity.against, lineage.framework) == ("strong", "original", f"Keras {keras.__version__}")
+    assert (lineage.sandbox, lineage.parity.reference, lineage.framework) == ("strong", "original", f"Keras {keras.__version__}")
     assert package.metrics["rows"] == 12
 
 
@@ -68,7 +68,7 @@ def test_a_saved_model_is_one_digest_and_answers_the_same(model: Any, tmp_path: 
     package = import_model(folder, name="m", labels=["a", "b", "c"], preprocess="caffe", figures=False)
     caffe = IMAGES[..., ::-1].astype(np.float32) - np.array([103.939, 116.779, 123.68], np.float32)
     assert np.abs(probabilities(package) - model.predict(caffe, verbose=0)).max() < 1e-5
-    assert package.manifest.lineage.quarantine == "strong"
+    assert package.manifest.lineage.sandbox == "strong"
     (folder / "assets").mkdir(exist_ok=True)
     (folder / "assets" / "outside").symlink_to("/etc/hostname")
     with pytest.raises(UnknownFileFormatError, match="neither a file nor a folder"):

@@ -82,7 +82,7 @@ def test_book_model_matches_its_coefficients(tmp_path: Path) -> None:
     lineage = package.manifest.lineage
     assert lineage.framework == "scikit-learn 0.24.2"
     assert lineage.source_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert (lineage.quarantine, lineage.parity.against, lineage.parity.samples) == ("strong", "original", "generated")
+    assert (lineage.sandbox, lineage.parity.reference, lineage.parity.samples) == ("strong", "original", "generated")
     assert lineage.parity.largest_difference < 1e-9
 
 
@@ -135,7 +135,7 @@ def test_support_vector_machines_of_many_releases_come_in(folder: str, file: str
     assert package.manifest.lineage.framework == f"scikit-learn {written_by}"
     measures = {"0": [5.1, 3.5, 1.4, 0.2], "1": [6.0, 2.7, 4.2, 1.3], "2": [6.9, 3.1, 5.7, 2.3]}
     for label, values in measures.items():
-        assert package.predict({f"f{index}": value for index, value in enumerate(values)}).label == label
+        assert package.predict({f"f{index}": value for index, value in enumerate(values)}).predicted_label == label
 
 
 def test_unloadable_model_names_both_versions() -> None:
@@ -366,7 +366,7 @@ def test_real_mnist_network_is_imported() -> None:
     package = import_model(path, name="mnist", scale=1 / 255, labels=[str(digit) for digit in range(10)], figures=False)
     assert isinstance(package.manifest.input, ImageInput)
     assert package.manifest.lineage.framework.startswith("onnx")
-    assert package.manifest.lineage.quarantine == "strong"
+    assert package.manifest.lineage.sandbox == "strong"
 
 
 def test_the_same_import_is_the_same_package(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_supplied_outputs_are_the_reference(tmp_path: Path) -> None:
     path.write_bytes(pickle.dumps(model))
     scores = model.predict_proba(x)
     package = import_model(path, name="m", trust_pickle=True, figures=False, samples=x, outputs=scores)
-    assert package.manifest.lineage.parity.against == "supplied"
+    assert package.manifest.lineage.parity.reference == "supplied"
     assert package.manifest.lineage.parity.largest_difference < 1e-9
     with pytest.raises(ParityError, match="sample 7"):
         import_model(

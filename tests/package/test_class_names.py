@@ -77,7 +77,7 @@ def test_a_swap_is_refused_and_a_mapping_renames() -> None:
             packed(TEXTS, labels=labels)
     for truth in (TEXTS, np.where(OLD, "viejo", "joven")):
         package = packed(TEXTS, truth=truth, labels={"old": "viejo", "young": "joven"})
-        assert package.predict({"age": 80.0}).label == "viejo"
+        assert package.predict({"age": 80.0}).predicted_label == "viejo"
         assert package.metrics["accuracy"]["value"] >= 0.95
         assert package.manifest.output.classes == ("old", "young")
         assert "old → viejo" in package.read("card.md").decode()
@@ -87,7 +87,7 @@ def test_a_swap_is_refused_and_a_mapping_renames() -> None:
 def test_classes_that_are_numbers_show_what_they_are_called(truth: Any) -> None:
     """A class that is a number, true or false is named by position, and the prediction is the original's."""
     package = packed(truth, labels=["No", "Yes"])
-    assert package.predict({"age": 80.0}).label == "Yes"
+    assert package.predict({"age": 80.0}).predicted_label == "Yes"
     assert package.manifest.output.classes in (("False", "True"), ("0", "1"))
 
 
@@ -105,7 +105,7 @@ def test_an_import_refuses_what_packing_refuses(tmp_path: Path) -> None:
     with pytest.raises(InvalidLabelsError, match=r"'old', 'young'.*'young', 'old'"):
         import_model(path, labels=["young", "old"], **options)
     package = import_model(path, labels={"old": "viejo", "young": "joven"}, **options)
-    assert package.predict({"age": 80.0}).label == "viejo"
+    assert package.predict({"age": 80.0}).predicted_label == "viejo"
 
 
 def test_a_project_renames_by_a_table(tmp_path: Path) -> None:
@@ -128,4 +128,4 @@ def test_a_project_renames_by_a_table(tmp_path: Path) -> None:
 
     with pytest.raises(RelevoError, match="'young', 'old'"):
         trained('["young", "old"]')
-    assert trained('{old = "viejo", young = "joven"}').predict({"age": 80}).label == "viejo"
+    assert trained('{old = "viejo", young = "joven"}').predict({"age": 80}).predicted_label == "viejo"

@@ -29,7 +29,7 @@ def _manifest(output: Output, decision: Decision | None = None, **changes: Any) 
         steps=MatrixSteps(input="x", columns=(Column(field="x"),)),
         output=output,
         decision=decision or ArgmaxDecision(),
-        lineage=Lineage(framework="test", parity=Parity(against="none", samples="user")),
+        lineage=Lineage(framework="test", parity=Parity(reference="none", samples="user")),
         **changes,
     )
 
@@ -127,7 +127,7 @@ def test_labels_of_any_script_are_drawn() -> None:
 def test_the_card_says_what_there_is_and_what_is_lacking() -> None:
     """Metrics with their interval, the decision, the missing parity and the missing drift reference."""
     scores, truth = _scores(100, 2)
-    manifest = _manifest(TWO, ThresholdDecision(accept=0.9, reject=0.1), description="Churn of customers")
+    manifest = _manifest(TWO, ThresholdDecision(accept_at=0.9, reject_at=0.1), description="Churn of customers")
     card = write_card(manifest, measure(manifest, scores, truth), ["figures/roc.png"], profiled=False)
     for text in (
         "95 % interval",

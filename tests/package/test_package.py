@@ -68,7 +68,7 @@ def test_many_answers_come_in_order(digits_package: Package) -> None:
     """`predict_many` equals repeated `predict`."""
     payloads = digits_package.golden.payloads[:5]
     for together, alone in zip(digits_package.predict_many(payloads), map(digits_package.predict, payloads), strict=True):
-        assert together.label == alone.label
+        assert together.predicted_label == alone.predicted_label
         assert together.probabilities == pytest.approx(alone.probabilities, abs=1e-12)
     picture = payloads[2]
     assert isinstance(picture, bytes)

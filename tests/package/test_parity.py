@@ -72,7 +72,7 @@ def test_without_the_originals_answers_there_is_no_proof(converted: tuple[Conver
     """Without outputs of the original the manifest says `none`."""
     model, samples = converted
     proof = check_parity(replace(model, outputs=None), score_as_served(model, samples), decision=ArgmaxDecision())
-    assert (proof.against, proof.rows) == ("none", 0)
+    assert (proof.reference, proof.rows) == ("none", 0)
 
 
 def test_double_precision_is_held_to_its_own_tolerance(converted: tuple[ConvertedModel, Samples]) -> None:
@@ -93,7 +93,9 @@ def test_an_answer_that_predict_does_not_give_stops_everything(converted: tuple[
         check_parity(replace(model, predicted=other), served, decision=ArgmaxDecision())
     assert refusal.value.facts["example"] == surest
     assert (
-        check_parity(replace(model, predicted=other), served, decision=ThresholdDecision(accept=0.8, reject=0.2)).labels_agreeing
+        check_parity(
+            replace(model, predicted=other), served, decision=ThresholdDecision(accept_at=0.8, reject_at=0.2)
+        ).labels_agreeing
         == 1.0
     )
 
@@ -139,5 +141,5 @@ def test_what_is_proved_is_the_originals_predict(make: Any, tmp_path: Path) -> N
     package = import_model(file, name="proved", samples=rows, trust_pickle=True, figures=False)
     assert package.manifest.lineage.parity.labels_agreeing == 1.0
     names = [field.name for field in package.manifest.input.fields]  # type: ignore[union-attr]  # a record
-    labels = [package.predict(dict(zip(names, map(float, row), strict=True))).label for row in rows]
+    labels = [package.predict(dict(zip(names, map(float, row), strict=True))).predicted_label for row in rows]
     assert labels == model.predict(rows).tolist()

@@ -38,7 +38,7 @@ def settings(tmp_path: Path) -> Settings:
     """A home whose champion is a good model with an extra field."""
     result = Settings(home=tmp_path / "home")
     first = packed(tmp_path, LogisticRegression(), answer={"churn": "is:leaves"})
-    server.register(result, first, who="ana", why="the first")
+    server.register(result, first, author="ana", reason="the first")
     return result
 
 
@@ -47,7 +47,7 @@ def champion(settings: Settings) -> tuple[int, str]:
     store = server.open_store(settings)
     last = store.registry.alias_history("churn")[0]
     store.engine.dispose()
-    return last.version, last.why
+    return last.version, last.reason
 
 
 @pytest.mark.parametrize(
@@ -68,11 +68,11 @@ def test_what_would_break_clients_does_not_take_over(
     """An incompatible version is registered but not promoted, with the reason; force and a reason promote it."""
     path = packed(tmp_path, **other)
     with pytest.raises(PromotionRefusedError, match=reason):
-        server.register(settings, path, who="ana", why="a try")
+        server.register(settings, path, author="ana", reason="a try")
     assert champion(settings)[0] == 1
     with pytest.raises(PromotionRefusedError, match="a reason of your own"):
-        server.register(settings, path, who="ana", why=" ", force=True)
-    assert server.register(settings, path, who="ana", why="agreed with all clients", force=True).number == 2
+        server.register(settings, path, author="ana", reason=" ", force=True)
+    assert server.register(settings, path, author="ana", reason="agreed with all clients", force=True).number == 2
     version, why = champion(settings)
     assert version == 2
     assert why.startswith("agreed with all clients [forced: ")
@@ -81,13 +81,13 @@ def test_what_would_break_clients_does_not_take_over(
 def test_what_is_as_good_takes_over(settings: Settings, tmp_path: Path) -> None:
     """A compatible version that is not significantly worse is promoted, and so is the rollback."""
     path = packed(tmp_path, LogisticRegression(C=0.5), answer={"churn": "is:leaves", "p": "probability:leaves"})
-    assert server.register(settings, path, who="ana", why="a better one").number == 2
+    assert server.register(settings, path, author="ana", reason="a better one").number == 2
     assert champion(settings) == (2, "a better one")
     store = server.open_store(settings)
     with pytest.raises(PromotionRefusedError, match="its answer lacks the fields: p"):
-        server.move_alias(store, "churn", "champion", 1, who="ana", why="back", at=server.utc_now())
-    move = server.move_alias(store, "churn", "challenger", 1, who="ana", why="any other alias", at=server.utc_now())
-    assert (move.version, move.why) == (1, "any other alias")
+        server.move_alias(store, "churn", "champion", 1, author="ana", reason="back", at=server.utc_now())
+    move = server.move_alias(store, "churn", "challenger", 1, author="ana", reason="any other alias", at=server.utc_now())
+    assert (move.version, move.reason) == (1, "any other alias")
     store.engine.dispose()
 
 
@@ -101,5 +101,5 @@ def test_other_rows_prove_nothing(settings: Settings, tmp_path: Path) -> None:
     relevo.pack(
         model, name="churn", samples=records, features=_NAMES, truth=truth, out=tmp_path / "p", figures=False, answer=answer
     )
-    assert server.register(settings, tmp_path / "p", who="ana", why="new data").number == 2
+    assert server.register(settings, tmp_path / "p", author="ana", reason="new data").number == 2
     assert champion(settings)[0] == 2

@@ -83,7 +83,7 @@ def test_fields_are_inferred_without_limits() -> None:
         FieldKind.NUMBER,
     ]
     assert fields[2].categories == ("x", "y")
-    assert not fields[2].closed
+    assert not fields[2].restrict_to_categories
     assert [field.required for field in fields] == [True, True, True, True, False]
     assert all(field.minimum is None and field.maximum is None for field in fields)
     assert fields[1].example in range(30)
@@ -106,7 +106,7 @@ def test_generated_samples_fit_their_signature_and_never_change() -> None:
         fields=(
             Field(name="n", kind=FieldKind.NUMBER, minimum=0, maximum=1),
             Field(name="k", kind=FieldKind.INTEGER),
-            Field(name="t", kind=FieldKind.CATEGORY, categories=("x", "y"), closed=True),
+            Field(name="t", kind=FieldKind.CATEGORY, categories=("x", "y"), restrict_to_categories=True),
             Field(name="b", kind=FieldKind.BOOLEAN),
         )
     )

@@ -43,8 +43,8 @@ def test_pictures_become_an_input_and_its_steps(tmp_path: Path) -> None:
 
 def test_decisions(tmp_path: Path) -> None:
     """Accept and reject make bands, least an argmax; half a rule is rejected."""
-    assert project(tmp_path, "[decision]\naccept = 0.9\nreject = 0.1\n").rule() == ThresholdDecision(accept=0.9, reject=0.1)
-    assert project(tmp_path, "[decision]\nleast = 0.6\n").rule() == ArgmaxDecision(least=0.6)
+    assert project(tmp_path, "[decision]\naccept = 0.9\nreject = 0.1\n").rule() == ThresholdDecision(accept_at=0.9, reject_at=0.1)
+    assert project(tmp_path, "[decision]\nleast = 0.6\n").rule() == ArgmaxDecision(min_confidence=0.6)
     for half in ("accept = 0.9", "reject = 0.1", "accept = 0.9\nreject = 0.1\nleast = 0.5"):
         with pytest.raises(ConfigError, match="together"):
             project(tmp_path, f"[decision]\n{half}\n").rule()

@@ -39,7 +39,7 @@ def test_new_project_can_be_trained(tmp_path: Path) -> None:
     package = train_project(project, tmp_path / "package", lambda done, total, what: steps.append((done, total, what)))
     held = split_examples(load_examples(project), project.data.held_out)[1]
     answers = open_package(tmp_path / "package").predict_many([png(example.x) for example in held])
-    assert sum(answer.label == str(example.y) for answer, example in zip(answers, held, strict=True)) >= 0.97 * len(held)
+    assert sum(answer.predicted_label == str(example.y) for answer, example in zip(answers, held, strict=True)) >= 0.97 * len(held)
     assert package.manifest.name == "digits"
     assert package.manifest.lineage.training_data
     assert any("training accuracy" in what for _, _, what in steps)
@@ -56,7 +56,7 @@ def test_the_same_training_is_the_same_package(tmp_path: Path) -> None:
     digests = {train_project(project, tmp_path / out, lambda *_: None).digest for out in ("one", "two.zip")}
     assert len(digests) == 1
     answer = open_package(tmp_path / "two.zip").predict({"a": 3, "b": 3})
-    assert answer.label in {"yes", "no"}
+    assert answer.predicted_label in {"yes", "no"}
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_number_of_training_examples_is_limited(tmp_path: Path) -> None:
     parts = [{example.identity for example in limit_examples(training, most)} for most in (50, 100, None)]
     assert [len(part) for part in parts] == [50, 100, len(training)]
     assert parts[0] < parts[1] < parts[2]
-    package = train_project(read_project(tmp_path), tmp_path / "small", lambda *_: None, most=50)
+    package = train_project(read_project(tmp_path), tmp_path / "small", lambda *_: None, max_examples=50)
     assert package.metrics["learning"] == [{"epoch": 1, "rows": 50.0}]
     assert package.metrics["rows"] == len(held)
 
@@ -153,7 +153,7 @@ def test_training_and_serving_preprocess_images_alike(tmp_path: Path, settings: 
     assert background in card
     held = split_examples(load_examples(project), project.data.held_out)[1]
     correct = sum(
-        answer.label == example.y
+        answer.predicted_label == example.y
         for answer, example in zip(package.predict_many([example.x for example in held]), held, strict=True)
     )
     assert correct / len(held) == package.metrics["accuracy"]["value"] == 1.0

@@ -235,10 +235,10 @@ def test_a_full_disk_refuses_and_a_freed_one_takes_again(tmp_path: Path) -> None
             except JournalUnavailableError:
                 refusals += 1
         assert len(kept) > 10
-        assert journal.trouble
+        assert journal.error
         ballast.unlink()
         time.sleep(0.05)
-        assert journal.probe()
+        assert journal.is_writable()
         last = [prediction(), prediction()]
         journal.write(last)
         journal.close()
@@ -350,7 +350,7 @@ def test_a_probe_does_not_wait_for_the_disk(tmp_path: Path) -> None:
         write = executor.submit(journal.write, [prediction()])
         time.sleep(0.1)
         began = time.monotonic()
-        assert journal.probe()
+        assert journal.is_writable()
         assert time.monotonic() - began < 0.1
         assert not write.done()
         slow.execute("COMMIT")

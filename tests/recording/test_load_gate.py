@@ -33,7 +33,7 @@ class _Machine:
         self.backlog += int(grew_mib * _MIB)
         self.total += 50
         self.idle += 1 if busy else 20
-        return self.gate.rests()
+        return self.gate.should_wait()
 
 
 def test_shipping_pauses_during_a_load_peak() -> None:

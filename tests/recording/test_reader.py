@@ -34,7 +34,7 @@ def test_without_a_journal_folder_there_are_no_files(tmp_path: Path) -> None:
     """A home that never served has no journals."""
     reader = JournalReader(tmp_path / "nothing")
     assert reader.files() == []
-    reader.sweep()
+    reader.remove_empty_folders()
 
 
 def test_files_come_oldest_first_within_each_worker(spool: Path, journal: Journal) -> None:
@@ -105,7 +105,7 @@ def test_damage_and_temporary_read_errors_differ(spool: Path) -> None:
         reader.read(file, after=0)
     assert not isinstance(caught.value, sqlite3.OperationalError)
     path.with_name(path.name + "-wal").write_bytes(b"log")
-    aside = reader.set_aside(file)
+    aside = reader.quarantine(file)
     assert aside.read_bytes().startswith(b"this is no database")
     assert reader.files() == []
     assert sorted(item.name for item in (spool / "w").iterdir()) == ["00000001.damaged", "00000001.damaged-wal"]
@@ -157,6 +157,6 @@ def test_sweeping_removes_only_what_a_dead_writer_left_empty(spool: Path) -> Non
     (spool / "starting").mkdir()
     for name in ("alive", "dead", "filled", "starting"):
         os.utime(spool / name, (1_000_000, 1_000_000))
-    JournalReader(spool).sweep()
+    JournalReader(spool).remove_empty_folders()
     assert sorted(path.name for path in spool.iterdir()) == ["alive", "filled", "fresh", "starting"]
     alive.close()

@@ -27,14 +27,14 @@ class UnavailableStore:
     """A store that is unavailable until the test says otherwise."""
 
     def __init__(self, store: MemoryStore) -> None:
-        self.history = store.history
+        self.history = store.predictions
         self.away = False
 
-    def ship(self, file: str, up_to: int, predictions: object) -> int:
+    def insert_from_journal(self, file: str, up_to: int, predictions: object) -> int:
         """Ship, or be unavailable."""
         if self.away:
             raise DatabaseUnavailableError
-        return self.history.ship(file, up_to, predictions)  # type: ignore[arg-type]  # handed through
+        return self.history.insert_from_journal(file, up_to, predictions)  # type: ignore[arg-type]  # handed through
 
     def positions(self) -> dict[str, int]:
         """As stored, or be unavailable."""
@@ -42,9 +42,9 @@ class UnavailableStore:
             raise DatabaseUnavailableError
         return self.history.positions()
 
-    def forget(self, file: str) -> None:
+    def forget_file(self, file: str) -> None:
         """As stored."""
-        self.history.forget(file)
+        self.history.forget_file(file)
 
     def missing(self, predictions: object) -> int:
         """As stored."""
@@ -65,7 +65,7 @@ class LoopFixture:
     def loop_with(self, *chores: PeriodicTask, rests: Callable[[], bool] = lambda: False) -> BackgroundLoop:
         """A loop with these periodic tasks, which pauses when `rests` says so."""
         pace = Intervals(ship_every_s=0.01, checkpoint_every_s=5)
-        shipper = Shipper(JournalReader(self.journal.folder.parent), self.ledger, rests=rests)
+        shipper = Shipper(JournalReader(self.journal.folder.parent), self.ledger, should_wait=rests)
         return BackgroundLoop(shipper, checkpoint=self._checkpoint, pace=pace, monotonic=lambda: self.now, chores=chores)
 
     def _checkpoint(self) -> None:
@@ -84,7 +84,7 @@ def test_a_tick_ships(world: LoopFixture) -> None:
     """Predictions written before a tick are in the history after it."""
     world.journal.write([prediction()])
     world.loop.tick()
-    assert world.store.history.count() == 1
+    assert world.store.predictions.count() == 1
 
 
 def test_shipping_pauses_during_a_load_peak(world: LoopFixture) -> None:
@@ -92,9 +92,9 @@ def test_shipping_pauses_during_a_load_peak(world: LoopFixture) -> None:
     loop = world.loop_with(rests=lambda: True)
     world.journal.write([prediction()])
     loop.tick()
-    assert world.store.history.count() == 0
+    assert world.store.predictions.count() == 0
     loop.tick(last=True)
-    assert world.store.history.count() == 1
+    assert world.store.predictions.count() == 1
 
 
 def test_the_databases_log_is_moved_now_and_then(world: LoopFixture) -> None:
@@ -109,7 +109,7 @@ def test_periodic_tasks_run_when_they_are_due(world: LoopFixture) -> None:
     """Each task runs at its own interval, one of them in the last tick too; while the database is unavailable they wait."""
     done: list[str] = []
     often = PeriodicTask(every_s=2, run=lambda: done.append("often"))
-    ending = PeriodicTask(every_s=float("inf"), run=lambda: done.append("ending"), at_the_end=True)
+    ending = PeriodicTask(every_s=float("inf"), run=lambda: done.append("ending"), run_at_shutdown=True)
     loop = world.loop_with(often, ending)
     for moment in (0.0, 1.9, 2.0, 3.9, 4.0):
         world.now = moment
@@ -132,7 +132,7 @@ def test_while_the_store_is_away_the_loop_waits_longer(world: LoopFixture) -> No
     world.ledger.away = False
     world.loop.tick()
     assert world.loop._wait_s == 0.01
-    assert world.store.history.count() == 1
+    assert world.store.predictions.count() == 1
 
 
 def test_a_last_tick_ships_what_stopping_workers_left(world: LoopFixture) -> None:
@@ -144,7 +144,7 @@ def test_a_last_tick_ships_what_stopping_workers_left(world: LoopFixture) -> Non
     thread.start()
     thread.join(10)
     assert not thread.is_alive()
-    assert world.store.history.count() == 1
+    assert world.store.predictions.count() == 1
 
 
 def test_the_loop_ticks_at_its_pace(world: LoopFixture) -> None:
@@ -155,10 +155,10 @@ def test_the_loop_ticks_at_its_pace(world: LoopFixture) -> None:
     for expected in range(1, 4):
         world.journal.write([prediction()])
         for _ in range(500):
-            if world.store.history.count() == expected:
+            if world.store.predictions.count() == expected:
                 break
             threading.Event().wait(0.01)
-        assert world.store.history.count() == expected
+        assert world.store.predictions.count() == expected
     stop.set()
     thread.join(10)
     assert not thread.is_alive()

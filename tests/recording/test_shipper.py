@@ -41,7 +41,7 @@ def store() -> Iterator[MemoryStore]:
 
 @pytest.fixture
 def shipper(spool: Path, store: MemoryStore) -> Shipper:
-    return Shipper(JournalReader(spool), store.history)
+    return Shipper(JournalReader(spool), store.predictions)
 
 
 def write_batches(spool: Path, *batches: list[PredictionRecord], worker: str = "w", **limits: Any) -> list[bytes]:
@@ -54,7 +54,7 @@ def write_batches(spool: Path, *batches: list[PredictionRecord], worker: str = "
 
 
 def stored_ids(store: MemoryStore) -> list[bytes]:
-    return sorted(item.prediction.id for item in store.history.window(limit=1000).items)
+    return sorted(item.prediction.id for item in store.predictions.page(limit=1000).items)
 
 
 def journals(spool: Path) -> list[str]:
@@ -65,15 +65,15 @@ class FailingStore:
     """The real history, which fails when a test says so."""
 
     def __init__(self, store: MemoryStore) -> None:
-        self.history = store.history
+        self.history = store.predictions
         self.away = False
         self.fails_after_commit = False
 
-    def ship(self, file: str, up_to: int, predictions: Any) -> int:
+    def insert_from_journal(self, file: str, up_to: int, predictions: Any) -> int:
         """Ship, or be unavailable, or fail right after the commit."""
         if self.away:
             raise DatabaseUnavailableError
-        result = self.history.ship(file, up_to, predictions)
+        result = self.history.insert_from_journal(file, up_to, predictions)
         if self.fails_after_commit:
             raise KeyboardInterrupt
         return result
@@ -84,9 +84,9 @@ class FailingStore:
             raise DatabaseUnavailableError
         return self.history.positions()
 
-    def forget(self, file: str) -> None:
+    def forget_file(self, file: str) -> None:
         """As stored."""
-        self.history.forget(file)
+        self.history.forget_file(file)
 
     def missing(self, predictions: Any) -> int:
         """As stored."""
@@ -99,9 +99,9 @@ def test_what_was_written_arrives_and_its_file_goes(shipper: Shipper, spool: Pat
     ids = write_batches(spool, batch)
     assert shipper.ship() == 3
     assert stored_ids(store) == sorted(ids)
-    assert [store.history.get(item.id).prediction.error for item in batch] == [None, None, "model_failed"]
+    assert [store.predictions.get(item.id).prediction.error for item in batch] == [None, None, "model_failed"]
     assert journals(spool) == []
-    assert store.history.positions() == {}
+    assert store.predictions.positions() == {}
 
 
 def test_shipping_again_ships_nothing(shipper: Shipper, spool: Path, store: MemoryStore) -> None:
@@ -120,7 +120,7 @@ def test_a_living_writers_file_is_shipped_and_stays(shipper: Shipper, spool: Pat
         ids.append(item.id)
         journal.write([item])
         assert shipper.ship() == 1
-        assert store.history.positions() == {"w/00000001.journal": round_ + 1}
+        assert store.predictions.positions() == {"w/00000001.journal": round_ + 1}
     assert journals(spool) == ["00000001.journal"]
     journal.close()
     assert shipper.ship() == 0
@@ -138,14 +138,14 @@ def test_killed_between_commit_and_removal_nothing_doubles(shipper: Shipper, spo
     assert journals(spool) == ["00000001.journal"]
     assert shipper.ship() == 0
     assert stored_ids(store) == sorted(ids)
-    assert (journals(spool), store.history.positions()) == ([], {})
+    assert (journals(spool), store.predictions.positions()) == ([], {})
 
 
 def test_killed_between_removal_and_forgetting_the_position_goes(shipper: Shipper, store: MemoryStore) -> None:
     """The next process deletes a position whose file is gone."""
-    store.history.ship("w/00000009.journal", 4, [prediction()])
+    store.predictions.insert_from_journal("w/00000009.journal", 4, [prediction()])
     shipper.ship()
-    assert store.history.positions() == {}
+    assert store.predictions.positions() == {}
 
 
 def test_a_database_put_back_from_yesterday_gets_the_rest_again(spool: Path, store: MemoryStore) -> None:
@@ -153,12 +153,12 @@ def test_a_database_put_back_from_yesterday_gets_the_rest_again(spool: Path, sto
     journal = Journal(spool / "w")
     batch = [prediction() for _ in range(3)]
     journal.write(batch)
-    Shipper(JournalReader(spool), store.history).ship()
-    store.history.forget("w/00000001.journal")
-    Shipper(JournalReader(spool), store.history).ship()
+    Shipper(JournalReader(spool), store.predictions).ship()
+    store.predictions.forget_file("w/00000001.journal")
+    Shipper(JournalReader(spool), store.predictions).ship()
     assert stored_ids(store) == sorted(item.id for item in batch)
     with memory_store() as other:
-        Shipper(JournalReader(spool), other.history).ship()
+        Shipper(JournalReader(spool), other.predictions).ship()
         assert stored_ids(other) == stored_ids(store)
     journal.close()
 
@@ -274,11 +274,11 @@ def test_a_peak_that_begins_while_a_file_is_shipped_stops_it(spool: Path, store:
         journal.write([prediction() for _ in range(1000)])
     journal.close()
     verdicts = iter([False, True, False, False, False, False])
-    shipper = Shipper(JournalReader(spool), store.history, rests=lambda: next(verdicts, False))
+    shipper = Shipper(JournalReader(spool), store.predictions, should_wait=lambda: next(verdicts, False))
     first = shipper.ship()
     assert 0 < first < 3000
     assert list(spool.rglob("*.journal"))
-    assert first + shipper.ship() == store.history.count() == 3000
+    assert first + shipper.ship() == store.predictions.count() == 3000
     assert not list(spool.rglob("*.journal"))
 
 
@@ -289,14 +289,14 @@ def test_after_an_exchange_of_the_database_a_second_one_gets_the_rows_too(spool:
     reader.mark_exchange()
     ids = write_batches(spool, [prediction()], [prediction()])
     with memory_store() as older:
-        Shipper(reader, older.history).ship()
+        Shipper(reader, older.predictions).ship()
         assert stored_ids(older) == sorted(ids)
     assert journals(spool) == []
-    reader.bring_back()
-    shipper = Shipper(reader, store.history)
+    reader.restore_quarantined()
+    shipper = Shipper(reader, store.predictions)
     assert shipper.ship() == len(ids)
-    reader.bring_back()
-    shipper.begin_again()
+    reader.restore_quarantined()
+    shipper.reload_positions()
     shipper.ship()
     assert stored_ids(store) == sorted(ids)
 
@@ -344,7 +344,7 @@ class _SlowSink:
         self.now = 0.0
         self.sizes: list[int] = []
 
-    def ship(self, _file: str, _up_to: int, predictions: Sequence[PredictionRecord], /) -> int:
+    def insert_from_journal(self, _file: str, _up_to: int, predictions: Sequence[PredictionRecord], /) -> int:
         self.now += 1.0
         self.sizes.append(len(predictions))
         return len(predictions)
@@ -352,7 +352,7 @@ class _SlowSink:
     def positions(self) -> dict[str, int]:
         return {}
 
-    def forget(self, _file: str, /) -> None:
+    def forget_file(self, _file: str, /) -> None:
         return
 
     def missing(self, _predictions: Sequence[PredictionRecord], /) -> int:

@@ -36,9 +36,9 @@ def test_a_batch_of_records_equals_single_calls(churn_package: Package, churn_re
 def test_rows_in_parts_equal_rows_together(digits_package: Package, digit_pngs: list[bytes], at_once: int) -> None:
     """A session that receives a batch in parts gives the results of the whole batch, in order, including the last part."""
     model = load_runnable(digits_package)
-    rows = [model.prepare(picture) for picture in digit_pngs[:7]]
+    rows = [model.preprocess(picture) for picture in digit_pngs[:7]]
     whole = model.run(rows)
-    model.rows_at_once = at_once
+    model.best_batch_size = at_once
     np.testing.assert_allclose(model.run(rows), whole, rtol=0, atol=digits_package.manifest.golden_tolerance)
 
 
@@ -46,22 +46,26 @@ def same_as_alone(package: Package, payloads: list[Any], size: int) -> None:
     model = load_runnable(package)
     alone = [model.predict(payload) for payload in payloads]
     for start in range(0, len(payloads) - size + 1, size):
-        rows = [model.prepare(payload) for payload in payloads[start : start + size]]
-        for batched, single in zip(model.finish(model.run(rows)), alone[start : start + size], strict=True):
-            assert (batched.label, batched.index, batched.uncertain) == (single.label, single.index, single.uncertain)
+        rows = [model.preprocess(payload) for payload in payloads[start : start + size]]
+        for batched, single in zip(model.postprocess(model.run(rows)), alone[start : start + size], strict=True):
+            assert (batched.predicted_label, batched.index, batched.uncertain) == (
+                single.predicted_label,
+                single.index,
+                single.uncertain,
+            )
             assert np.allclose(batched.probabilities, single.probabilities, rtol=0, atol=package.manifest.golden_tolerance)
 
 
 def test_each_kind_refuses_the_others_payload(digits_package: Package, churn_package: Package, churn_records: list[Any]) -> None:
     """A record for an image model, a file for a record model, and other values for either are rejected by type."""
     with pytest.raises(UnsupportedMediaTypeError):
-        load_runnable(digits_package).prepare(churn_records[0])
+        load_runnable(digits_package).preprocess(churn_records[0])
     with pytest.raises(UnsupportedMediaTypeError):
-        load_runnable(churn_package).prepare(b"\x89PNG")
+        load_runnable(churn_package).preprocess(b"\x89PNG")
     with pytest.raises(UnsupportedImageError):
-        load_runnable(digits_package).prepare(b"nonsense")
+        load_runnable(digits_package).preprocess(b"nonsense")
     with pytest.raises(InvalidJsonError):
-        load_runnable(churn_package).prepare([])  # type: ignore[arg-type]  # wrong on purpose
+        load_runnable(churn_package).preprocess([])  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_bytes_that_are_no_model_are_refused() -> None:

@@ -29,7 +29,7 @@ from relevo.runtime.record_encoder import RecordEncoder
 TENURE = Field(name="tenure", kind=FieldKind.INTEGER, minimum=0, maximum=120)
 CHARGE = Field(name="charge", kind=FieldKind.NUMBER, minimum=0)
 BALANCE = Field(name="balance", kind=FieldKind.NUMBER, maximum=1000, required=False)
-CONTRACT = Field(name="contract", kind=FieldKind.CATEGORY, categories=("month", "year"), closed=True)
+CONTRACT = Field(name="contract", kind=FieldKind.CATEGORY, categories=("month", "year"), restrict_to_categories=True)
 CITY = Field(name="city", kind=FieldKind.CATEGORY, categories=("Pamplona",), required=False)
 PAPERLESS = Field(name="paperless", kind=FieldKind.BOOLEAN)
 FIELDS = (TENURE, CHARGE, BALANCE, CONTRACT, CITY, PAPERLESS)
@@ -47,7 +47,7 @@ GOOD: dict[str, Any] = {"tenure": 41, "charge": 79.85, "balance": -3.5, "contrac
 
 def encoder(dtype: Any = "float32", missing: Any = "zero", extra: Any = "refuse") -> RecordEncoder:
     return RecordEncoder(
-        RecordInput(fields=FIELDS, extra=extra), MatrixSteps(input="x", columns=COLUMNS, dtype=dtype, missing=missing)
+        RecordInput(fields=FIELDS, unknown_fields=extra), MatrixSteps(input="x", columns=COLUMNS, dtype=dtype, missing=missing)
     )
 
 

@@ -34,7 +34,7 @@ def version_of(model: RunnableModel, write: Any, **options: Any) -> LoadedVersio
 def row_of(model: RunnableModel, payload: Any, **changes: Any) -> PendingRow:
     picture = isinstance(payload, bytes)
     facts: dict[str, Any] = {
-        "row": model.prepare(payload),
+        "row": model.preprocess(payload),
         "kind": InputKind.IMAGE if picture else InputKind.RECORD,
         "input": payload if picture else msgspec.json.encode(payload),
         "arm": Arm.CHAMPION,
@@ -47,7 +47,7 @@ def row_of(model: RunnableModel, payload: Any, **changes: Any) -> PendingRow:
 
 def results_of(version: LoadedVersion, rows: Sequence[PendingRow]) -> list[PredictionResult]:
     async def run() -> list[PredictionResult]:
-        return await version.ask(rows)
+        return await version.submit(rows)
 
     return asyncio.run(run())
 
@@ -64,7 +64,7 @@ def test_an_answer_is_recorded_before_it_is_given(
         order.append("recorded")
 
     async def run() -> PredictionResult:
-        ticket = version_of(model, write).ask([row_of(model, digit_pngs[0])])
+        ticket = version_of(model, write).submit([row_of(model, digit_pngs[0])])
         ticket.add_done_callback(lambda _: order.append("answered"))
         return (await ticket)[0]
 
@@ -91,8 +91,8 @@ def test_everything_about_a_prediction_is_recorded(
         9,
     )
     assert (stored.kind, stored.input, stored.input_bytes) == (InputKind.IMAGE, digit_pngs[1], len(digit_pngs[1]))
-    assert (stored.label, stored.confidence, stored.uncertain, stored.error) == (
-        answer.label,
+    assert (stored.predicted_label, stored.confidence, stored.uncertain, stored.error) == (
+        answer.predicted_label,
         answer.confidence,
         answer.uncertain,
         None,
@@ -114,7 +114,7 @@ def test_what_cannot_be_recorded_is_not_answered(
 
     async def run() -> list[Any]:
         version = version_of(model, full_journal.write)
-        tickets = [version.ask([row_of(model, png)]) for png in digit_pngs[:3]]
+        tickets = [version.submit([row_of(model, png)]) for png in digit_pngs[:3]]
         return await asyncio.gather(*tickets, return_exceptions=True)
 
     assert [type(result) for result in asyncio.run(run())] == [JournalUnavailableError] * 3
@@ -198,7 +198,7 @@ def test_a_failure_of_the_model_is_recorded_with_its_code(
         results_of(version_of(model, journal.write), [row_of(model, {"number": number})])
     assert type(caught.value) is failure
     stored = recorded(journal)[0]
-    assert (stored.error, stored.value, stored.label, stored.scores) == (failure.code, None, None, b"")
+    assert (stored.error, stored.value, stored.predicted_label, stored.scores) == (failure.code, None, None, b"")
     assert msgspec.json.decode(stored.input or b"") == {"number": number}
 
 
@@ -217,8 +217,8 @@ def test_a_version_keeps_serving_after_a_failure(journal: Journal, recorded: Rec
     async def run() -> list[PredictionResult]:
         version.append(version_of(model, journal.write))
         with pytest.raises(ModelError):
-            await version[0].ask([row_of(model, {"number": 10.0})])
-        return await version[0].ask([row_of(model, {"number": 4.0})])
+            await version[0].submit([row_of(model, {"number": 10.0})])
+        return await version[0].submit([row_of(model, {"number": 4.0})])
 
     assert asyncio.run(run())[0].answer.value == 40.0
     assert [prediction.error for prediction in recorded(journal)] == ["model_failed", None]
@@ -235,8 +235,8 @@ def test_one_batch_is_one_write(digits_package: Package, digit_pngs: list[bytes]
 
     async def run() -> None:
         version = version_of(model, write)
-        await asyncio.gather(*[version.ask([row_of(model, png)]) for png in digit_pngs[:5]])
-        await version.retire()
+        await asyncio.gather(*[version.submit([row_of(model, png)]) for png in digit_pngs[:5]])
+        await version.drain()
 
     asyncio.run(run())
     assert sizes == [5]
@@ -252,7 +252,7 @@ def test_a_hostile_input_fails_no_other_request_of_its_batch(
 
     async def run() -> list[Any]:
         version = version_of(model, journal.write)
-        tickets = [version.ask([row_of(model, {"number": number})]) for number in (good, bad, good)]
+        tickets = [version.submit([row_of(model, {"number": number})]) for number in (good, bad, good)]
         return await asyncio.gather(*tickets, return_exceptions=True)
 
     first, second, third = asyncio.run(run())

@@ -29,9 +29,9 @@ def test_a_wanted_version_is_loaded_and_put_in_force(journal: Journal, digits_pa
         service = ModelService()
         packages = Packages(journal, service, one=digits_package)
         packages.routes = [route_to("digits", 1, "one")]
-        await packages.watcher.look()
+        await packages.watcher.poll()
         reply = await service.predict(NOBODY, digit_pngs[0])
-        assert (reply.version, reply.answer.label) == (1, digits_package.predict(digit_pngs[0]).label)
+        assert (reply.version, reply.answer.predicted_label) == (1, digits_package.predict(digit_pngs[0]).predicted_label)
         assert service.default_model() == "digits"
 
     within(run())
@@ -45,7 +45,7 @@ def test_polling_unchanged_routes_loads_nothing(journal: Journal, digits_package
         packages = Packages(journal, service, one=digits_package)
         packages.routes = [route_to("digits", 1, "one")]
         for _ in range(3):
-            await packages.watcher.look()
+            await packages.watcher.poll()
         assert packages.loads == ["one"]
         assert service.swaps == 0
 
@@ -59,9 +59,9 @@ def test_a_store_that_is_away_changes_nothing(journal: Journal, digits_package: 
         service = ModelService()
         packages = Packages(journal, service, one=digits_package)
         packages.routes = [route_to("digits", 1, "one")]
-        await packages.watcher.look()
+        await packages.watcher.poll()
         packages.away = True
-        await packages.watcher.look()
+        await packages.watcher.poll()
         assert service.ready() == (True, "")
         assert (await service.predict(NOBODY, digit_pngs[0])).version == 1
 
@@ -77,17 +77,17 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one(
         service = ModelService()
         packages = Packages(journal, service, one=digits_package)
         packages.routes = [route_to("digits", 1, "one")]
-        await packages.watcher.look()
+        await packages.watcher.poll()
         packages.routes = [route_to("digits", 2, "two", epoch=2)]
-        await packages.watcher.look()
-        await packages.watcher.look()
+        await packages.watcher.poll()
+        await packages.watcher.poll()
         assert packages.loads == ["one", "two"]
         assert "model.onnx" in service.state("digits").reason
         assert service.state("digits").ready
         assert (await service.predict(NOBODY, digit_pngs[0])).version == 1
         packages.by_digest["two"] = digits_package
         packages.clock += 60
-        await packages.watcher.look()
+        await packages.watcher.poll()
         assert (await service.predict(NOBODY, digit_pngs[0])).version == 2
         assert service.state("digits").reason == ""
 
@@ -101,11 +101,11 @@ def test_going_back_after_a_failure_clears_it(journal: Journal, digits_package: 
         service = ModelService()
         packages = Packages(journal, service, one=digits_package)
         packages.routes = [route_to("digits", 1, "one")]
-        await packages.watcher.look()
+        await packages.watcher.poll()
         packages.routes = [route_to("digits", 2, "two", epoch=2)]
-        await packages.watcher.look()
+        await packages.watcher.poll()
         packages.routes = [route_to("digits", 1, "one", epoch=3)]
-        await packages.watcher.look()
+        await packages.watcher.poll()
         assert service.state("digits").reason == ""
 
     within(run())
@@ -120,18 +120,18 @@ def test_a_version_kept_by_the_new_route_is_not_loaded_again(
         service = ModelService()
         packages = Packages(journal, service, one=digits_package, two=digits_package_2)
         packages.routes = [route_to("digits", 1, "one")]
-        await packages.watcher.look()
-        before = service.choose(NOBODY).lane
+        await packages.watcher.poll()
+        before = service.select_version(NOBODY).loaded
         legs = (
             RouteTarget(version=1, digest="one", arm=Arm.CHAMPION, weight=0.5),
             RouteTarget(version=2, digest="two", arm=Arm.CANARY, weight=0.5),
         )
-        packages.routes = [TrafficSplit(model="digits", epoch=2, legs=legs, salt="digits")]
-        await packages.watcher.look()
+        packages.routes = [TrafficSplit(model="digits", epoch=2, targets=legs, salt="digits")]
+        await packages.watcher.poll()
         assert packages.loads == ["one", "two"]
         router = service.router("digits")
         assert router is not None
-        assert router.lanes["one"] is before
+        assert router.loaded_versions["one"] is before
         await asyncio.sleep(0)  # a version is drained in a task of its own
         assert not before.retired
 
@@ -147,19 +147,19 @@ def test_a_swap_keeps_requests_in_flight(
         service = ModelService()
         packages = Packages(journal, service, one=digits_package, two=digits_package_2)
         packages.routes = [route_to("digits", 1, "one")]
-        await packages.watcher.look()
-        old = service.choose(NOBODY).lane
+        await packages.watcher.poll()
+        old = service.select_version(NOBODY).loaded
         old.batcher.set_row_cost(0.1)  # expensive: its batch runs in the thread, so that the swap happens during it
         taken = [asyncio.ensure_future(service.predict(NOBODY, png)) for png in digit_pngs]
         await asyncio.sleep(0)
         packages.routes = [route_to("digits", 2, "two", epoch=2)]
-        await packages.watcher.look()
+        await packages.watcher.poll()
         fresh = await service.predict(NOBODY, digit_pngs[0])
         assert fresh.version == 2
         replies = await asyncio.gather(*taken)
         assert {reply.version for reply in replies} == {1}
         for reply, png in zip(replies, digit_pngs, strict=True):
-            assert reply.answer.label == digits_package.predict(png).label
+            assert reply.answer.predicted_label == digits_package.predict(png).predicted_label
         await asyncio.sleep(0)
         assert old.retired
 
@@ -173,10 +173,10 @@ def test_a_model_that_is_no_longer_wanted_goes(journal: Journal, digits_package:
         service = ModelService()
         packages = Packages(journal, service, one=digits_package, two=churn_package)
         packages.routes = [route_to("digits", 1, "one"), route_to("churn", 1, "two")]
-        await packages.watcher.look()
+        await packages.watcher.poll()
         assert [state.name for state in service.models()] == ["churn", "digits"]
         packages.routes = [route_to("churn", 1, "two")]
-        await packages.watcher.look()
+        await packages.watcher.poll()
         assert [state.name for state in service.models()] == ["churn"]
 
     within(run())
@@ -189,7 +189,7 @@ def test_one_broken_model_does_not_stop_the_others(journal: Journal, churn_packa
         service = ModelService()
         packages = Packages(journal, service, two=churn_package)
         packages.routes = [route_to("digits", 1, "one"), route_to("churn", 1, "two")]
-        await packages.watcher.look()
+        await packages.watcher.poll()
         assert [(state.name, state.ready) for state in service.models()] == [("churn", True), ("digits", False)]
 
     within(run())
@@ -207,7 +207,7 @@ def test_why_a_version_is_not_loaded_names_no_place(journal: Journal, tmp_path: 
         watcher = ModelLoader(
             service, routes=lambda: [route_to("digits", 1, "one")], load=load, write=journal.write, options=ServingOptions()
         )
-        await watcher.look()
+        await watcher.poll()
         assert service.state("digits").reason == "its package cannot be read (No such file or directory)"
 
     within(run())

@@ -19,7 +19,7 @@ async def make_version(version: int) -> LoadedVersion:
 
 def route(*legs: tuple[int, Arm, float], epoch: int = 4) -> TrafficSplit:
     named = tuple(RouteTarget(version=version, digest=str(version), arm=arm, weight=weight) for version, arm, weight in legs)
-    return TrafficSplit(model="shelf", epoch=epoch, legs=named, salt="shelf")
+    return TrafficSplit(model="shelf", epoch=epoch, targets=named, salt="shelf")
 
 
 def test_a_single_champion_answers_everybody() -> None:
@@ -29,8 +29,8 @@ def test_a_single_champion_answers_everybody() -> None:
         version = await make_version(1)
         router = Router(route((1, Arm.CHAMPION, 1.0)), {"1": version})
         for key in (b"", b"10.0.0.1", b"10.0.0.2"):
-            chosen = router.pick(key)
-            assert chosen.lane is version
+            chosen = router.choose(key)
+            assert chosen.loaded is version
             assert (chosen.arm, chosen.propensity, chosen.epoch) == (Arm.CHAMPION, 1.0, 4)
 
     asyncio.run(run())
@@ -40,17 +40,17 @@ def test_two_legs_share_the_callers_and_tell_the_odds() -> None:
     """Keys are divided by weight, each stays on its target, and the probability is the target's weight."""
 
     async def run() -> None:
-        lanes = {"1": await make_version(1), "2": await make_version(2)}
-        router = Router(route((1, Arm.CHAMPION, 0.8), (2, Arm.CANARY, 0.2)), lanes)
+        loaded_versions = {"1": await make_version(1), "2": await make_version(2)}
+        router = Router(route((1, Arm.CHAMPION, 0.8), (2, Arm.CANARY, 0.2)), loaded_versions)
         keys = [str(number).encode() for number in range(5000)]
-        met = {key: router.pick(key) for key in keys}
-        share = Counter(chosen.lane.version for chosen in met.values())[2] / len(keys)
+        met = {key: router.choose(key) for key in keys}
+        share = Counter(chosen.loaded.version for chosen in met.values())[2] / len(keys)
         assert 0.17 < share < 0.23
-        assert {(choice.lane.version, choice.arm, choice.propensity) for choice in met.values()} == {
+        assert {(choice.loaded.version, choice.arm, choice.propensity) for choice in met.values()} == {
             (1, Arm.CHAMPION, 0.8),
             (2, Arm.CANARY, 0.2),
         }
-        assert all(router.pick(key).lane is met[key].lane for key in keys)
+        assert all(router.choose(key).loaded is met[key].loaded for key in keys)
 
     asyncio.run(run())
 
@@ -59,8 +59,8 @@ def test_a_shadow_never_answers() -> None:
     """The version of a shadow is loaded in addition to the champion's and never answers."""
 
     async def run() -> None:
-        lanes = {"1": await make_version(1), "2": await make_version(2)}
-        router = Router(route((1, Arm.CHAMPION, 1.0), (2, Arm.SHADOW, 1.0)), lanes)
-        assert {router.pick(str(number).encode()).lane.version for number in range(100)} == {1}
+        loaded_versions = {"1": await make_version(1), "2": await make_version(2)}
+        router = Router(route((1, Arm.CHAMPION, 1.0), (2, Arm.SHADOW, 1.0)), loaded_versions)
+        assert {router.choose(str(number).encode()).loaded.version for number in range(100)} == {1}
 
     asyncio.run(run())

@@ -43,13 +43,17 @@ NOBODY = PredictRequest(model=None)
 
 
 def trouble(journal: Journal) -> str:
-    return "" if journal.probe() else journal.trouble
+    return "" if journal.is_writable() else journal.error
 
 
 def same(first: DecisionResult, second: DecisionResult, tolerance: float) -> bool:
     """Whether two answers agree: labels exactly, numbers within the tolerance of the package."""
     near = np.allclose(first.probabilities, second.probabilities, rtol=0, atol=tolerance)
-    return bool(near) and (first.label, first.index, first.uncertain) == (second.label, second.index, second.uncertain)
+    return bool(near) and (first.predicted_label, first.index, first.uncertain) == (
+        second.predicted_label,
+        second.index,
+        second.uncertain,
+    )
 
 
 def test_an_unknown_model_is_named(journal: Journal) -> None:
@@ -76,7 +80,7 @@ def test_a_request_without_a_model_uses_the_default_model(journal: Journal) -> N
             service = ModelService(default_model=named)
             install(service, root(), journal)
             install(service, shelf(), journal)
-            service.wanted = ("shelf", "root")
+            service.desired_models = ("shelf", "root")
             results.append((await service.predict(NOBODY, {"number": 4})).model)
         return results
 
@@ -89,7 +93,7 @@ def test_another_model_never_answers_for_the_default_one(journal: Journal) -> No
     async def run() -> None:
         service = ModelService()
         install(service, root(), journal)
-        service.wanted = ("shelf", "root")
+        service.desired_models = ("shelf", "root")
         service.report_failure("shelf", "its package lacks model.onnx")
         with pytest.raises(NotReadyError, match=r"lacks model\.onnx"):
             await service.predict(NOBODY, {"number": 4})
@@ -190,9 +194,9 @@ def test_the_model_sees_at_most_max_batch_size_at_once(journal: Journal) -> None
 
     async def run() -> int:
         service = ModelService()
-        lane = install(service, shelf(), journal, max_batch_size=4)
+        loaded = install(service, shelf(), journal, max_batch_size=4)
         await asyncio.gather(*[service.predict(NOBODY, {"number": 1}) for _ in range(20)])
-        return lane.batches
+        return loaded.batches
 
     assert within(run()) == 5
 
@@ -227,9 +231,9 @@ def test_pictures_of_many_callers_are_answered_as_alone(digits_package: Package,
 
     async def run() -> tuple[list[DecisionResult], int]:
         service = ModelService()
-        lane = install(service, load_runnable(digits_package), journal)
+        loaded = install(service, load_runnable(digits_package), journal)
         replies = await asyncio.gather(*[service.predict(NOBODY, png) for png in digit_pngs])
-        return [reply.answer for reply in replies], lane.batches
+        return [reply.answer for reply in replies], loaded.batches
 
     answers, batches = within(run())
     assert batches < len(digit_pngs)
@@ -277,7 +281,7 @@ def test_a_swap_while_a_large_image_is_decoded_fails_no_request(digits_package: 
         future = asyncio.ensure_future(service.predict(NOBODY, file.getvalue()))
         await asyncio.sleep(0)
         install(service, model, journal, version=2)
-        await old.retire()
+        await old.drain()
         assert not future.done()
         return (await future).version
 
@@ -289,8 +293,8 @@ def test_a_disconnect_removes_rows_waiting_for_a_slow_model(journal: Journal, re
 
     async def run() -> None:
         service = ModelService()
-        lane = install(service, shelf(), journal)
-        lane.batcher.set_row_cost(1.0)
+        loaded = install(service, shelf(), journal)
+        loaded.batcher.set_row_cost(1.0)
         gone = asyncio.Event()
         first = asyncio.ensure_future(service.predict(NOBODY, {"number": 1}))
         left = asyncio.ensure_future(service.predict(NOBODY, {"number": 2}, gone=gone.wait))
@@ -331,16 +335,16 @@ def test_a_swap_is_counted_and_a_first_version_is_none(journal: Journal) -> None
 
     async def run() -> None:
         service = ModelService()
-        lanes = {
+        loaded_versions = {
             str(number): LoadedVersion(
                 model=shelf(), version=number, digest=str(number), write=journal.write, options=ServingOptions()
             )
             for number in (1, 2)
         }
-        first = Router(route_to("shelf", 1, "1"), lanes)
-        assert service.install(first) is None
+        first = Router(route_to("shelf", 1, "1"), loaded_versions)
+        assert service.set_route(first) is None
         assert service.swaps == 0
-        assert service.install(Router(route_to("shelf", 2, "2"), lanes)) is first
+        assert service.set_route(Router(route_to("shelf", 2, "2"), loaded_versions)) is first
         assert service.swaps == 1
 
     within(run())

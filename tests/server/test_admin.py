@@ -117,9 +117,9 @@ def opened_by_its_key_alone(home: Path, query_id: str, key: str) -> None:
     assert not (home / "keys" / "master.key").exists()
     one = ids.raw(query_id)
     assert one is not None
-    assert open_store(Settings(home=home, master_key_file=key)).history.input(one)[0] is InputKind.IMAGE
+    assert open_store(Settings(home=home, master_key_file=key)).predictions.input(one)[0] is InputKind.IMAGE
     with pytest.raises(InputUndecryptableError):
-        open_store(Settings(home=home)).history.input(one)
+        open_store(Settings(home=home)).predictions.input(one)
     with pytest.raises(ConfigError, match="not there"):
         open_store(Settings(home=home, master_key_file=f"{key}.not"))
 

@@ -41,7 +41,7 @@ def checked(settings: Settings) -> VerificationReport:
     """The result of `relevo audit verify`."""
     store = relevo.server.open_store(settings, migrated=True)
     try:
-        return verify(store.trail.links(), store.audit, load_checkpoints(settings.audit_folder))
+        return verify(store.audit_reader.entries(), store.audit, load_checkpoints(settings.audit_folder))
     finally:
         store.engine.dispose()
 
@@ -64,7 +64,7 @@ def test_a_change_is_witnessed_within_a_second(tmp_path: Path, digits_package: P
         for value in ("3", "4"):
             label(server.url, value)
             time.sleep(_SOON_S)
-            end = store.trail.head()
+            end = store.audit_reader.last_entry()
             assert end is not None
             assert max(head.sequence for head in load_checkpoints(settings.audit_folder)) == end.sequence
         label(server.url, "5")
@@ -72,7 +72,7 @@ def test_a_change_is_witnessed_within_a_second(tmp_path: Path, digits_package: P
             os.kill(pid, signal.SIGKILL)
     finally:
         server.stop()
-    assert checked(settings).whole
+    assert checked(settings).is_whole
     assert end is not None
     with sqlite3.connect(settings.home / "relevo.db") as database:
         database.execute("DROP TRIGGER audit_refuse_delete")
@@ -88,9 +88,9 @@ def test_a_running_server_takes_the_new_key(tmp_path: Path, digits_package: Pack
         done = rotate_audit_key(settings)
         label(server.url, "4")
         store = relevo.server.open_store(settings, migrated=True)
-        end = store.trail.head()
+        end = store.audit_reader.last_entry()
         assert end is not None
         assert (end.action, end.key) == ("label.give", done.after)
         store.engine.dispose()
     verdict = checked(settings)
-    assert (verdict.faults, verdict.heads > 0) == ([], True)
+    assert (verdict.faults, verdict.checkpoints > 0) == ([], True)

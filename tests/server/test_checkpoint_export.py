@@ -17,7 +17,7 @@ import relevo.server
 from relevo.config import Settings
 from relevo.errors import ConfigError, UnavailableError
 from relevo.server.checkpoint_export import Webhook, resolve
-from relevo.store.audit.checkpoints import read_heads
+from relevo.store.audit.checkpoints import read_checkpoints
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,18 +73,18 @@ def taking() -> Iterator[Taker]:
 def change(settings: Settings, model: str) -> str:
     """Makes one change with a command; returns the latest checkpoint."""
     store = relevo.server.open_store(settings)
-    store.registry.add(model=model, digest="ab" * 32, summary={}, who="ana", at=AT)
-    link = store.trail.head()
+    store.registry.add(model=model, digest="ab" * 32, summary={}, author="ana", at=AT)
+    link = store.audit_reader.last_entry()
     store.engine.dispose()
     assert link is not None
-    return f"{link.sequence}:{link.seal}"
+    return f"{link.sequence}:{link.mac}"
 
 
 def test_the_settings_say_where(tmp_path: Path) -> None:
     """audit_checkpoint_to: appends a line to a file, or sends a POST; a private server must be in audit_head_allowed."""
     file = tmp_path / "other disk.jsonl"
     head = change(Settings(home=tmp_path / "home", audit_checkpoint_to=str(file)), "digits")
-    assert [f"{one.sequence}:{one.seal}" for one in read_heads(file)] == [head]
+    assert [f"{one.sequence}:{one.mac}" for one in read_checkpoints(file)] == [head]
     with taking() as server:
         output: dict[str, Any] = {"home": tmp_path / "home", "audit_checkpoint_to": f"{server.url}/take"}
         change(Settings(**output), "churn")

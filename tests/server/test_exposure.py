@@ -31,8 +31,8 @@ OUTWARD = "127.1"
 def with_admin(home: Path) -> str:
     """Creates the first user and an API key."""
     store = relevo.server.open_store(settings_of(home))
-    user = store.people.add_user("boss", Role.ADMIN, at=relevo.server.utc_now())
-    key = store.people.add_key(user, "test", [Scope.READ], at=relevo.server.utc_now())
+    user = store.users.add_user("boss", Role.ADMIN, at=relevo.server.utc_now())
+    key = store.users.add_key(user, "test", [Scope.READ], at=relevo.server.utc_now())
     store.engine.dispose()
     return key
 
@@ -92,7 +92,7 @@ def test_a_dare_is_warned_of_and_shown(tmp_path: Path) -> None:
     """--insecure: a warning on standard error at each start, and in the response about the current user."""
     server, url = served(tmp_path, "--host", OUTWARD, "--insecure")
     output = httpx.get(url.replace(OUTWARD, "127.0.0.1") + "/me").json()
-    assert (output["way"], output["insecure"]) == ("open", ["encryption", "users"])
+    assert (output["auth_method"], output["insecure"]) == ("open", ["encryption", "users"])
     printed = ended(server)
     assert "warning: other machines can reach this server, nothing is encrypted" in printed
 
@@ -113,7 +113,7 @@ def test_a_store_without_users_opens_nothing_outward(tmp_path: Path) -> None:
     for openly in (True, False):
         authenticator = Authenticator()
         refresh_access(settings_of(tmp_path), store, authenticator, allow_anonymous=openly)
-        assert authenticator.roll.open is openly
+        assert authenticator.access.no_users is openly
     store.engine.dispose()
 
 

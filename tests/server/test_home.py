@@ -40,7 +40,7 @@ class House:
     whole: Path
     key: str
 
-    def put_back(self) -> None:
+    def requeue(self) -> None:
         """Restores the backup of the database, as documented."""
         for path in self.settings.home.glob("relevo.db*"):
             path.unlink()
@@ -51,8 +51,8 @@ def with_user(folder: Path) -> House:
     """Such a home, never served."""
     settings = settings_of(folder)
     store = relevo.server.open_store(settings)
-    user = store.people.add_user("ana", Role.ADMIN, password_hash=hash_password(PASSWORD), at=NOW)
-    key = store.people.add_key(user, "test", [Scope.READ], at=NOW)
+    user = store.users.add_user("ana", Role.ADMIN, password_hash=hash_password(PASSWORD), at=NOW)
+    key = store.users.add_key(user, "test", [Scope.READ], at=NOW)
     store.engine.dispose()
     whole = folder / "backup.db"
     with closing(sqlite3.connect(settings.home / "relevo.db")) as source, closing(sqlite3.connect(whole)) as target:
@@ -149,7 +149,7 @@ def test_a_running_server_stays_closed(served: tuple[House, str], fresh: Path, d
     assert httpx.get(f"{url}/me", headers=stranger).status_code in {401, 503}, "nor by a key of another home"
     output = httpx.post(f"{url}/login", json={"name": "ana", "password": PASSWORD})
     assert output.status_code == 503 or damage is rows_removed, "no right password is called wrong"
-    house.put_back()
+    house.requeue()
     signs_in = lambda: httpx.post(f"{url}/login", json={"name": "ana", "password": PASSWORD}).status_code == 200  # noqa: E731
     eventually(signs_in, "the users are back")
 
@@ -188,7 +188,7 @@ def test_no_command_writes_into_what_lost_its_users(
         relevo.server.open_store(house.settings)
     assert type(output.value) is not DatabaseUnavailableError, "it says what became of it"
     assert sorted((path.name, path.stat().st_size) for path in home.glob("relevo.db")) == before
-    house.put_back()
+    house.requeue()
     relevo.server.open_store(house.settings).engine.dispose()
 
 
@@ -205,7 +205,7 @@ def test_what_the_workers_remembered_before_the_first_user_opens_nothing(tmp_pat
     """A cached snapshot from before the first user is not used when the database is unavailable."""
     settings = settings_of(tmp_path)
     with started(settings) as server:
-        assert httpx.get(f"{server.url}/me").json()["way"] == "open"
+        assert httpx.get(f"{server.url}/me").json()["auth_method"] == "open"
     assert (settings.home / PEOPLE_FILE).exists()
     note_users(settings.home)
     overwritten(settings.home, settings.home)
@@ -217,9 +217,9 @@ def served_and_then_given_a_user(folder: Path) -> Settings:
     """A home served without users, whose first user was created offline afterwards."""
     settings = settings_of(folder)
     relevo.server.open_store(settings).engine.dispose()
-    (settings.home / PEOPLE_FILE).write_bytes(msgspec.json.encode(AccessSnapshot(epoch=0, open=True)))
+    (settings.home / PEOPLE_FILE).write_bytes(msgspec.json.encode(AccessSnapshot(revision=0, no_users=True)))
     store = relevo.server.open_store(settings)
-    store.people.add_user("boss", Role.ADMIN, password_hash=hash_password(PASSWORD), at=NOW)
+    store.users.add_user("boss", Role.ADMIN, password_hash=hash_password(PASSWORD), at=NOW)
     store.engine.dispose()
     return settings
 
@@ -240,7 +240,7 @@ def test_a_home_without_users_is_served_while_its_database_is_away(tmp_path: Pat
     """In a home that never had users, the cached snapshot applies without the database."""
     settings = settings_of(tmp_path)
     relevo.server.open_store(settings).engine.dispose()
-    (settings.home / PEOPLE_FILE).write_bytes(msgspec.json.encode(AccessSnapshot(epoch=0, open=True)))
+    (settings.home / PEOPLE_FILE).write_bytes(msgspec.json.encode(AccessSnapshot(revision=0, no_users=True)))
     overwritten(settings.home, settings.home)
     with started(settings) as server:
-        assert httpx.get(f"{server.url}/me").json()["way"] == "open"
+        assert httpx.get(f"{server.url}/me").json()["auth_method"] == "open"

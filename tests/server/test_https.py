@@ -59,7 +59,7 @@ def test_tls_auto_serves_https(server: RunningServer, cert: Path, digits_package
     with trusting(cert) as http:
         short = http.post(f"{server.url}/predict", content=digit_pngs[0], headers=PNG).json()
         chunks = http.post(f"{server.url}/predict", content=iter([digit_pngs[0]]), headers=PNG).json()
-        assert short["prediction"] == chunks["prediction"] == digits_package.predict(digit_pngs[0]).label
+        assert short["prediction"] == chunks["prediction"] == digits_package.predict(digit_pngs[0]).predicted_label
         assert http.get(f"{server.url}/health/ready").status_code == 200
         for told in (short, chunks):
             eventually(lambda told=told: http.get(f"{server.url}/predictions/{told['query_id']}").status_code == 200)

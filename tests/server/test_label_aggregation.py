@@ -33,7 +33,7 @@ def prediction(number: int, **facts: Any) -> PredictionRecord:
         "propensity": 1.0,
         "epoch": 1,
     }
-    return PredictionRecord(**sent, kind=InputKind.RECORD, input=record, input_bytes=len(record), label="stays", **facts)
+    return PredictionRecord(**sent, kind=InputKind.RECORD, input=record, input_bytes=len(record), predicted_label="stays", **facts)
 
 
 def label(it: PredictionRecord, author: str, value: str = "leaves") -> Label:
@@ -45,32 +45,36 @@ def test_the_rule_and_the_trusted_are_as_set(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, label_aggregation="trusted", trusted_label_sources="csv, author:ana")
     store = open_store(settings)
     it = prediction(1)
-    store.history.record([it])
+    store.predictions.insert([it])
     store.labels.put_many([label(it, "ana", "stays"), label(it, "eva")])
-    assert store.history.count(truth="leaves") == 1
+    assert store.predictions.count(truth="leaves") == 1
     _prepare_store(settings, store)
-    assert store.labels.rule() == LabelAggregation(rule=AggregationStrategy.TRUSTED, trusted=("author:ana", "csv"))
-    assert store.history.count(truth="stays") == 1
+    assert store.labels.aggregation() == LabelAggregation(
+        strategy=AggregationStrategy.TRUSTED, trusted_sources=("author:ana", "csv")
+    )
+    assert store.predictions.count(truth="stays") == 1
     # Another process, whose own settings say nothing, follows the rule in the store.
-    assert open_store(Settings(home=tmp_path)).labels.current(it.id) == label(it, "ana", "stays")
+    assert open_store(Settings(home=tmp_path)).labels.resolved(it.id) == label(it, "ana", "stays")
 
 
 @pytest.mark.parametrize(("share", "least", "most"), [(0.0, 0, 0), (0.5, 30, 70), (1.0, 100, 100)])
 def test_the_drawn_share_is_as_set(tmp_path: Path, share: float, least: int, most: int) -> None:
     """label_sampling_rate is the share of certain predictions that are queued for labelling."""
     store = open_store(Settings(home=tmp_path, label_sampling_rate=share))
-    store.history.record([prediction(number) for number in range(100)])
-    assert least <= len(store.asking.slate("churn", "ana", 100, now=NOW)) <= most
+    store.predictions.insert([prediction(number) for number in range(100)])
+    assert least <= len(store.label_queue.next_items("churn", "ana", 100, now=NOW)) <= most
 
 
 def test_an_authors_share_is_as_set(tmp_path: Path) -> None:
     """max_author_share limits the share of one author in the curated data, beyond a few hundred labels."""
     store = open_store(Settings(home=tmp_path))
     some = [prediction(number) for number in range(1300)]
-    store.history.record(some)
+    store.predictions.insert(some)
     store.labels.put_many([label(it, "eva" if number < 700 else f"calm {number % 6}") for number, it in enumerate(some)])
     kept = {
-        share: len(LabelCuration(store.history, store.labels, Settings(home=tmp_path, max_author_share=share)).report("churn").kept)
+        share: len(
+            LabelCuration(store.predictions, store.labels, Settings(home=tmp_path, max_author_share=share)).report("churn").kept
+        )
         for share in (0.3, 0.5, 1.0)
     }
     assert kept == {0.3: 1100, 0.5: 1200, 1.0: 1300}
@@ -80,9 +84,9 @@ def test_a_look_is_remembered_until_a_label_comes(tmp_path: Path) -> None:
     """Concurrent requests share one curation report until a new label changes it."""
     store = open_store(Settings(home=tmp_path))
     some = [prediction(number) for number in range(3)]
-    store.history.record(some)
+    store.predictions.insert(some)
     store.labels.put(label(some[0], "ana"))
-    curation = LabelCuration(store.history, store.labels, Settings(home=tmp_path))
+    curation = LabelCuration(store.predictions, store.labels, Settings(home=tmp_path))
     result: list[object] = []
     threads = [threading.Thread(target=lambda: result.append(curation.report("churn"))) for _ in range(4)]
     for thread in threads:

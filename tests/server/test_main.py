@@ -41,8 +41,8 @@ def test_answers_are_in_the_history(
     ):
         picture = http.post("/predict", content=digit_pngs[0], headers={"content-type": "image/png"}).json()
         record = http.post("/models/churn/predict", json=churn_records[0]).json()
-        assert picture["prediction"] == digits_package.predict(digit_pngs[0]).label
-        assert record["prediction"] == churn_package.predict(churn_records[0]).label
+        assert picture["prediction"] == digits_package.predict(digit_pngs[0]).predicted_label
+        assert record["prediction"] == churn_package.predict(churn_records[0]).predicted_label
         for output in (picture, record):
             eventually(lambda output=output: http.get(f"/predictions/{output['query_id']}").status_code == 200)
 
@@ -56,7 +56,7 @@ def test_an_end_leaves_nothing_to_ship(tmp_path: Path, digits_package: Package, 
             http.post("/predict", content=png, headers={"content-type": "image/png"}).raise_for_status()
     assert not list(settings.spool_folder.rglob("*.journal"))
     store = open_store(settings)
-    assert store.history.count() == len(digit_pngs)
+    assert store.predictions.count() == len(digit_pngs)
     store.engine.dispose()
 
 

@@ -15,7 +15,7 @@ from relevo.domain.ids import new_id
 from relevo.server.checkpoint_export import checkpoint_writer
 from relevo.server.maintenance import checkpoint_thread, periodic_tasks
 from relevo.server.stores import Store, open_store, utc_now
-from relevo.store.audit.checkpoints import FILE, load_checkpoints, read_heads
+from relevo.store.audit.checkpoints import FILE, load_checkpoints, read_checkpoints
 from relevo.store.db.engine import read_transaction
 from relevo.store.db.integrity import DatabaseTrust
 from relevo.store.db.tables import traffic
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def store(tmp_path: Path) -> Iterator[Store]:
     """A home with one change."""
     store = open_store(Settings(home=tmp_path / "home"))
-    store.registry.add(model="digits", digest="ab" * 32, summary={}, who="ana", at=utc_now())
+    store.registry.add(model="digits", digest="ab" * 32, summary={}, author="ana", at=utc_now())
     yield store
     store.engine.dispose()
 
@@ -46,11 +46,11 @@ def trust(store: Store) -> Iterator[DatabaseTrust]:
 def test_heads_go_where_they_are_told(tmp_path: Path, store: Store, trust: DatabaseTrust, elsewhere: str) -> None:
     """Checkpoints go to audit_checkpoint_dir, by default to the home; the last tick saves one too."""
     settings = Settings(home=tmp_path / "home", audit_checkpoint_dir=str(tmp_path / elsewhere) if elsewhere else "")
-    ending = [chore for chore in periodic_tasks(settings, store, trust) if chore.at_the_end]
+    ending = [chore for chore in periodic_tasks(settings, store, trust) if chore.run_at_shutdown]
     for chore in ending:
         chore.run()
     folder = tmp_path / elsewhere if elsewhere else tmp_path / "home" / "audit"
-    assert [head.sequence for head in read_heads(folder / FILE)] == [1]
+    assert [head.sequence for head in read_checkpoints(folder / FILE)] == [1]
 
 
 def test_a_folder_that_cannot_be_written_stops_nothing(
@@ -69,18 +69,18 @@ def test_what_is_kept_is_as_told(tmp_path: Path, store: Store, trust: DatabaseTr
     for days, megabytes, left in ((0, 0, 3), (0, 1, 3), (1, 1, 2)):
         fresh = time.time_ns() // 1_000_000
         for ms in (fresh - 3 * 86_400_000, fresh - 1000, fresh) if not (days or megabytes) else ():
-            store.history.record([prediction(700_000, id=new_id(ms), at_us=ms * 1000)])
+            store.predictions.insert([prediction(700_000, id=new_id(ms), at_us=ms * 1000)])
         for chore in periodic_tasks(replace(plain, retention_days=days, max_input_storage_mb=megabytes), store, trust):
             chore.run()
-        assert store.history.count() == left
-        kept = sum(one.input_kept for one in store.history.window().items)
+        assert store.predictions.count() == left
+        kept = sum(one.input_kept for one in store.predictions.page().items)
         assert kept == (3 if not megabytes else 1)
 
 
 def test_minutes_of_traffic_are_forgotten(tmp_path: Path, store: Store, trust: DatabaseTrust) -> None:
     """Traffic older than a month is kept per hour only."""
     at_us = time.time_ns() // 1000 - 40 * 86_400_000_000
-    store.history.record([prediction(700_000, at_us=at_us)])
+    store.predictions.insert([prediction(700_000, at_us=at_us)])
     for chore in periodic_tasks(Settings(home=tmp_path / "home"), store, trust):
         chore.run()
     with read_transaction(store.engine) as connection:
@@ -123,7 +123,7 @@ def test_a_head_that_cannot_be_written_is_told_once(tmp_path: Path, store: Store
     """The change is committed, the error is logged once, and the next successful call saves the checkpoint."""
     (tmp_path / "file").write_text("")
     settings = Settings(home=tmp_path / "home", audit_checkpoint_dir=str(tmp_path / "file" / "x"))
-    look = checkpoint_writer(settings, store.trail, store.audit)
+    look = checkpoint_writer(settings, store.audit_reader, store.audit)
     for _ in range(3):
         look()
     assert caplog.text.count("was not written down") == 1

@@ -132,7 +132,7 @@ def test_a_slow_watch_and_a_slow_loop(
         time.sleep(0.5)
         assert httpx.get(f"{server.url}/predictions/{output['query_id']}").status_code == 404
     store = open_store(settings)
-    assert store.history.count() == 1
+    assert store.predictions.count() == 1
     store.engine.dispose()
 
 
@@ -232,7 +232,7 @@ def test_a_model_has_its_threads(tmp_path: Path, digits_package: Package, thread
     settings = settings_of(tmp_path, intra_op_threads=threads)
     put(settings, digits_package)
     store = open_store(settings)
-    target = store.registry.routes()[0].legs[0]
+    target = store.registry.routes()[0].targets[0]
     load = _model_loader(settings, store)
     load(target)  # whatever libraries start once is started now
     before = len(list(Path("/proc/self/task").iterdir()))
@@ -252,9 +252,9 @@ def test_pictures_have_the_limits_that_were_set(tmp_path: Path, digits_package: 
         settings = settings_of(tmp_path / next(iter(limit)), **limit)
         package = tmp_path / f"{next(iter(limit))}.zip"
         digits_package.write(package)
-        register(settings, package, who="test", why="limits")
+        register(settings, package, author="test", reason="limits")
         store = open_store(settings)
-        model = _model_loader(settings, store)(store.registry.routes()[0].legs[0]).model
+        model = _model_loader(settings, store)(store.registry.routes()[0].targets[0]).model
         with pytest.raises(ImageTooLargeError):
-            model.prepare(file.getvalue())
+            model.preprocess(file.getvalue())
         store.engine.dispose()

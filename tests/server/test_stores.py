@@ -40,14 +40,15 @@ def test_a_folder_and_a_zip_are_the_same_package(tmp_path: Path, digits_package:
     for out in (tmp_path / "folder", tmp_path / "packed.zip"):
         digits_package.write(out)
     versions = [
-        relevo.server.register(settings, out, who="ana", why="first") for out in (tmp_path / "folder", tmp_path / "packed.zip")
+        relevo.server.register(settings, out, author="ana", reason="first")
+        for out in (tmp_path / "folder", tmp_path / "packed.zip")
     ]
     assert [version.number for version in versions] == [1, 1]
     store = relevo.server.open_store(settings)
     stored = store.packages.open(versions[0].digest)
     assert stored.read("manifest.json", max_bytes=2**20) == (tmp_path / "folder" / "manifest.json").read_bytes()
-    assert [route.legs[0].digest for route in store.registry.routes()] == [digits_package.digest]
-    assert [move.why for move in store.registry.alias_history("digits")][-1] == "first"
+    assert [route.targets[0].digest for route in store.registry.routes()] == [digits_package.digest]
+    assert [move.reason for move in store.registry.alias_history("digits")][-1] == "first"
     store.engine.dispose()
 
 
@@ -58,7 +59,7 @@ def test_a_damaged_package_changes_nothing(tmp_path: Path, digits_package: Packa
     model = tmp_path / "package" / "model.onnx"
     model.write_bytes(model.read_bytes()[:-1] + b"\0")
     with pytest.raises(PackageError):
-        relevo.server.register(settings, tmp_path / "package", who="ana", why="first")
+        relevo.server.register(settings, tmp_path / "package", author="ana", reason="first")
     store = relevo.server.open_store(settings)
     assert store.registry.models() == []
     assert not any(settings.packages_folder.glob("*"))
@@ -82,7 +83,7 @@ def test_another_alias_moves_no_champion(tmp_path: Path, digits_package: Package
     assert put(settings, digits_package_2, alias="challenger") == 2
     store = relevo.server.open_store(settings)
     assert store.registry.aliases("digits") == {"champion": 1, "challenger": 2}
-    assert [target.version for route in store.registry.routes() for target in route.legs] == [1]
+    assert [target.version for route in store.registry.routes() for target in route.targets] == [1]
     store.engine.dispose()
 
 

@@ -45,7 +45,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, churn_package: Package) -> I
     settings = settings_of(tmp_path_factory.mktemp("people"), workers=2)
     put(settings, churn_package)
     store = relevo.server.open_store(settings)
-    store.people.add_user("ana", Role.ADMIN, password_hash=hash_password(PASSWORD), at=NOW)
+    store.users.add_user("ana", Role.ADMIN, password_hash=hash_password(PASSWORD), at=NOW)
     with started(settings) as server:
         yield House(url=server.url, store=store, home=settings.home)
     store.engine.dispose()
@@ -73,13 +73,13 @@ def all_come_to(callers: list[httpx.Client], asked: Callable[[httpx.Client], int
 def test_a_key_is_known_and_revoked_in_every_worker_within_a_second(house: House, callers: list[httpx.Client]) -> None:
     """A new key works in every worker; a revoked one fails in every worker, also on open connections."""
     store = house.store
-    created = store.people.keys.add(store.people.named("ana").id, "test", [Scope.READ], at=NOW)
+    created = store.users.keys.add(store.users.get_by_name("ana").id, "test", [Scope.READ], at=NOW)
 
     def asked(caller: httpx.Client) -> int:
         return caller.get("/models", headers={"authorization": f"Bearer {created.secret}"}).status_code
 
     assert all_come_to(callers, asked, 200) < 1
-    store.people.keys.revoke(created.key.id, at=NOW)
+    store.users.keys.revoke(created.key.id, at=NOW)
     assert all_come_to(callers, asked, 401) < 1
 
 
@@ -101,28 +101,28 @@ def test_signing_out_counts_in_every_worker(house: House, callers: list[httpx.Cl
 def test_a_role_that_was_taken_is_gone_in_every_worker(house: House, callers: list[httpx.Client]) -> None:
     """A key loses permissions of its owner within a second."""
     store = house.store
-    bob = store.people.add_user("bob", Role.OPERATOR, at=NOW)
-    key = store.people.add_key(bob, "test", [Scope.READ], at=NOW)
+    bob = store.users.add_user("bob", Role.OPERATOR, at=NOW)
+    key = store.users.add_key(bob, "test", [Scope.READ], at=NOW)
 
     def asked(caller: httpx.Client) -> int:
         return caller.get("/audit", headers={"authorization": f"Bearer {key}"}).status_code
 
     assert all_come_to(callers, asked, 200) < 1
-    store.people.change_user(bob, UserChange(role=Role.VIEWER), at=NOW)
+    store.users.change_user(bob, UserChange(role=Role.VIEWER), at=NOW)
     assert all_come_to(callers, asked, 403) < 1
 
 
 def test_wrong_passwords_are_counted_over_all_workers(house: House, callers: list[httpx.Client]) -> None:
     """Failed sign-ins are counted over all workers."""
     store = house.store
-    store.people.add_user("carol", Role.VIEWER, password_hash=hash_password(PASSWORD), at=NOW)
+    store.users.add_user("carol", Role.VIEWER, password_hash=hash_password(PASSWORD), at=NOW)
     output = [one.post("/login", json={"name": "carol", "password": "wrong password"}).status_code for one in callers]
     assert output == [401] * 5 + [429] * (CALLERS - 5)
 
 
 def test_the_home_keeps_no_key_and_no_session(house: House) -> None:
     """No file of the home, the cached access snapshot included, contains a usable key or session."""
-    key = house.store.people.add_key(house.store.people.named("ana").id, "test", [Scope.READ], at=NOW)
+    key = house.store.users.add_key(house.store.users.get_by_name("ana").id, "test", [Scope.READ], at=NOW)
     with httpx.Client(base_url=house.url) as browser:
         browser.post("/login", json={"name": "ana", "password": PASSWORD})
         secrets = [key.rpartition("_")[2].encode(), browser.cookies["relevo_session"].encode(), PASSWORD.encode()]
@@ -135,8 +135,8 @@ def test_the_home_keeps_no_key_and_no_session(house: House) -> None:
 
 def test_the_history_tells_who_asked(house: House, churn_records: list[dict[str, Any]]) -> None:
     """The history shows and filters the caller, a key or a user, over HTTP and in the store."""
-    people = house.store.people
-    ana = people.named("ana").id
+    people = house.store.users
+    ana = people.get_by_name("ana").id
     created = people.keys.add(ana, "nightly job", [Scope.PREDICT, Scope.READ], at=NOW)
     program = {"authorization": f"Bearer {created.secret}"}
     known = lambda: httpx.get(f"{house.url}/me", headers=program).status_code == 200  # noqa: E731 - short
@@ -147,13 +147,13 @@ def test_the_history_tells_who_asked(house: House, churn_records: list[dict[str,
         browser.headers.update({"origin": house.url, "x-csrf-token": csrf})
         by_hand = browser.post("/models/churn/predict", json=churn_records[0]).json()
         output = [browser.get(f"/predictions/{one['query_id']}").json() for one in (asked, by_hand)]
-        assert [(one["asked_by"], one["asked_by_name"]) for one in output] == [
+        assert [(one["requested_by"], one["requested_by_name"]) for one in output] == [
             (f"key:{created.key.id}", "nightly job"),
             (f"user:{ana}", "ana"),
         ]
-        mine = browser.get("/predictions", params={"asked_by": f"key:{created.key.id}"}).json()["items"]
+        mine = browser.get("/predictions", params={"requested_by": f"key:{created.key.id}"}).json()["items"]
     assert [one["query_id"] for one in mine] == [asked["query_id"]]
-    assert house.store.history.count(asked_by=f"user:{ana}") == 1
+    assert house.store.predictions.count(requested_by=f"user:{ana}") == 1
 
 
 def eventually(true: Callable[[], bool], what: str) -> None:

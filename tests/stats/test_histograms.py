@@ -48,7 +48,7 @@ def test_tallies_add_up() -> None:
     """Two merged tallies equal the tally of all their requests."""
     first, second = Tally.from_values([100, 2000], [0.5, 0.9], errors=1), Tally.from_values([350], [0.37], uncertain=1)
     both = Tally.from_values([100, 2000, 350], [0.5, 0.9, 0.37], errors=1, uncertain=1)
-    first.take_in(second)
+    first.merge(second)
     assert (first.requests, first.errors, first.uncertain) == (both.requests, both.errors, both.uncertain) == (4, 1, 1)
     assert first.latencies.tolist() == both.latencies.tolist()
     assert first.confidences.tolist() == both.confidences.tolist()

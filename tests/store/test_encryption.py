@@ -43,7 +43,7 @@ def backend() -> str:
 @pytest.fixture
 def encryption(engine: Engine) -> InputEncryption:
     one = InputEncryption(engine, MASTER)
-    one.prepare_day(AT)
+    one.load_day_key(AT)
     one.prepare("ana", at=AT)
     return one
 
@@ -51,29 +51,29 @@ def encryption(engine: Engine) -> InputEncryption:
 def test_encryption_round_trip(encryption: InputEncryption, prediction: Callable[..., PredictionRecord]) -> None:
     """The ciphertext contains nothing of the input, differs each time, and decrypts to the same bytes."""
     one = prediction(input=SECRET, subject="ana")
-    first, again = encryption.seal(one), encryption.seal(one)
+    first, again = encryption.encrypt(one), encryption.encrypt(one)
     assert first.input is not None
     assert first.key is not None
     assert SECRET not in first.input
     assert first.input != again.input
-    assert encryption.open(one.id, first.key, first.input) == SECRET
-    assert encryption.seal(prediction(input=None)).key is None
+    assert encryption.decrypt(one.id, first.key, first.input) == SECRET
+    assert encryption.encrypt(prediction(input=None)).key is None
 
 
 def test_each_subject_and_day_has_its_own_key(encryption: InputEncryption, prediction: Callable[..., PredictionRecord]) -> None:
     """Two subjects never share a key; records without a subject share that of their day."""
     encryption.prepare("eva", at=AT)
-    keys = [encryption.seal(prediction(subject=subject)).key for subject in ("ana", "eva", None, None)]
+    keys = [encryption.encrypt(prediction(subject=subject)).key for subject in ("ana", "eva", None, None)]
     assert len(set(keys)) == 3
-    encryption.prepare_day(AT + timedelta(minutes=2))
-    assert encryption.seal(prediction()).key not in keys
+    encryption.load_day_key(AT + timedelta(minutes=2))
+    assert encryption.encrypt(prediction()).key not in keys
 
 
 def test_a_moved_ciphertext_does_not_decrypt(encryption: InputEncryption, prediction: Callable[..., PredictionRecord]) -> None:
     """A ciphertext that was moved, truncated or changed does not decrypt."""
     one, other = prediction(input=SECRET, subject="ana"), prediction(input=SECRET, subject="ana")
-    sealed = encryption.seal(one)
-    day = encryption.seal(prediction()).key
+    sealed = encryption.encrypt(one)
+    day = encryption.encrypt(prediction()).key
     assert sealed.input is not None
     assert sealed.key is not None
     assert day is not None
@@ -86,21 +86,21 @@ def test_a_moved_ciphertext_does_not_decrypt(encryption: InputEncryption, predic
         (one.id, sealed.key, sealed.input[:-1] + bytes([sealed.input[-1] ^ 1])),
     ):
         with pytest.raises(InputUndecryptableError):
-            encryption.open(row, key, data)
+            encryption.decrypt(row, key, data)
 
 
 def test_another_master_key_decrypts_nothing(
     engine: Engine, encryption: InputEncryption, prediction: Callable[..., PredictionRecord]
 ) -> None:
     """With another master key decryption fails, and new inputs get new keys."""
-    one = encryption.seal(prediction(input=SECRET, subject="ana"))
+    one = encryption.encrypt(prediction(input=SECRET, subject="ana"))
     assert one.input is not None
     assert one.key is not None
     other = InputEncryption(engine, bytes(32))
     with pytest.raises(InputUndecryptableError):
-        other.open(one.id, one.key, one.input)
+        other.decrypt(one.id, one.key, one.input)
     other.prepare("ana", at=AT)
-    assert other.seal(prediction(subject="ana")).key != one.key
+    assert other.encrypt(prediction(subject="ana")).key != one.key
 
 
 def test_the_database_contains_wrapped_keys_only(engine: Engine, encryption: InputEncryption) -> None:
@@ -125,9 +125,9 @@ def test_a_cached_key_expires(engine: Engine) -> None:
 def test_without_a_key_nothing_is_stored(engine: Engine, prediction: Callable[..., PredictionRecord]) -> None:
     """Without a loaded key recording is refused; nothing is stored unencrypted."""
     with pytest.raises(JournalUnavailableError):
-        InputEncryption(engine, MASTER).seal(prediction())
+        InputEncryption(engine, MASTER).encrypt(prediction())
     with pytest.raises(JournalUnavailableError):
-        InputEncryption(engine, MASTER).seal(prediction(subject="nobody prepared"))
+        InputEncryption(engine, MASTER).encrypt(prediction(subject="nobody prepared"))
 
 
 def test_the_day_key_is_restored_without_the_database(
@@ -135,19 +135,19 @@ def test_the_day_key_is_restored_without_the_database(
 ) -> None:
     """The wrapped day key is also in a file, useless without the master key."""
     place = tmp_path / "day.json"
-    InputEncryption(engine, MASTER, remembered=place).prepare_day(AT)
+    InputEncryption(engine, MASTER, remembered=place).load_day_key(AT)
     away = InputEncryption(connect(f"sqlite:///{tmp_path}/absent/relevo.db", make=False), MASTER, remembered=place)
     with pytest.raises(DatabaseUnavailableError):
-        away.prepare_day(AT)
-    away.recall_day()
-    one = away.seal(prediction(input=SECRET))
+        away.load_day_key(AT)
+    away.restore_day_key()
+    one = away.encrypt(prediction(input=SECRET))
     assert one.key is not None
     assert one.input is not None
-    assert InputEncryption(engine, MASTER).open(one.id, one.key, one.input) == SECRET
+    assert InputEncryption(engine, MASTER).decrypt(one.id, one.key, one.input) == SECRET
     stranger = InputEncryption(engine, bytes(32), remembered=place)
-    stranger.recall_day()
+    stranger.restore_day_key()
     with pytest.raises(JournalUnavailableError):
-        stranger.seal(prediction())
+        stranger.encrypt(prediction())
 
 
 @pytest.mark.parametrize("size", [100, 40_000])
@@ -157,9 +157,9 @@ def test_the_prediction_log_decrypts_inputs(
     """Inputs are stored encrypted, in the row or in Blobs, and returned decrypted; without keys they are undecryptable."""
     blobs = Blobs(tmp_path / "blobs")
     one = prediction(input=SECRET * (size // len(SECRET)), subject="ana")
-    journal = msgspec.msgpack.encode([encryption.seal(one)])
+    journal = msgspec.msgpack.encode([encryption.encrypt(one)])
     assert SECRET not in journal
-    PredictionStore(engine, blobs).record(msgspec.msgpack.decode(journal, type=list[PredictionRecord]))
+    PredictionStore(engine, blobs).insert(msgspec.msgpack.decode(journal, type=list[PredictionRecord]))
     assert PredictionStore(engine, blobs, encryption).input(one.id)[1] == one.input
     with pytest.raises(InputUndecryptableError):
         PredictionStore(engine, blobs).input(one.id)
@@ -170,11 +170,11 @@ def test_a_destroyed_key_decrypts_nothing(
     engine: Engine, encryption: InputEncryption, audit_log: AuditLog, tmp_path: Path, prediction: Callable[..., PredictionRecord]
 ) -> None:
     """After an erasure, a row restored from a backup stays undecryptable."""
-    one = encryption.seal(prediction(input=SECRET, subject="ana"))
+    one = encryption.encrypt(prediction(input=SECRET, subject="ana"))
     assert one.key is not None
     assert one.input is not None
     Erasure(engine, Blobs(tmp_path), audit_log).erase("ana", at=AT, by=LOCAL_ACTOR)
     with pytest.raises(InputUndecryptableError):
-        encryption.open(one.id, one.key, one.input)
+        encryption.decrypt(one.id, one.key, one.input)
     with pytest.raises((InputNotStoredError, InputUndecryptableError)):
-        InputEncryption(engine, MASTER).open(one.id, one.key, one.input)
+        InputEncryption(engine, MASTER).decrypt(one.id, one.key, one.input)

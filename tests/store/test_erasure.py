@@ -67,13 +67,13 @@ def test_only_data_of_the_subject_is_erased(
     labels = Labels(engine, audit_log)
     own, shared = prediction(MS, subject="ana", input=b"own" * 8000), prediction(MS, subject="ana", input=LARGE)
     other = prediction(MS, subject="eva", input=LARGE)
-    history.record([own, shared, other])
+    history.insert([own, shared, other])
     for one in (own, other):
         labels.put(Label(prediction=one.id, value="7", author="eva", source="api", at=AT, note="seen on Monday"))
     erased = erasure.erase("ana", at=AT, by=BY, reason="asked by letter")
     assert (erased.predictions, erased.labels, erased.keys) == (2, 1, 0)
     assert history.count() == 1
-    assert (labels.of(own.id), len(labels.of(other.id))) == ([], 1)
+    assert (labels.for_prediction(own.id), len(labels.for_prediction(other.id))) == ([], 1)
     assert history.input(other.id)[1] == LARGE
     assert len([path for path in (tmp_path / "blobs").rglob("*") if path.is_file()]) == 1
     with pytest.raises(PredictionNotFoundError):
@@ -82,9 +82,9 @@ def test_only_data_of_the_subject_is_erased(
 
 def test_the_audit_contains_the_pseudonym_only(engine: Engine, erasure: Erasure) -> None:
     """The audit entry has actor, time and reason, and only the subject's pseudonym."""
-    pseudonym = erasure.pseudonym("patient 4711")
+    pseudonym = erasure.pseudonymize("patient 4711")
     erasure.erase(pseudonym, at=AT, by=BY, reason="asked by letter")
-    head = AuditReader(engine).head()
+    head = AuditReader(engine).last_entry()
     assert head is not None
     assert (head.action, head.object, head.actor, head.reason) == (
         "subject.erase",
@@ -99,13 +99,13 @@ def test_the_audit_keeps_only_the_id_of_an_erased_prediction(
     engine: Engine, history: PredictionStore, erasure: Erasure, audit_log: AuditLog, prediction: Callable[..., PredictionRecord]
 ) -> None:
     """The audit contains only the id of a labelled prediction: no input, name, value, source, note or reason."""
-    labelled, other = (prediction(MS, subject=erasure.pseudonym("patient 17"), input=b"lung") for _ in range(2))
-    history.record([labelled, other])
+    labelled, other = (prediction(MS, subject=erasure.pseudonymize("patient 17"), input=b"lung") for _ in range(2))
+    history.insert([labelled, other])
     labels = Labels(engine, audit_log)
     value, author, source, note = told = ("malignant", "dr. eva", "letterbox", "seen on Monday")
     label = labels.put(Label(prediction=labelled.id, value=value, author=author, source=source, at=AT, note=note))
-    labels.judge(labelled.id, label.serial, ReviewStatus.ACCEPTED, judge="dr. leo", at=AT, reason="biopsy")
-    erasure.erase(erasure.pseudonym("patient 17"), at=AT, by=BY)
+    labels.review(labelled.id, label.serial, ReviewStatus.ACCEPTED, reviewer="dr. leo", at=AT, reason="biopsy")
+    erasure.erase(erasure.pseudonymize("patient 17"), at=AT, by=BY)
     kept = repr(AuditReader(engine).page().items)
     assert (str(UUID(bytes=labelled.id)) in kept, str(UUID(bytes=other.id)) in kept) == (True, False)
     assert not [word for word in (*told, "dr. leo", "biopsy", "patient 17", "lung") if word in kept]
@@ -117,7 +117,12 @@ def test_journal_records_of_an_erased_subject_are_dropped(
     """A journal shipped after the erasure restores nothing of the subject; later predictions are stored."""
     before = prediction(MS - 1, subject="ana", input=b"own" * 8000)
     erasure.erase("ana", at=AT, by=BY)
-    assert history.ship("w/1.journal", 1, [before, prediction(MS - 1, subject="eva"), prediction(MS + 1, subject="ana")]) == 2
+    assert (
+        history.insert_from_journal(
+            "w/1.journal", 1, [before, prediction(MS - 1, subject="eva"), prediction(MS + 1, subject="ana")]
+        )
+        == 2
+    )
     assert not [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()]
     with pytest.raises(PredictionNotFoundError):
         history.get(before.id)
@@ -130,9 +135,9 @@ def test_versions_registered_since_are_reported(
     registry = Registry(engine, audit_log)
     for number, day in enumerate((-1, 1, 2)):
         at = AT + timedelta(days=day)
-        registry.add(model="digits", digest=f"{number:064x}", summary={}, who="ana", at=at)
-    registry.add(model="churn", digest="f" * 64, summary={}, who="ana", at=AT + timedelta(days=1))
-    history.record([prediction(MS, subject="ana")])
+        registry.add(model="digits", digest=f"{number:064x}", summary={}, author="ana", at=at)
+    registry.add(model="churn", digest="f" * 64, summary={}, author="ana", at=AT + timedelta(days=1))
+    history.insert([prediction(MS, subject="ana")])
     erased = erasure.erase("ana", at=AT + timedelta(days=3), by=BY)
     assert [(one.model, one.version) for one in erased.versions] == [("digits", 2), ("digits", 3)]
 
@@ -143,14 +148,14 @@ def test_an_unknown_subject_gets_a_tombstone(
     """An unknown subject gets a tombstone, so that earlier records are dropped; erasing twice is harmless."""
     for _ in range(2):
         assert erasure.erase("ana", at=AT, by=BY).predictions == 0
-    assert history.record([prediction(MS - 1, subject="ana")]) == 0
+    assert history.insert([prediction(MS - 1, subject="ana")]) == 0
 
 
 def test_many_predictions_are_erased_at_once(
     history: PredictionStore, erasure: Erasure, prediction: Callable[..., PredictionRecord]
 ) -> None:
     """More predictions than one statement's limit are all deleted."""
-    history.record([prediction(MS, subject="ana") for _ in range(1201)])
+    history.insert([prediction(MS, subject="ana") for _ in range(1201)])
     assert erasure.erase("ana", at=AT, by=BY).predictions == 1201
     assert history.count() == 0
 
@@ -174,8 +179,8 @@ class TestFilesOfTheDatabase:
         """An erased input stays in PostgreSQL's files until its tables are rewritten; other inputs stay readable."""
         marker, other = (random.Random(seed).randbytes(64) for seed in (1, 2))  # noqa: S311 - bytes that no compression shortens
         kept = prediction(MS, subject="eva", input=other)
-        history.record([prediction(MS, subject="ana", input=marker), kept])
-        history.record([prediction(MS, subject="ana", label=f"a label of {marker.hex()}")])
+        history.insert([prediction(MS, subject="ana", input=marker), kept])
+        history.insert([prediction(MS, subject="ana", label=f"a label of {marker.hex()}")])
         needles = [marker, marker.hex().encode()]
 
         def holding(some: list[bytes]) -> bool:
@@ -185,9 +190,9 @@ class TestFilesOfTheDatabase:
             return any(needle in path.read_bytes() for path in files for needle in some)
 
         erasure.erase("ana", at=AT, by=BY)
-        assert erasure.leaves_bytes
+        assert erasure.needs_vacuum
         assert holding(needles)
-        erasure.write_anew()
+        erasure.vacuum()
         assert not holding(needles)
         assert holding([other])
         assert history.input(kept.id)[1] == other
@@ -199,7 +204,7 @@ class TestFilesOfTheDatabase:
         monkeypatch.setenv("RELEVO_DATABASE_URL", url)
         settings = Settings(home=tmp_path / "home", database_url=url)
         store = open_store(settings)
-        store.history.record([prediction(MS, subject=store.erasing.pseudonym("patient 4711"))])
+        store.predictions.insert([prediction(MS, subject=store.erasure.pseudonymize("patient 4711"))])
         store.engine.dispose()
         asked = ["erase", "--subject", "patient 4711", "--yes", "--home", str(settings.home)]
         left = CliRunner().invoke(app, asked)

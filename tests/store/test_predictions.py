@@ -52,7 +52,7 @@ def pages(history: PredictionStore, limit: int, **filters: Any) -> list[bytes]:
     found: list[bytes] = []
     cursor = None
     while True:
-        page = history.window(cursor=cursor, limit=limit, **filters)
+        page = history.page(cursor=cursor, limit=limit, **filters)
         found += [item.prediction.id for item in page.items]
         cursor = page.next_cursor
         if cursor is None:
@@ -79,7 +79,7 @@ class TestPredictionStore:
         sent = prediction(
             arm=Arm.PINNED, propensity=0.25, epoch=3, value=-1.5, error="model_failed", subject="patient 4", uncertain=True
         )
-        assert history.record([sent]) == 1
+        assert history.insert([sent]) == 1
         stored = history.get(sent.id)
         facts = {name: getattr(sent, name) for name in PredictionRecord.__struct_fields__} | {"input": None}
         assert stored.prediction == PredictionRecord(**facts)
@@ -89,7 +89,7 @@ class TestPredictionStore:
     def test_an_empty_prediction_is_read_back(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
         """A failed prediction without label, scores or input is stored like any other."""
         sent = prediction(label=None, confidence=None, scores=b"", input=None, error="model_failed")
-        history.record([sent])
+        history.insert([sent])
         stored = history.get(sent.id)
         assert stored.prediction == sent
         assert not stored.input_kept
@@ -97,27 +97,27 @@ class TestPredictionStore:
     def test_recording_twice_keeps_one(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
         """Recording the same predictions again changes nothing, in one batch or two."""
         some = [prediction(START + number) for number in range(3)]
-        assert history.record([some[0], some[0], some[1]]) == 2
+        assert history.insert([some[0], some[0], some[1]]) == 2
         changed = prediction(id=some[0].id, label="other")
-        assert history.record([changed, *some]) == 1
+        assert history.insert([changed, *some]) == 1
         assert history.count() == 3
-        assert history.get(some[0].id).prediction.label == "7"
+        assert history.get(some[0].id).prediction.predicted_label == "7"
 
     def test_an_empty_batch_is_no_error(self, history: PredictionStore) -> None:
         """An empty batch is no error."""
-        assert history.record([]) == 0
+        assert history.insert([]) == 0
 
     def test_times_are_kept_to_the_microsecond(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
         """Microseconds beyond 32 bits are stored exactly."""
         sent = prediction(at_us=253_402_300_799_999_999, latency_us=2**40, input_bytes=2**33)
-        history.record([sent])
+        history.insert([sent])
         back = history.get(sent.id).prediction
         assert (back.at_us, back.latency_us, back.input_bytes) == (sent.at_us, 2**40, 2**33)
 
     def test_filters_match_exactly(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
         """Any combination of filters returns exactly the matching predictions, newest first, with any page size."""
         some = mixed(prediction, 400)
-        history.record(some)
+        history.insert(some)
         newest_first = sorted(some, key=lambda it: it.id, reverse=True)
         for filters in GRID:
             wanted = [it.id for it in newest_first if matches(it, filters)]
@@ -129,7 +129,7 @@ class TestPredictionStore:
     ) -> None:
         """Filters by resolved label combine with all others, for one model, some, and all."""
         some = mixed(prediction, 200)
-        history.record(some)
+        history.insert(some)
         truth = {it.id: "7" if number % 2 else "3" for number, it in enumerate(some) if number % 3}
         at_all = datetime(2026, 3, 1, tzinfo=UTC)
         labels.put_many([Label(prediction=one, value=said, author="ana", source="csv", at=at_all) for one, said in truth.items()])
@@ -141,7 +141,7 @@ class TestPredictionStore:
                 it.id
                 for it in newest_first
                 if model in {None, it.model}
-                and label in {None, it.label}
+                and label in {None, it.predicted_label}
                 and said in {None, truth.get(it.id)}
                 and labelled in {None, it.id in truth}
             ]
@@ -154,23 +154,23 @@ class TestPredictionStore:
     ) -> None:
         """Pages of any size add up to the whole log; the last one has no cursor."""
         some = [prediction(START) for _ in range(6)]
-        history.record(some)
+        history.insert(some)
         assert pages(history, limit) == sorted((it.id for it in some), reverse=True)
 
     def test_new_predictions_do_not_shift_pages(
         self, history: PredictionStore, prediction: Callable[..., PredictionRecord]
     ) -> None:
         """Predictions inserted between two pages neither repeat nor hide older ones."""
-        history.record([prediction(START + number) for number in range(4)])
-        first = history.window(limit=2)
-        history.record([prediction(START + 100)])
-        second = history.window(limit=2, cursor=first.next_cursor)
+        history.insert([prediction(START + number) for number in range(4)])
+        first = history.page(limit=2)
+        history.insert([prediction(START + 100)])
+        second = history.page(limit=2, cursor=first.next_cursor)
         times = [item.prediction.at_us // 1000 - START for item in (*first.items, *second.items)]
         assert times == [3, 2, 1, 0]
 
     def test_adjacent_windows_do_not_overlap(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
         """A prediction on the border of two time windows belongs to the later one only."""
-        history.record([prediction(START + number) for number in range(10)])
+        history.insert([prediction(START + number) for number in range(10)])
         border = at(START + 4) + timedelta(microseconds=700)
         assert history.count(until=border) + history.count(since=border) == 10
         assert history.count(until=border) == 4
@@ -180,21 +180,21 @@ class TestPredictionStore:
         self, history: PredictionStore, prediction: Callable[..., PredictionRecord], moment: datetime
     ) -> None:
         """Time filters may be far in the past or future."""
-        history.record([prediction()])
+        history.insert([prediction()])
         assert history.count(since=moment) + history.count(until=moment) == 1
 
     @pytest.mark.parametrize("cursor", ["", "x", "ñ", "AAAA", "A" * 23, "AAAAAAAAAAAAAAAAAAAAA\n", "'; DROP TABLE predictions"])
     def test_a_foreign_cursor_is_refused(self, history: PredictionStore, cursor: str) -> None:
         """An invalid cursor is a field error, not a failure."""
         with pytest.raises(FieldTypeError) as refused:
-            history.window(cursor=cursor)
+            history.page(cursor=cursor)
         assert refused.value.field == "cursor"
 
     @pytest.mark.parametrize("limit", [0, -1, 1001])
     def test_a_page_has_bounds(self, history: PredictionStore, limit: int) -> None:
         """The page size is limited."""
         with pytest.raises(FieldRangeError) as refused:
-            history.window(limit=limit)
+            history.page(limit=limit)
         assert refused.value.field == "limit"
 
     @pytest.mark.parametrize(
@@ -212,14 +212,14 @@ class TestPredictionStore:
         self, history: PredictionStore, prediction: Callable[..., PredictionRecord], filters: Filters
     ) -> None:
         """A filter that nothing can match returns an empty page."""
-        history.record([prediction()])
-        assert history.window(**filters).items == []
+        history.insert([prediction()])
+        assert history.page(**filters).items == []
         assert history.count(**filters) == 0
 
     def test_unknown_ids_are_told(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
         """An unknown prediction and a missing input are different errors."""
         sent = prediction(input=None)
-        history.record([sent])
+        history.insert([sent])
         for read in (history.get, history.input):
             with pytest.raises(PredictionNotFoundError):
                 read(bytes(16))
@@ -231,7 +231,7 @@ class TestPredictionStore:
         folder = tmp_path / "blobs"
         history = PredictionStore(engine, Blobs(folder))
         small, large = (prediction(input=bytes(INLINE_BYTES + extra), kind=InputKind.RECORD) for extra in (0, 1))
-        history.record([small, large])
+        history.insert([small, large])
         assert sum(path.is_file() for path in folder.rglob("*")) == 1
         with engine.connect() as connection:
             rows = connection.execute(text("SELECT id, input IS NULL FROM predictions")).all()
@@ -246,7 +246,7 @@ class TestPredictionStore:
         """If the file of a large input is missing, the prediction stays and its input is reported as not stored."""
         history = PredictionStore(engine, Blobs(tmp_path / "blobs"))
         sent = prediction(input=bytes(INLINE_BYTES + 1))
-        history.record([sent])
+        history.insert([sent])
         elsewhere = PredictionStore(engine, Blobs(tmp_path / "other"))
         with pytest.raises(InputNotStoredError):
             elsewhere.input(sent.id)
@@ -256,7 +256,7 @@ class TestPredictionStore:
     ) -> None:
         """Characters that no database stores are replaced in a subject, and the following rows are inserted."""
         odd = prediction(subject="a\x00b\ud800c\nñ")
-        assert history.record([odd, prediction()]) == 2
+        assert history.insert([odd, prediction()]) == 2
         kept = history.get(odd.id).prediction.subject
         assert kept is not None
         assert (kept[:3], kept[-3:]) == ("a\ufffdb", "c\nñ")
@@ -270,31 +270,31 @@ class TestShipping:
     ) -> None:
         """A batch and the journal position are written in one transaction."""
         some = [prediction(), prediction()]
-        assert history.ship("w1.spool", 120, some) == 2
-        assert history.ship("w2.spool", 7, []) == 0
+        assert history.insert_from_journal("w1.spool", 120, some) == 2
+        assert history.insert_from_journal("w2.spool", 7, []) == 0
         assert history.positions() == {"w1.spool": 120, "w2.spool": 7}
 
     def test_shipping_again_changes_nothing(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
         """A batch shipped again after a crash adds nothing, and a late one never decreases the position."""
         some = [prediction(), prediction()]
-        history.ship("w1.spool", 120, some)
-        assert history.ship("w1.spool", 120, some) == 0
-        assert history.ship("w1.spool", 60, some[:1]) == 0
+        history.insert_from_journal("w1.spool", 120, some)
+        assert history.insert_from_journal("w1.spool", 120, some) == 0
+        assert history.insert_from_journal("w1.spool", 60, some[:1]) == 0
         assert history.positions() == {"w1.spool": 120}
         assert history.count() == 2
 
     def test_a_batch_that_fails_leaves_nothing(self, history: PredictionStore, prediction: Callable[..., PredictionRecord]) -> None:
         """If one row of a batch is rejected, neither the other rows nor the position are stored."""
         with pytest.raises(Exception, match=r"(?i)not.null"):
-            history.ship("w1.spool", 120, [prediction(), prediction(model=None)])
+            history.insert_from_journal("w1.spool", 120, [prediction(), prediction(model=None)])
         assert history.count() == 0
         assert history.positions() == {}
 
     def test_a_position_is_deleted(self, history: PredictionStore) -> None:
         """The position of a deleted file can be removed, also twice."""
-        history.ship("w1.spool", 120, [])
-        history.forget("w1.spool")
-        history.forget("w1.spool")
+        history.insert_from_journal("w1.spool", 120, [])
+        history.forget_file("w1.spool")
+        history.forget_file("w1.spool")
         assert history.positions() == {}
 
 
@@ -327,11 +327,11 @@ def test_a_page_is_read_from_an_index(
     history: PredictionStore, engine: Engine, prediction: Callable[..., PredictionRecord], filters: Filters, indexes: list[str]
 ) -> None:
     """No filter makes the database read rows outside the page, or sort within a model."""
-    history.record([prediction(model="digits"), prediction(model="churn")])
+    history.insert([prediction(model="digits"), prediction(model="churn")])
     asked: list[tuple[str, Any]] = []
     event.listen(engine, "before_cursor_execute", lambda _c, _k, sql, values, *_rest: asked.append((sql, values)))
     filters["since"] = at(START)
-    history.window(**filters)
+    history.page(**filters)
     sql, values = next(item for item in asked if item[0].startswith("SELECT"))
     with engine.connect() as connection:
         plan = [row[3] for row in connection.exec_driver_sql("EXPLAIN QUERY PLAN " + sql, values)]

@@ -28,11 +28,11 @@ def digest(number: int) -> str:
 
 
 def add(registry: Registry, number: int = 1, model: str = "digits") -> Version:
-    return registry.add(model=model, digest=digest(number), summary={"labels": ["0", "1"]}, who="ana", at=AT)
+    return registry.add(model=model, digest=digest(number), summary={"labels": ["0", "1"]}, author="ana", at=AT)
 
 
 def move(registry: Registry, version: int, *, alias: str = "champion", model: str = "digits", expected: int | None = None) -> int:
-    return registry.move_alias(model, alias, version, who="ana", why="better", at=AT, expected=expected).serial
+    return registry.move_alias(model, alias, version, author="ana", reason="better", at=AT, expected=expected).serial
 
 
 class TestRegistry:
@@ -42,14 +42,14 @@ class TestRegistry:
         """Each new package is the next version of its model and keeps its metadata."""
         assert [add(registry, 1).number, add(registry, 2).number, add(registry, 3, "churn").number] == [1, 2, 1]
         assert registry.version("digits", 2) == Version(
-            model="digits", number=2, digest=digest(2), summary={"labels": ["0", "1"]}, who="ana", at=AT
+            model="digits", number=2, digest=digest(2), summary={"labels": ["0", "1"]}, author="ana", at=AT
         )
         assert [version.number for version in registry.versions("digits")] == [2, 1]
 
     def test_same_package_is_same_version(self, registry: Registry) -> None:
         """A package registered twice is one version, with its first author and time."""
         first = add(registry)
-        again = registry.add(model="digits", digest=digest(1), summary={}, who="eva", at=AT + timedelta(days=1))
+        again = registry.add(model="digits", digest=digest(1), summary={}, author="eva", at=AT + timedelta(days=1))
         assert again == first
         assert len(registry.versions("digits")) == 1
 
@@ -57,7 +57,7 @@ class TestRegistry:
         """Synonyms belong to the version, can be added, and are part of the champion's route."""
         plain = add(registry, 2)
         for names in (["clf.pickle"], [], ["model.pkl"], ["clf.pickle"]):
-            version = registry.add(model="digits", digest=digest(1), summary={}, who="ana", at=AT, synonyms=names)
+            version = registry.add(model="digits", digest=digest(1), summary={}, author="ana", at=AT, synonyms=names)
         assert (version.number, version.synonyms, plain.synonyms) == (2, ("clf.pickle", "model.pkl"), ())
         assert registry.version("digits", 2) == version
         for number, called in ((2, version.synonyms), (1, ())):
@@ -85,8 +85,10 @@ class TestRegistry:
         add(registry, 2)
         move(registry, 1)
         madrid = timezone(timedelta(hours=2))
-        made = registry.move_alias("digits", "champion", 2, who="eva", why="fewer errors", at=AT.astimezone(madrid), expected=1)
-        assert (made.previous, made.version, made.serial, made.who, made.why, made.at) == (1, 2, 2, "eva", "fewer errors", AT)
+        made = registry.move_alias(
+            "digits", "champion", 2, author="eva", reason="fewer errors", at=AT.astimezone(madrid), expected=1
+        )
+        assert (made.previous, made.version, made.serial, made.author, made.reason, made.at) == (1, 2, 2, "eva", "fewer errors", AT)
         assert [(step.previous, step.version) for step in registry.alias_history("digits")] == [(1, 2), (None, 1)]
 
     def test_a_repeated_move_changes_nothing(self, registry: Registry) -> None:
@@ -139,13 +141,13 @@ class TestRegistry:
             move(registry, version)
         move(registry, 2, alias="challenger")
         leg = RouteTarget(version=1, digest=digest(1), arm=Arm.CHAMPION, weight=1.0)
-        assert registry.routes() == [TrafficSplit(model="digits", epoch=3, legs=(leg,), salt="digits")]
+        assert registry.routes() == [TrafficSplit(model="digits", epoch=3, targets=(leg,), salt="digits")]
 
     def test_routes_are_in_registration_order(self, registry: Registry) -> None:
         """Routes are in the order of registration, whatever the models' names."""
         for minutes, model in enumerate(("zebra", "ant", "moth")):
             at = AT + timedelta(minutes=minutes)
-            registry.add(model=model, digest=digest(minutes + 1), summary={}, who="ana", at=at)
+            registry.add(model=model, digest=digest(minutes + 1), summary={}, author="ana", at=at)
             move(registry, 1, model=model)
         assert [route.model for route in registry.routes()] == ["zebra", "ant", "moth"]
 
@@ -214,11 +216,11 @@ class TestRegistry:
     def test_unstorable_characters_are_replaced(self, registry: Registry) -> None:
         """Reasons may be in any script; characters that no database stores are replaced."""
         add(registry)
-        made = registry.move_alias("digits", "champion", 1, who="Begoña 🦉", why="a\x00b\ud800", at=AT)
-        assert (made.who, made.why[:3]) == ("Begoña 🦉", "a\ufffdb")
+        made = registry.move_alias("digits", "champion", 1, author="Begoña 🦉", reason="a\x00b\ud800", at=AT)
+        assert (made.author, made.reason[:3]) == ("Begoña 🦉", "a\ufffdb")
 
     def test_naive_times_are_refused(self, registry: Registry) -> None:
         """A time without a zone is a caller's error and writes nothing."""
         with pytest.raises(ValueError, match="time zone"):
-            registry.add(model="digits", digest=digest(1), summary={}, who="ana", at=AT.replace(tzinfo=None))
+            registry.add(model="digits", digest=digest(1), summary={}, author="ana", at=AT.replace(tzinfo=None))
         assert registry.models() == []

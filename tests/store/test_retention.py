@@ -58,26 +58,26 @@ def test_old_predictions_are_deleted(
     """Predictions older than thirty days are deleted with labels and files, in batches; younger ones stay; the audit has the number."""
     old = [prediction(MS - 30 * DAY - 1, input=b"x" * 20_000 if not number else b"x") for number in range(700)]
     young = prediction(MS - 30 * DAY + 1)
-    history.record([*old, young])
+    history.insert([*old, young])
     labels = Labels(engine, audit_log)
     labels.put(Label(prediction=old[0].id, value="7", author="ana", source="api", at=NOW))
     assert keep(days=30).apply_age(NOW) == Removed(predictions=700)
-    assert [one.prediction.id for one in history.window().items] == [young.id]
-    assert labels.of(old[0].id) == []
-    head = AuditReader(engine).head()
+    assert [one.prediction.id for one in history.page().items] == [young.id]
+    assert labels.for_prediction(old[0].id) == []
+    head = AuditReader(engine).last_entry()
     assert head is not None
     assert (head.actor, head.after) == ("retention", "predictions:700 inputs:0")
-    assert not keep(days=30).apply_age(NOW).anything
-    assert AuditReader(engine).head() == head
+    assert not keep(days=30).apply_age(NOW).any
+    assert AuditReader(engine).last_entry() == head
 
 
 def test_zero_means_unlimited(
     history: PredictionStore, keep: Callable[..., Retention], prediction: Callable[..., PredictionRecord]
 ) -> None:
     """Zero means unlimited."""
-    history.record([prediction(1)])
-    assert not keep().apply_age(NOW).anything
-    assert not keep().apply_size(NOW).anything
+    history.insert([prediction(1)])
+    assert not keep().apply_age(NOW).any
+    assert not keep().apply_size(NOW).any
     assert history.count() == 1
 
 
@@ -87,14 +87,14 @@ def test_surplus_inputs_are_deleted(
     """Above one MiB the oldest inputs are deleted, in rows and in Blobs, and no more than needed."""
     sizes = [300_000, 10_000, 400_000, 600_000]
     some = [prediction(MS + number, input=bytes([number]) * size, input_bytes=size) for number, size in enumerate(sizes)]
-    history.record(some)
+    history.insert(some)
     assert keep(megabytes=1).apply_size(NOW) == Removed(inputs=1)
     with pytest.raises(InputNotStoredError):
         history.input(some[0].id)
     assert [len(history.input(one.id)[1]) for one in some[1:]] == sizes[1:]
     assert history.count() == 4
     assert len([path for path in (tmp_path / "blobs").rglob("*") if path.is_file()]) == 2
-    assert not keep(megabytes=1).apply_size(NOW).anything
+    assert not keep(megabytes=1).apply_size(NOW).any
 
 
 def test_keys_of_old_days_are_destroyed(engine: Engine, keep: Callable[..., Retention]) -> None:
@@ -102,7 +102,7 @@ def test_keys_of_old_days_are_destroyed(engine: Engine, keep: Callable[..., Rete
     pytest.importorskip("cryptography", reason="sealing is an extra")
     encryption = InputEncryption(engine, bytes(32))
     for days in (40, 30, 0):
-        encryption.prepare_day(NOW - timedelta(days=days))
+        encryption.load_day_key(NOW - timedelta(days=days))
     encryption.prepare("ana", at=NOW - timedelta(days=40))
     keep(days=30).apply_age(NOW)
     with read_transaction(engine) as connection:

@@ -31,7 +31,7 @@ def traffic(engine: Engine) -> Traffic:
 
 def buckets(traffic: Traffic, bucket_s: int, hours: float = 3.0) -> list[tuple[int, int, int]]:
     """Returns minute, version and requests of each bucket."""
-    slots = traffic.window("digits", since=SINCE, until=SINCE + timedelta(hours=hours), bucket_s=bucket_s)
+    slots = traffic.buckets("digits", since=SINCE, until=SINCE + timedelta(hours=hours), bucket_s=bucket_s)
     return [((slot.at - SINCE) // timedelta(minutes=1), slot.version, slot.tally.requests) for slot in slots]
 
 
@@ -43,7 +43,7 @@ class TestTraffic:
     ) -> None:
         """The same requests are counted in buckets of any length, by version, oldest first."""
         minutes = [0, 0, 1, 16, 59, 60, 61, 121]
-        history.record([prediction(START + at * MINUTE_MS, version=1 + at % 2) for at in minutes])
+        history.insert([prediction(START + at * MINUTE_MS, version=1 + at % 2) for at in minutes])
         assert buckets(traffic, 60) == [(0, 1, 2), (1, 2, 1), (16, 1, 1), (59, 2, 1), (60, 1, 1), (61, 2, 1), (121, 2, 1)]
         assert buckets(traffic, 900) == [(0, 1, 2), (0, 2, 1), (15, 1, 1), (45, 2, 1), (60, 1, 1), (60, 2, 1), (120, 2, 1)]
         assert buckets(traffic, 3600) == [(0, 1, 3), (0, 2, 2), (60, 1, 1), (60, 2, 1), (120, 2, 1)]
@@ -51,7 +51,7 @@ class TestTraffic:
 
     def test_what_is_counted(self, history: PredictionStore, traffic: Traffic, prediction: Callable[..., PredictionRecord]) -> None:
         """Failures have neither latency nor confidence; shadow predictions are not counted."""
-        history.record(
+        history.insert(
             [
                 prediction(START, latency_us=1000, confidence=0.5),
                 prediction(START, latency_us=3000, confidence=None, uncertain=True),
@@ -60,7 +60,7 @@ class TestTraffic:
                 prediction(START, model="churn"),
             ]
         )
-        slots = traffic.window("digits", since=SINCE, until=SINCE + timedelta(minutes=1), bucket_s=60)
+        slots = traffic.buckets("digits", since=SINCE, until=SINCE + timedelta(minutes=1), bucket_s=60)
         tally = slots[0].tally
         assert (tally.requests, tally.errors, tally.uncertain) == (3, 1, 1)
         assert tally.mean_latency_ms() == pytest.approx(2.0)
@@ -71,11 +71,11 @@ class TestTraffic:
     ) -> None:
         """A prediction that arrives again, alone, in a batch or twice in one, is counted once."""
         made = [prediction(START + number) for number in range(5)]
-        history.record(made[:3])
-        history.ship("journal", 1, made)
-        history.ship("journal", 1, made)
+        history.insert(made[:3])
+        history.insert_from_journal("journal", 1, made)
+        history.insert_from_journal("journal", 1, made)
         twice = prediction(START)
-        history.record([made[0], twice, twice])
+        history.insert([made[0], twice, twice])
         assert buckets(traffic, 60) == [(0, 1, 6)]
         assert history.count() == 6
 
@@ -83,7 +83,7 @@ class TestTraffic:
         self, engine: Engine, history: PredictionStore, traffic: Traffic, prediction: Callable[..., PredictionRecord]
     ) -> None:
         """Erased predictions stay counted, and the counts contain no personal data."""
-        history.record([prediction(START, subject="ana", label="a-secret")])
+        history.insert([prediction(START, subject="ana", label="a-secret")])
         with write_transaction(engine) as connection:
             connection.execute(text("DELETE FROM predictions"))
         assert buckets(traffic, 60) == [(0, 1, 1)]
@@ -101,25 +101,25 @@ class TestTraffic:
         """Minute rows older than a month are deleted, for every model; hour rows and later ones stay."""
         monkeypatch.setattr("relevo.store.traffic._DELETE_BATCH_ROWS", 3)
         minutes = range(0, 180, 7)
-        history.record([prediction(START + at * MINUTE_MS, model=model) for at in minutes for model in ("churn", "digits")])
+        history.insert([prediction(START + at * MINUTE_MS, model=model) for at in minutes for model in ("churn", "digits")])
         hours = buckets(traffic, 3600)
         now = SINCE + MINUTES_KEPT + timedelta(hours=2)
-        assert traffic.forget_minutes(now) == 2 * len([at for at in minutes if at < 60])
+        assert traffic.drop_old_minutes(now) == 2 * len([at for at in minutes if at < 60])
         assert buckets(traffic, 60) == [(at, 1, 1) for at in minutes if at >= 60]
         assert buckets(traffic, 3600) == hours
-        assert traffic.forget_minutes(now) == 0
-        assert traffic.forget_minutes(now + timedelta(days=1)) == 2 * len([at for at in minutes if at >= 60])
+        assert traffic.drop_old_minutes(now) == 0
+        assert traffic.drop_old_minutes(now + timedelta(days=1)) == 2 * len([at for at in minutes if at >= 60])
         assert buckets(traffic, 3600) == hours
 
     def test_minute_buckets_are_never_incomplete(
         self, history: PredictionStore, traffic: Traffic, prediction: Callable[..., PredictionRecord]
     ) -> None:
         """The oldest bucket still offered by minutes is complete, even if it begins before the requested time."""
-        history.record([prediction(START + at * MINUTE_MS) for at in range(120)])
+        history.insert([prediction(START + at * MINUTE_MS) for at in range(120)])
         now = SINCE + MINUTES_KEPT + timedelta(minutes=74)
-        traffic.forget_minutes(now)
+        traffic.drop_old_minutes(now)
         since = now - MINUTES_KEPT
-        assert traffic.shortest(since, now) == 60
-        assert traffic.shortest(since - timedelta(seconds=1), now) == 3600
-        slots = traffic.window("digits", since=since, until=since + timedelta(minutes=1), bucket_s=900)
+        assert traffic.min_bucket(since, now) == 60
+        assert traffic.min_bucket(since - timedelta(seconds=1), now) == 3600
+        slots = traffic.buckets("digits", since=since, until=since + timedelta(minutes=1), bucket_s=900)
         assert slots[0].tally.requests == 15

@@ -112,7 +112,7 @@ def record_questions(records: Sequence[dict[str, Any]], versions: Mapping[int, P
 
 def _expected(payloads: Sequence[Any], versions: Mapping[int, Package]) -> dict[int, tuple[tuple[str, tuple[float, ...]], ...]]:
     return {
-        number: tuple((str(answer.label), tuple(answer.probabilities)) for answer in map(package.predict, payloads))
+        number: tuple((str(answer.predicted_label), tuple(answer.probabilities)) for answer in map(package.predict, payloads))
         for number, package in versions.items()
     }
 

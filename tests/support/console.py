@@ -104,7 +104,7 @@ def add_users(settings: Settings, **roles: Role) -> None:
     store = open_store(settings)
     password_hash = hash_password(SIGNED_PASSWORD)
     for name, role in roles.items():
-        store.people.add_user(name, role, password_hash=password_hash, at=datetime.now(UTC))
+        store.users.add_user(name, role, password_hash=password_hash, at=datetime.now(UTC))
     store.engine.dispose()
 
 

@@ -28,8 +28,8 @@ def kept() -> str:
 
 def add(world: World, name: str, role: Role | None = Role.ADMIN, **grants: Role) -> str:
     """A user with that password; every worker knows. Gives the id."""
-    made = world.store.people.add_user(name, role, grants=grants, password_hash=kept(), at=datetime.now(UTC))
-    world.parts.door.roll = world.store.people.roll()
+    made = world.store.users.add_user(name, role, grants=grants, password_hash=kept(), at=datetime.now(UTC))
+    world.context.authenticator.access = world.store.users.access_snapshot()
     return made
 
 

@@ -44,7 +44,7 @@ def put(settings: Settings, package: Package | Path, *, alias: str = "champion")
         where = settings.home.parent / f"package-{next(_folders)}"
         package.write(where)
     assert isinstance(where, Path)
-    return relevo.server.register(settings, where, alias=alias, who="test", why="a test wants it").number
+    return relevo.server.register(settings, where, alias=alias, author="test", reason="a test wants it").number
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A service with real lanes and a real journal, inside one event loop."""
+"""A service with real loaded versions and a real journal, inside one event loop."""
 
 from __future__ import annotations
 
@@ -39,15 +39,17 @@ def within(work: Coroutine[Any, Any, T]) -> T:
 def route_to(model: str, version: int, digest: str, *, epoch: int = 1) -> TrafficSplit:
     """One champion for a model."""
     return TrafficSplit(
-        model=model, epoch=epoch, legs=(RouteTarget(version=version, digest=digest, arm=Arm.CHAMPION, weight=1.0),), salt=model
+        model=model, epoch=epoch, targets=(RouteTarget(version=version, digest=digest, arm=Arm.CHAMPION, weight=1.0),), salt=model
     )
 
 
 def install(service: ModelService, model: RunnableModel, journal: Journal, *, version: int = 1, **options: Any) -> LoadedVersion:
     """Put one version in force as champion; needs a running event loop."""
-    lane = LoadedVersion(model=model, version=version, digest=str(version), write=journal.write, options=ServingOptions(**options))
-    service.install(Router(route_to(model.manifest.name, version, str(version)), {str(version): lane}))
-    return lane
+    loaded = LoadedVersion(
+        model=model, version=version, digest=str(version), write=journal.write, options=ServingOptions(**options)
+    )
+    service.set_route(Router(route_to(model.manifest.name, version, str(version)), {str(version): loaded}))
+    return loaded
 
 
 class Packages:

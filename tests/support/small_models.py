@@ -23,7 +23,7 @@ def _manifest(name: str) -> Manifest:
         steps=MatrixSteps(input="x", columns=(Column(field="number"),)),
         output=Output(name="y", task=Task.REGRESSION),
         decision=ArgmaxDecision(),
-        lineage=Lineage(framework="none", parity=Parity(against="none", samples="generated")),
+        lineage=Lineage(framework="none", parity=Parity(reference="none", samples="generated")),
     )
 
 

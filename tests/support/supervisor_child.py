@@ -87,7 +87,9 @@ def main() -> None:
     acts = {act.__name__: act for act in (steady, stubborn, dying, raising, orphan, slow, final)}
     stop = StopFlag()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    roles = [ProcessSpec(name=kind, act=acts[kind], nice=7 if kind == "steady" else 0, last=kind == "final") for kind in kinds]
+    roles = [
+        ProcessSpec(name=kind, target=acts[kind], nice=7 if kind == "steady" else 0, stop_last=kind == "final") for kind in kinds
+    ]
     Supervisor(roles, grace_s=grace, died=lambda pid: tell("died", str(pid))).run(stop)
     tell("supervisor", "ended")
 

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from relevo.testing import MemoryStore
 
-_LINEAGE = Lineage(framework="none", parity=Parity(against="none", samples="generated"))
+_LINEAGE = Lineage(framework="none", parity=Parity(reference="none", samples="generated"))
 
 DIGITS = Manifest(
     format=1,
@@ -56,13 +56,15 @@ DIGITS = Manifest(
     input=ImageInput(width=8, height=8, mode="L", description="A handwritten digit, white on black"),
     steps=ImageSteps(input="x"),
     output=Output(name="y", labels=tuple("0123456789")),
-    decision=ArgmaxDecision(least=0.5),
+    decision=ArgmaxDecision(min_confidence=0.5),
     lineage=_LINEAGE,
 )
 _CHURN_FIELDS = (
     Field(name="tenure", kind=FieldKind.INTEGER, minimum=0, maximum=120, unit="months", example=41),
     Field(name="monthlycharges", kind=FieldKind.NUMBER, minimum=0, unit="$", example=79.85),
-    Field(name="contract", kind=FieldKind.CATEGORY, categories=("month-to-month", "one_year", "two_year"), closed=True),
+    Field(
+        name="contract", kind=FieldKind.CATEGORY, categories=("month-to-month", "one_year", "two_year"), restrict_to_categories=True
+    ),
     Field(name="city", kind=FieldKind.CATEGORY, required=False, example="Pamplona"),
     Field(name="paperless", kind=FieldKind.BOOLEAN, example=False),
     Field(name="text", kind=FieldKind.NUMBER, required=False),
@@ -74,7 +76,7 @@ CHURN = Manifest(
     input=RecordInput(fields=_CHURN_FIELDS),
     steps=MatrixSteps(input="x", columns=(Column(field="tenure"), Column(field="contract", equals="month-to-month"))),
     output=Output(name="y", labels=("stays", "leaves")),
-    decision=ThresholdDecision(accept=0.7, reject=0.3),
+    decision=ThresholdDecision(accept_at=0.7, reject_at=0.3),
     lineage=_LINEAGE,
 )
 RENT = Manifest(
@@ -209,7 +211,7 @@ class StandInPredict:
             version=state.version or 0,
             kind=InputKind.IMAGE if isinstance(payload, bytes) else InputKind.RECORD,
             input=payload if isinstance(payload, bytes) else json.dumps(payload).encode(),
-            label=answer.label,
+            label=answer.predicted_label,
             confidence=answer.confidence,
             uncertain=answer.uncertain,
             value=answer.value,
@@ -218,13 +220,13 @@ class StandInPredict:
         if self.hold:
             self.held.append(made)
         else:
-            self.store.history.record([made])
+            self.store.predictions.insert([made])
         told = {"query_id": ids.text(made.id), "model": state.name, "version": state.version, "execution_time": "0.002 s"}
-        if answer.label is None:
+        if answer.predicted_label is None:
             return {**told, "prediction": answer.value, "uncertain": False}
         return {
             **told,
-            "prediction": answer.label,
+            "prediction": answer.predicted_label,
             "class": answer.index,
             "confidence": answer.confidence,
             "probabilities": list(answer.probabilities),
@@ -260,7 +262,7 @@ class World:
     store: MemoryStore
     service: StandInService
     predict: StandInPredict
-    parts: AppContext
+    context: AppContext
     app: ASGIApp
 
 
@@ -277,29 +279,29 @@ def build_world(store: MemoryStore, manifests: list[Manifest], packages: Package
     """Register the manifests, make version 1 of each the champion, and build the app over them."""
     for manifest in manifests:
         summary = {"task": str(manifest.output.task), "labels": list(manifest.output.labels)}
-        store.registry.add(model=manifest.name, digest=manifest.digest(), summary=summary, who="test", at=datetime.now(UTC))
-        store.registry.move_alias(manifest.name, "champion", 1, who="test", why="first", at=datetime.now(UTC))
+        store.registry.add(model=manifest.name, digest=manifest.digest(), summary=summary, author="test", at=datetime.now(UTC))
+        store.registry.move_alias(manifest.name, "champion", 1, author="test", reason="first", at=datetime.now(UTC))
     service = StandInService(manifests=manifests)
     predict = StandInPredict(service=service, store=store)
-    parts = AppContext(
+    context = AppContext(
         service=service,  # type: ignore[arg-type]  # stands in for the room below
         predict=predict,
         registry=store.registry,
-        history=store.history,
+        predictions=store.predictions,
         labels=store.labels,
         traffic=store.traffic,
         packages=packages,
-        asking=store.asking,
-        clean=LabelCuration(store.history, store.labels, Settings()).report,
-        people=store.people,
+        label_queue=store.label_queue,
+        curate=LabelCuration(store.predictions, store.labels, Settings()).report,
+        users=store.users,
         audit=store.audit,
-        trail=store.trail,
-        erasing=store.erasing,
-        door=Authenticator(store.people.roll(), sessions=SessionCache(store.people.sessions, utc_now)),
+        audit_reader=store.audit_reader,
+        erasure=store.erasure,
+        authenticator=Authenticator(store.users.access_snapshot(), sessions=SessionCache(store.users.sessions, utc_now)),
         settings=Settings(),
         metrics=lambda: METRICS,
     )
-    return World(store=store, service=service, predict=predict, parts=parts, app=build_app(parts))
+    return World(store=store, service=service, predict=predict, context=context, app=build_app(context))
 
 
 @contextmanager

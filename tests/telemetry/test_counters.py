@@ -35,7 +35,7 @@ def page_of(telemetry: Telemetry) -> bytes:
 
 def answer(telemetry: Telemetry, times: int = 1, *, seconds: float = 0.003, rows: int = 1) -> None:
     for _ in range(times):
-        telemetry.predicted(model="digits", version=1, outcome="ok", seconds=seconds, rows=rows)
+        telemetry.count_prediction(model="digits", version=1, outcome="ok", seconds=seconds, rows=rows)
 
 
 PREDICTIONS = ("relevo_predictions_total", "1", "digits", "ok")
@@ -69,9 +69,9 @@ def test_every_metric_is_on_the_page(tmp_path: Path) -> None:
     """All documented metrics are there: predictions, latency, batches, queue, journals, errors, readiness, swaps, release."""
     telemetry = Telemetry(tmp_path, "one")
     telemetry.ready, telemetry.queue_rows, telemetry.spool_bytes = True, 7, 4096
-    telemetry.refused("bad_json")
-    telemetry.refused("bad_json")
-    telemetry.batch(3)
+    telemetry.count_error("bad_json")
+    telemetry.count_error("bad_json")
+    telemetry.count_batch(3)
     telemetry.swaps = 1
     values = samples(page_of(telemetry))
     assert values[("relevo_request_errors_total", "bad_json")] == 2
@@ -98,8 +98,8 @@ def test_counters_survive_their_worker(tmp_path: Path) -> None:
     dead, alive = Telemetry(tmp_path, "dead"), Telemetry(tmp_path, "alive")
     answer(dead, 5)
     dead.queue_rows = 9
-    dead.refused("bad_json")
-    dead.batch(2)
+    dead.count_error("bad_json")
+    dead.count_batch(2)
     dead.flush()
     answer(alive)
     alive.flush()
@@ -131,7 +131,7 @@ def test_several_may_flush_while_requests_are_counted(tmp_path: Path, monkeypatc
     failures: list[object] = []
     monkeypatch.setattr(threading, "excepthook", failures.append)
     for version in range(1500):
-        telemetry.predicted(model="churn", version=version, outcome="ok", seconds=0.001)
+        telemetry.count_prediction(model="churn", version=version, outcome="ok", seconds=0.001)
 
     def flush() -> None:
         while not over.is_set():
@@ -141,7 +141,7 @@ def test_several_may_flush_while_requests_are_counted(tmp_path: Path, monkeypatc
     for first in writers:
         first.start()
     for version in range(60):
-        telemetry.predicted(model="mnist", version=version, outcome="ok", seconds=0.001)
+        telemetry.count_prediction(model="mnist", version=version, outcome="ok", seconds=0.001)
         time.sleep(0.001)
     over.set()
     for first in writers:

@@ -59,9 +59,9 @@ def test_endless_things_are_refused(endless: Callable[[str], Path], read: Callab
 def test_a_file_is_read_to_its_bound(tmp_path: Path) -> None:
     """A file of exactly the limit is read completely, one byte more is rejected; a folder is not a file."""
     (tmp_path / "a").write_bytes(b"1234")
-    assert read_plain(tmp_path / "a", most=4) == b"1234"
+    assert read_plain(tmp_path / "a", max_bytes=4) == b"1234"
     with pytest.raises(NotRegularFileError, match="larger than 3"):
-        read_plain(tmp_path / "a", most=3)
+        read_plain(tmp_path / "a", max_bytes=3)
     with pytest.raises(NotRegularFileError, match="folder"):
         read_plain(tmp_path)
 
@@ -106,7 +106,7 @@ def test_every_door_refuses_them(endless: Callable[[str], Path]) -> None:
 
 ROUTES = [
     TrafficSplit(
-        model="churn", epoch=3, legs=(RouteTarget(version=1, digest="a" * 64, arm=Arm.CHAMPION, weight=1.0),), salt="churn"
+        model="churn", epoch=3, targets=(RouteTarget(version=1, digest="a" * 64, arm=Arm.CHAMPION, weight=1.0),), salt="churn"
     )
 ]
 

@@ -29,7 +29,7 @@ def listed(names: str) -> TrustedProxies:
 
 
 def resolve(proxies: TrustedProxies, peer: str, *lines: tuple[str, str]) -> tuple[str, str]:
-    return proxies.seen([(name.encode(), value.encode("latin-1")) for name, value in lines], peer, "http")
+    return proxies.client_of([(name.encode(), value.encode("latin-1")) for name, value in lines], peer, "http")
 
 
 @pytest.mark.parametrize(
@@ -80,8 +80,8 @@ def test_what_is_no_address_stops_the_start(names: str) -> None:
 def test_only_proxies_and_loopback_may_use_plain_http() -> None:
     """The proxies and loopback, in every notation of their addresses."""
     proxies = listed("10.0.0.0/24, fd00::5")
-    assert all(proxies.lets_in(peer) for peer in ("10.0.0.77", "::ffff:10.0.0.77", "fd00::5", "127.0.0.1", "::1"))
-    assert not any(proxies.lets_in(peer) for peer in ("10.0.1.1", "fd00::6", "203.0.113.9", "::ffff:203.0.113.9"))
+    assert all(proxies.allows_plain_http(peer) for peer in ("10.0.0.77", "::ffff:10.0.0.77", "fd00::5", "127.0.0.1", "::1"))
+    assert not any(proxies.allows_plain_http(peer) for peer in ("10.0.1.1", "fd00::6", "203.0.113.9", "::ffff:203.0.113.9"))
 
 
 async def _who(scope: Scope, receive: Receive, send: Send) -> None:
@@ -139,8 +139,8 @@ def test_a_connection_that_bypasses_the_proxy_is_rejected() -> None:
     class Elsewhere(TrustedProxies):
         """As if the test ran on another machine."""
 
-        def lets_in(self, peer: str) -> bool:
-            return not super().lets_in(peer)
+        def allows_plain_http(self, peer: str) -> bool:
+            return not super().allows_plain_http(peer)
 
     with behind(Elsewhere([])) as url:
         response = httpx.get(url)

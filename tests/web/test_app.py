@@ -143,7 +143,7 @@ def test_a_database_away_is_a_503(world: World, client: httpx.Client, monkeypatc
     def away(*_: object, **__: object) -> None:
         raise DatabaseUnavailableError
 
-    monkeypatch.setattr(type(world.store.history), "window", away)
+    monkeypatch.setattr(type(world.store.predictions), "window", away)
     response = client.get("/predictions")
     assert is_problem(response, 503, "store_unavailable")
     assert int(response.headers["retry-after"]) >= 1
@@ -153,7 +153,7 @@ def test_a_database_away_is_a_503(world: World, client: httpx.Client, monkeypatc
 def test_the_framework_reports_to_nobody(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """FastAPI's telemetry stays off, even if the environment enables it."""
     monkeypatch.setenv("FASTAPI_OTEL_AUTO_CONFIGURE", "true")
-    told = getattr(build_api(world.parts), "_telemetry", None)
+    told = getattr(build_api(world.context), "_telemetry", None)
     if told is None:
         pytest.skip("this FastAPI reports nothing")
     assert {name for name, on in told.items() if on} == set()
@@ -193,7 +193,7 @@ def test_models_tell_versions_and_aliases(client: httpx.Client) -> None:
 
 def test_an_alias_moves_once_under_its_etag(world: World, client: httpx.Client) -> None:
     """Of two changes with the same ETag, the second gets 412; the history keeps reasons."""
-    world.store.registry.add(model="digits", digest="f" * 64, summary={}, who="test", at=datetime.now(UTC))
+    world.store.registry.add(model="digits", digest="f" * 64, summary={}, author="test", at=datetime.now(UTC))
     etag = client.get("/models/digits/aliases/champion").headers["etag"]
     moved = client.put("/models/digits/aliases/champion", json={"version": 2, "reason": "better"}, headers={"If-Match": etag})
     assert (moved.status_code, moved.json()["previous"], moved.json()["version"]) == (200, 1, 2)
@@ -231,7 +231,7 @@ def test_a_bad_move_is_refused(client: httpx.Client, body: bytes, status: int, c
 def test_history_pages_through_everything_once(world: World, client: httpx.Client) -> None:
     """Following next_cursor returns every prediction once, newest first, with its label."""
     some = [prediction(id=ids.new_id(1_700_000_000_000 + number)) for number in range(7)]
-    world.store.history.record(some)
+    world.store.predictions.insert(some)
     client.put(f"/predictions/{ids.text(some[0].id)}/label", json={"value": "3"})
     met: list[dict[str, Any]] = []
     cursor: str | None = ""
@@ -245,7 +245,7 @@ def test_history_pages_through_everything_once(world: World, client: httpx.Clien
 
 def test_history_is_narrowed(world: World, client: httpx.Client) -> None:
     """Filters by model, version, prediction, uncertainty and time."""
-    world.store.history.record(
+    world.store.predictions.insert(
         [
             prediction(id=ids.new_id(1_700_000_000_000), label="1", uncertain=True),
             prediction(id=ids.new_id(1_700_000_001_000), model="churn", label="stays", version=2),
@@ -264,7 +264,7 @@ def test_history_is_narrowed(world: World, client: httpx.Client) -> None:
 def test_a_prediction_is_told_in_full(world: World, client: httpx.Client) -> None:
     """A prediction shows probabilities, arm, latency and time, never its input or subject."""
     made = prediction(scores=np.array([0.25, 0.75], dtype="<f4").tobytes(), subject="someone", at_us=1_700_000_000_000_000)
-    world.store.history.record([made])
+    world.store.predictions.insert([made])
     body = client.get(f"/predictions/{ids.text(made.id)}").json()
     assert body["probabilities"] == [0.25, 0.75]
     assert (body["prediction"], body["arm"], body["latency_ms"]) == ("7", "champion", 1.5)
@@ -281,7 +281,7 @@ def test_an_image_comes_back_bare(world: World, client: httpx.Client) -> None:
     data = png(77, pnginfo=secret)
     assert b"where I live" in data
     made = prediction(kind=InputKind.IMAGE, input=data)
-    world.store.history.record([made])
+    world.store.predictions.insert([made])
     answer = client.get(f"/predictions/{ids.text(made.id)}/input")
     assert answer.headers["content-type"] == "image/png"
     assert answer.headers["content-disposition"] == f'attachment; filename="{ids.text(made.id)}.png"'
@@ -292,7 +292,7 @@ def test_an_image_comes_back_bare(world: World, client: httpx.Client) -> None:
 def test_a_record_comes_back_as_it_was(world: World, client: httpx.Client) -> None:
     """A stored record is returned as the JSON that was sent, as a download."""
     made = prediction(input=b'{"tenure": 4}')
-    world.store.history.record([made])
+    world.store.predictions.insert([made])
     answer = client.get(f"/predictions/{ids.text(made.id)}/input")
     assert (answer.content, answer.headers["content-type"]) == (b'{"tenure": 4}', "application/json")
     assert answer.headers["content-disposition"].startswith("attachment")
@@ -301,7 +301,7 @@ def test_a_record_comes_back_as_it_was(world: World, client: httpx.Client) -> No
 def test_an_image_can_be_asked_for_small(world: World, client: httpx.Client) -> None:
     """`side` limits the image size; values out of range are rejected."""
     made = prediction(kind=InputKind.IMAGE, input=png())
-    world.store.history.record([made])
+    world.store.predictions.insert([made])
     where = f"/predictions/{ids.text(made.id)}/input"
     small = Image.open(io.BytesIO(client.get(where, params={"side": 16}).content))
     assert small.size == (16, 16)
@@ -311,7 +311,7 @@ def test_an_image_can_be_asked_for_small(world: World, client: httpx.Client) -> 
 def test_an_input_that_was_not_kept_says_so(world: World, client: httpx.Client) -> None:
     """The error names the setting."""
     made = prediction(input=None)
-    world.store.history.record([made])
+    world.store.predictions.insert([made])
     assert is_problem(client.get(f"/predictions/{ids.text(made.id)}/input"), 404, "input_not_kept")
 
 
@@ -321,7 +321,7 @@ def test_an_input_that_was_not_kept_says_so(world: World, client: httpx.Client) 
 def test_a_label_is_kept_once_and_corrected_by_another(world: World, client: httpx.Client) -> None:
     """A repeated label is one entry; a new one overrides it, and both stay listed."""
     made = prediction()
-    world.store.history.record([made])
+    world.store.predictions.insert([made])
     where = f"/predictions/{ids.text(made.id)}/label"
     for value in ("3", "3", "5"):
         assert client.put(where, json={"value": value}).json()["value"] == value
@@ -333,7 +333,7 @@ def test_a_label_is_kept_once_and_corrected_by_another(world: World, client: htt
 def test_a_label_waits_for_its_fresh_prediction(world: World, client: httpx.Client) -> None:
     """A label that arrives before the journal is shipped is stored."""
     made = prediction()
-    later = threading.Timer(0.4, world.store.history.record, ([made],))
+    later = threading.Timer(0.4, world.store.predictions.insert, ([made],))
     later.start()
     assert client.put(f"/predictions/{ids.text(made.id)}/label", json={"value": "3"}).status_code == 200
     later.join()
@@ -350,7 +350,7 @@ def test_a_wrong_label_is_refused_by_its_fields_name(client: httpx.Client, value
 def test_what_is_put_is_json_by_any_name(world: World, client: httpx.Client) -> None:
     """`curl -X PUT -d` sends JSON with the content type of a form; labels and aliases accept it."""
     made = prediction()
-    world.store.history.record([made])
+    world.store.predictions.insert([made])
     for kind in ("application/x-www-form-urlencoded", "text/plain", ""):
         put = client.put(f"/predictions/{ids.text(made.id)}/label", content=b'{"value": "7"}', headers={"content-type": kind})
         assert (put.status_code, put.json()["value"]) == (200, "7")
@@ -410,14 +410,14 @@ def test_an_old_unknown_prediction_is_refused_at_once(client: httpx.Client) -> N
 def test_a_label_the_model_cannot_answer_is_refused(world: World, client: httpx.Client, model: str, body: Any, code: str) -> None:
     """Labels must be among the model's, or a finite number for a regression; the error lists them."""
     made = prediction(model=model)
-    world.store.history.record([made])
+    world.store.predictions.insert([made])
     assert is_problem(client.put(f"/predictions/{ids.text(made.id)}/label", json=body), 422, code)
 
 
 def test_a_regressions_truth_is_a_number(world: World, client: httpx.Client) -> None:
     """Numbers are accepted as JSON numbers and as text."""
     made = prediction(model="rent", label=None, value=900.0)
-    world.store.history.record([made])
+    world.store.predictions.insert([made])
     where = f"/predictions/{ids.text(made.id)}/label"
     assert client.put(where, json={"value": 950}).json()["value"] == "950"
     assert client.put(where, json={"value": "960.5"}).json()["value"] == "960.5"
@@ -426,7 +426,7 @@ def test_a_regressions_truth_is_a_number(world: World, client: httpx.Client) -> 
 def test_labels_of_a_version_no_longer_served_are_known(world: World, client: httpx.Client) -> None:
     """Labels are validated against the version that predicted, even if no longer served."""
     made = prediction()
-    world.store.history.record([made])
+    world.store.predictions.insert([made])
     world.service.manifests = []
     where = f"/predictions/{ids.text(made.id)}/label"
     assert client.put(where, json={"value": "9"}).status_code == 200

@@ -55,9 +55,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def keys(home: Path) -> dict[str, str]:
     """A predict key and a read key, in a home with an admin."""
     store = relevo.server.open_store(settings_of(home))
-    boss = store.people.add_user("boss", Role.ADMIN, at=relevo.server.utc_now())
+    boss = store.users.add_user("boss", Role.ADMIN, at=relevo.server.utc_now())
     made = {
-        scope.value: store.people.add_key(boss, scope.value, [scope], at=relevo.server.utc_now())
+        scope.value: store.users.add_key(boss, scope.value, [scope], at=relevo.server.utc_now())
         for scope in (Scope.PREDICT, Scope.READ)
     }
     store.engine.dispose()

@@ -161,7 +161,7 @@ def _stdout_exit_code(cause: OSError) -> int:
     return (
         0
         if isinstance(cause, BrokenPipeError)
-        else _show_failure(MissingInputError.told(f"'{_STDOUT}' cannot be written: {cause.strerror}."))
+        else _show_failure(MissingInputError.with_message(f"'{_STDOUT}' cannot be written: {cause.strerror}."))
     )
 
 
@@ -175,7 +175,7 @@ def _show_failure(error: Exception) -> int:
         from relevo.cli.package_summary import show_takeover
 
         show_takeover(error)
-    show_error(error if isinstance(error, RelevoError) else RelevoError.told(_internal_error_text(error)))
+    show_error(error if isinstance(error, RelevoError) else RelevoError.with_message(_internal_error_text(error)))
     return _EXIT_FAILED
 
 

@@ -33,7 +33,7 @@ def source(home: Path | None, url: str | None, key: str | None, ca: Path | None)
         from relevo.client import Client
 
         client = Client(url, key, verify=ca)
-        client.speak(language())
+        client.set_language(language())
         return RemoteHistory(client)
     from relevo.server import open_store
 
@@ -45,9 +45,9 @@ def cells(item: dict[str, Any]) -> tuple[object, ...]:
     when = moment(item["at"], seconds=True)
     confidence = "" if item.get("confidence") is None else percent(item["confidence"])
     note = item.get("error") or (translate("uncertain") if item.get("uncertain") else "")
-    asked_by = item.get("asked_by_name") or item.get("asked_by")
+    requested_by = item.get("requested_by_name") or item.get("requested_by")
     model = f"{item['model']} {item['version']}"
-    return when, model, item.get("prediction"), confidence, note, item.get("label"), asked_by, item["query_id"]
+    return when, model, item.get("prediction"), confidence, note, item.get("label"), requested_by, item["query_id"]
 
 
 class RemoteHistory:
@@ -81,33 +81,33 @@ class LocalHistory:
 
     def page(self, *, limit: int, cursor: str | None, filters: dict[str, Any]) -> tuple[list[dict[str, Any]], str | None]:
         """One page of predictions, newest first, and the cursor of the next page."""
-        page = self._store.history.window(limit=limit, cursor=cursor, **filters)
-        labels = self._store.labels.current_many([stored.prediction.id for stored in page.items])
-        names = self._store.people.names_of(stored.prediction.asked_by for stored in page.items)
+        page = self._store.predictions.page(limit=limit, cursor=cursor, **filters)
+        labels = self._store.labels.resolved_many([stored.prediction.id for stored in page.items])
+        names = self._store.users.names_of(stored.prediction.requested_by for stored in page.items)
         return [_item(stored, labels.get(stored.prediction.id), names) for stored in page.items], page.next_cursor
 
     def get(self, query_id: str) -> dict[str, Any]:
         """One prediction with all its labels. Raises PredictionNotFoundError."""
-        from relevo.web.schemas.common import Truth
+        from relevo.web.schemas.common import LabelOut
 
-        stored = self._store.history.get(_parse_id(query_id))
-        stored_labels = self._store.labels.of(stored.prediction.id)
-        labels = [Truth.from_domain(label).model_dump(mode="json") for label in stored_labels]
-        names = self._store.people.names_of([stored.prediction.asked_by])
-        return _item(stored, self._store.labels.current(stored.prediction.id), names) | {"labels": labels}
+        stored = self._store.predictions.get(_parse_id(query_id))
+        stored_labels = self._store.labels.for_prediction(stored.prediction.id)
+        labels = [LabelOut.from_domain(label).model_dump(mode="json") for label in stored_labels]
+        names = self._store.users.names_of([stored.prediction.requested_by])
+        return _item(stored, self._store.labels.resolved(stored.prediction.id), names) | {"labels": labels}
 
     def label(self, query_id: str, value: str, author: str | None, note: str) -> dict[str, Any]:
         """Labels a prediction. Raises PredictionNotFoundError, InvalidLabelError, LabelNotNumberError."""
         from relevo.web.routes.labels import check_label
-        from relevo.web.schemas.common import Truth
+        from relevo.web.schemas.common import LabelOut
 
-        record = self._store.history.get(_parse_id(query_id)).prediction
+        record = self._store.predictions.get(_parse_id(query_id)).prediction
         summary = self._store.registry.version(record.model, record.version).summary
         check_label(value, Task(summary["task"]), tuple(summary["labels"]))
         label = Label(
             prediction=record.id, value=value, author=author or current_user(), source="cli", at=datetime.now(UTC), note=note
         )
-        return Truth.from_domain(self._store.labels.put(label)).model_dump(mode="json")
+        return LabelOut.from_domain(self._store.labels.put(label)).model_dump(mode="json")
 
 
 def _parse_id(query_id: str) -> bytes:
@@ -118,6 +118,6 @@ def _parse_id(query_id: str) -> bytes:
 
 
 def _item(stored: StoredPrediction, label: Label | None, names: Mapping[str, str]) -> dict[str, Any]:
-    from relevo.web.schemas.common import PredictionView
+    from relevo.web.schemas.common import PredictionOut
 
-    return PredictionView.from_domain(stored, label, names).model_dump(mode="json")
+    return PredictionOut.from_domain(stored, label, names).model_dump(mode="json")

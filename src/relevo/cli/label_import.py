@@ -136,7 +136,7 @@ def read_lines(path: Path, columns: Columns) -> Iterator[Line]:
     except csv.Error as cause:
         raise ImportModelError(reason=f"the file is no CSV ({cause})") from cause
     except OSError as cause:
-        raise MissingInputError.told(f"'{path}' cannot be read: {cause.strerror or cause}.") from cause
+        raise MissingInputError.with_message(f"'{path}' cannot be read: {cause.strerror or cause}.") from cause
 
 
 def _parse(text: io.TextIOWrapper, columns: Columns) -> Iterator[Line]:
@@ -220,7 +220,7 @@ class LabelImporter:
         self._batch: list[Label] = []
         #: Last label and note of each (prediction, author), including the unsaved batch.
         self._latest: dict[tuple[bytes, str], tuple[str, str]] = {}
-        self.outcome = Outcome(rule=store.labels.rule().rule.value)
+        self.outcome = Outcome(rule=store.labels.aggregation().strategy.value)
 
     def run(self, lines: Iterable[Line], progress: Callable[[int], None], *, keys: dict[str, list[bytes]] | None = None) -> Outcome:
         """Imports every valid line. keys: record key → predictions with that key; None when the lines contain ids."""
@@ -250,7 +250,7 @@ class LabelImporter:
         return candidates[0]
 
     def _add(self, line: Line, prediction: bytes) -> None:
-        record = self._store.history.get(prediction).prediction
+        record = self._store.predictions.get(prediction).prediction
         check_label(line.label, *self._output_of(record))
         self.outcome.compare(line, prediction)
         author = line.author or self._author
@@ -264,7 +264,7 @@ class LabelImporter:
     def _latest_label(self, prediction: bytes, author: str) -> tuple[str, str] | None:
         if (prediction, author) in self._latest:
             return self._latest[prediction, author]
-        stored = [label for label in self._store.labels.of(prediction) if label.author == author]
+        stored = [label for label in self._store.labels.for_prediction(prediction) if label.author == author]
         return (stored[-1].value, stored[-1].note) if stored else None
 
     def _output_of(self, record: PredictionRecord) -> tuple[Task, tuple[str, ...]]:
@@ -285,9 +285,9 @@ def find_by_record_key(store: Store, model: str, field: str, values: Sequence[st
     predictions: dict[str, list[bytes]] = {value: [] for value in values}
     cursor = None
     while True:
-        page = store.history.window(model=model, cursor=cursor, limit=_PAGE_SIZE)
+        page = store.predictions.page(model=model, cursor=cursor, limit=_PAGE_SIZE)
         for start in range(0, len(page.items), _BATCH_SIZE):
-            for stored in store.history.inputs([item.prediction.id for item in page.items[start : start + _BATCH_SIZE]]):
+            for stored in store.predictions.inputs([item.prediction.id for item in page.items[start : start + _BATCH_SIZE]]):
                 value = _field_value(stored, field)
                 if value in predictions:
                     predictions[value].append(stored.prediction)

@@ -19,7 +19,7 @@ import typer
 from relevo.cli.translate import phrase, translate
 from relevo.config import SETTINGS, Settings, load_settings
 from relevo.errors import NotFoundError, OriginError, UsersLostError
-from relevo.util.files import look_into
+from relevo.util.files import check_readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,12 +61,12 @@ def require_home(home: Path | None) -> Settings:
     from relevo.server.home import had_users
 
     settings = load_command_settings(home)
-    look_into(settings.home)
+    check_readable(settings.home)
     # A home with database.json had a database: then opening it reports what is missing.
     if not settings.database_url and not any((settings.home / name).exists() for name in ("relevo.db", "database.json")):
         if had_users(settings.home):
             raise UsersLostError
-        raise NotFoundError.told(
+        raise NotFoundError.with_message(
             f"There is no Relevo home in {settings.home.resolve()}; `relevo train` and `relevo import` make one, "
             "--home names another."
         )

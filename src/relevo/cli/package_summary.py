@@ -105,12 +105,12 @@ def reason(text: str, default: str, *, force: bool = False) -> str:
 def proof(lineage: Lineage) -> str:
     """How parity with the original model was tested, or a clear statement that it was not."""
     parity = lineage.parity
-    if parity.against == "none":
+    if parity.reference == "none":
         return "NOT PROVED: nobody asked the original; give its own scores with --outputs FILE, for the rows of --samples"
     library, _, written_by = lineage.framework.partition(" ")
     read_by = lineage.converter.get(library, written_by)
     original = "the original" if read_by == written_by else f"the original, read by {library} {read_by},"
-    reference = {"original": original, "supplied": "the outputs you gave"}.get(parity.against, "the " + parity.against)
+    reference = {"original": original, "supplied": "the outputs you gave"}.get(parity.reference, "the " + parity.reference)
     rows = f"{parity.rows} samples" if parity.samples == "user" else f"{parity.rows} made-up samples"
     difference = number(parity.largest_difference, digits=3)
     return f"answers as {reference} on {rows}, largest difference {difference}"

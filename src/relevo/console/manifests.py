@@ -19,7 +19,7 @@ def load(session: Session, name: str, version: int) -> Mapping[str, Any]:
     """The manifest of one version; empty when it cannot be read. Cached, because a package never changes."""
     cache: dict[tuple[str, int], Mapping[str, Any]] = st.session_state.setdefault("manifests", {})
     if (name, version) not in cache:
-        cache[name, version] = session.client.ask("GET", f"/models/{name}/versions/{version}/manifest")
+        cache[name, version] = session.client.request_json("GET", f"/models/{name}/versions/{version}/manifest")
     return cache[name, version]
 
 

@@ -38,7 +38,7 @@ class Session:
     @property
     def signed_in(self) -> bool:
         """Whether a user is logged in; a server without users needs no login."""
-        return self.me.get("way") == "session"
+        return self.me.get("auth_method") == "session"
 
     def is_at_least(self, role: str, model: str | None = None) -> bool:
         """Whether to show what needs this role ("viewer" < "labeler" < "operator" < "admin"). The server checks it again.
@@ -55,7 +55,7 @@ def current_session() -> Session:
     language = browser_language()
     login = sessions.current_sessions().find(st.context.cookies.get(SESSION_COOKIE))
     client = login.client if login else _anonymous_client()
-    client.speak(language)
+    client.set_language(language)
     return Session(client=client, me=_me(client), texts=load_texts(language))
 
 
@@ -78,7 +78,7 @@ def _anonymous_client() -> Client:
 
 def _me(client: Client) -> dict[str, Any]:
     try:
-        return dict(client.ask("GET", "/me"))
+        return dict(client.request_json("GET", "/me"))
     except NotFoundError:
         # Servers older than user accounts have no /me.
-        return {"id": "", "name": "", "role": "admin", "grants": {}, "way": "open"}
+        return {"id": "", "name": "", "role": "admin", "grants": {}, "auth_method": "open"}

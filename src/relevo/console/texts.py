@@ -48,7 +48,7 @@ class Texts:
         """A number with this many significant digits; "–" for None."""
         return "–" if value is None else formatting.number(value, self.language, digits=digits)
 
-    def whole(self, value: int | None) -> str:
+    def integer(self, value: int | None) -> str:
         """An integer with thousands separators; "–" for None."""
         return "–" if value is None else formatting.whole(value, self.language)
 

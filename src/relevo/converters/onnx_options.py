@@ -109,7 +109,7 @@ def _is_image(tensor: Tensor, task: ConversionOptions, samples: Samples | None) 
     return _is_flat(tensor) and (task.kind == "image" or isinstance(samples, ImageSamples))
 
 
-def ask_for_kind(width: int, task: ConversionOptions, samples: Samples | None) -> None:
+def require_input_kind(width: int, task: ConversionOptions, samples: Samples | None) -> None:
     """Requires --kind for unnamed numeric inputs that may be pixels, unless samples are given. Raises InvalidOptionsError."""
     if not task.kind and not task.features and samples is None and could_be_image(width):
         raise InvalidOptionsError(

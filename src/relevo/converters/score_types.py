@@ -134,8 +134,8 @@ def _limit_rows(samples: Samples) -> Samples:
 def _perturbed_scores(model: RunnableModel, samples: Samples, columns: int, max_rows: int) -> Iterator[NDArray[np.float64]]:
     """Yields the model's scores for perturbed inputs; skips inputs on which it fails."""
     count = min(len(samples), max_rows)
-    rows = [model.prepare(_without_nulls(samples.payload(index))) for index in range(count)]
-    for feeds in _perturb(model.feeds(rows)):
+    rows = [model.preprocess(_without_nulls(samples.payload(index))) for index in range(count)]
+    for feeds in _perturb(model.build_inputs(rows)):
         try:
             scores = np.asarray(model.run_feeds(feeds), dtype=np.float64)
         except ModelError:

@@ -33,16 +33,16 @@ class Role(StrEnum):
 class Action(StrEnum):
     """Every action that needs a permission."""
 
-    LOOK = "look"  # models, versions, metrics, traffic
+    VIEW_MODEL = "view_model"  # models, versions, metrics, traffic
     PREDICT = "predict"
-    SEE_ANSWERS = "see_answers"  # predictions without their inputs
-    SEE_INPUTS = "see_inputs"  # images and records that clients sent
+    READ_PREDICTIONS = "read_predictions"  # predictions without their inputs
+    READ_INPUTS = "read_inputs"  # images and records that clients sent
     LABEL = "label"  # and see the inputs of one's own label queue
-    JUDGE_LABELS = "judge_labels"  # accept and reject labels of other users
+    REVIEW_LABELS = "review_labels"  # accept and reject labels of other users
     EXPORT = "export"
-    OPERATE = "operate"  # upload versions, move aliases, change gates
+    MANAGE_MODEL = "manage_model"  # upload versions, move aliases, change gates
     READ_AUDIT = "read_audit"
-    TRUST = "trust"  # import a file that may run code
+    TRUST_CODE = "trust_code"  # import a file that may run code
     ADMINISTER = "administer"  # users, keys, retention, erasure
 
 
@@ -67,28 +67,28 @@ _RANK = {role: rank for rank, role in enumerate(Role)}
 
 #: Minimum role for each action.
 MIN_ROLE = {
-    Action.LOOK: Role.VIEWER,
+    Action.VIEW_MODEL: Role.VIEWER,
     Action.PREDICT: Role.VIEWER,
-    Action.SEE_ANSWERS: Role.VIEWER,
+    Action.READ_PREDICTIONS: Role.VIEWER,
     Action.LABEL: Role.LABELER,
-    Action.SEE_INPUTS: Role.OPERATOR,
-    Action.JUDGE_LABELS: Role.OPERATOR,
+    Action.READ_INPUTS: Role.OPERATOR,
+    Action.REVIEW_LABELS: Role.OPERATOR,
     Action.EXPORT: Role.OPERATOR,
-    Action.OPERATE: Role.OPERATOR,
+    Action.MANAGE_MODEL: Role.OPERATOR,
     Action.READ_AUDIT: Role.OPERATOR,
-    Action.TRUST: Role.ADMIN,
+    Action.TRUST_CODE: Role.ADMIN,
     Action.ADMINISTER: Role.ADMIN,
 }
 
 #: Actions that concern all models, for which a grant for one model is not enough.
-_GLOBAL_ACTIONS = frozenset({Action.ADMINISTER, Action.TRUST})
+_GLOBAL_ACTIONS = frozenset({Action.ADMINISTER, Action.TRUST_CODE})
 
 #: Actions of each scope; an action in no scope needs a session.
 SCOPE_ACTIONS = {
     Scope.PREDICT: frozenset({Action.PREDICT}),
     Scope.LABEL: frozenset({Action.LABEL}),
-    Scope.READ: frozenset({Action.LOOK, Action.SEE_ANSWERS, Action.SEE_INPUTS, Action.EXPORT, Action.READ_AUDIT}),
-    Scope.OPERATE: frozenset({Action.OPERATE, Action.JUDGE_LABELS}),
+    Scope.READ: frozenset({Action.VIEW_MODEL, Action.READ_PREDICTIONS, Action.READ_INPUTS, Action.EXPORT, Action.READ_AUDIT}),
+    Scope.OPERATE: frozenset({Action.MANAGE_MODEL, Action.REVIEW_LABELS}),
 }
 
 
@@ -103,30 +103,30 @@ class Principal:
 
     id: str  # user id, 32 hex digits; "" while there are no users
     name: str
-    way: AuthMethod
+    auth_method: AuthMethod
     role: Role | None = None  # for all models
     grants: Mapping[str, Role] = field(default_factory=dict)  # model → role
     key: str | None = None  # id of the API key
     scopes: frozenset[Scope] | None = None  # None: not restricted
-    only_model: str | None = None  # restriction of an API key
+    restricted_to: str | None = None  # restriction of an API key
 
     @property
     def actor(self) -> str:
         """Name of the caller in the history and the audit log."""
-        return f"key:{self.key}" if self.key else f"user:{self.id}" if self.id else self.way.value
+        return f"key:{self.key}" if self.key else f"user:{self.id}" if self.id else self.auth_method.value
 
-    def may(self, action: Action, model: str | None = None) -> bool:
+    def can(self, action: Action, model: str | None = None) -> bool:
         """Whether the action is allowed. model None: on no particular model, for example to list them."""
         if self.scopes is not None and not _is_scoped(self.scopes, action):
             return False
-        if model is not None and self.only_model not in (None, model):
+        if model is not None and self.restricted_to not in (None, model):
             return False
-        role = self.role if action in _GLOBAL_ACTIONS else self.role_on(model)
+        role = self.role if action in _GLOBAL_ACTIONS else self.role_for(model)
         return role is not None and role.includes(MIN_ROLE[action])
 
-    def role_on(self, model: str | None) -> Role | None:
+    def role_for(self, model: str | None) -> Role | None:
         """The effective role for this model; for None, the highest role for any model that the key allows."""
-        target = self.only_model if model is None else model
+        target = self.restricted_to if model is None else model
         if target is None:
             return max(filter(None, (self.role, *self.grants.values())), key=_RANK.__getitem__, default=None)
         granted = self.grants.get(target)
@@ -135,9 +135,9 @@ class Principal:
             return granted or self.role
         return max(granted, self.role, key=_RANK.__getitem__)
 
-    def sees(self, model: str) -> bool:
+    def can_see(self, model: str) -> bool:
         """Whether the model is visible to the caller; an invisible one is reported as not found, not as forbidden."""
-        return self.only_model in (None, model) and self.role_on(model) is not None
+        return self.restricted_to in (None, model) and self.role_for(model) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,25 +145,25 @@ class ApiKeyEntry:
     """A valid API key."""
 
     principal: Principal
-    ends_us: int | None = None  # microseconds since 1970; None: never
+    expires_us: int | None = None  # microseconds since 1970; None: never
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessSnapshot:
     """All API keys at one time, as read from the store. Lifetime: in a worker, until the next change."""
 
-    epoch: int  # grows with every change to users, grants and keys
-    open: bool  # no user was ever created
+    revision: int  # grows with every change to users, grants and keys
+    no_users: bool  # no user was ever created
     lost: bool = False  # the database has lost its users: only the keys of this snapshot are accepted
     keys: Mapping[str, ApiKeyEntry] = field(default_factory=dict)  # SHA-256 of the key, in hex
 
-    def by_key(self, secret: bytes, now_us: int) -> Principal | None:
+    def find_key(self, secret: bytes, now_us: int) -> Principal | None:
         """The principal of this key; None if it is unknown or expired."""
         entry = self.keys.get(hashlib.sha256(secret).hexdigest())
-        if entry is None or (entry.ends_us is not None and entry.ends_us <= now_us):
+        if entry is None or (entry.expires_us is not None and entry.expires_us <= now_us):
             return None
         return entry.principal
 
 
 #: The caller while there are no users and only this machine can reach the server.
-ANONYMOUS_ADMIN = Principal(id="", name="", way=AuthMethod.OPEN, role=Role.ADMIN)
+ANONYMOUS_ADMIN = Principal(id="", name="", auth_method=AuthMethod.OPEN, role=Role.ADMIN)

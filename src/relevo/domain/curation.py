@@ -84,11 +84,11 @@ class CurationReport:
         return dict(Counter(exclusion.reason.value for exclusion in self.excluded))
 
 
-def curate(examples: Iterable[LabelledExample], *, share: float, least: int = MIN_AUTHOR_LIMIT) -> CurationReport:
+def curate(examples: Iterable[LabelledExample], *, share: float, min_labels: int = MIN_AUTHOR_LIMIT) -> CurationReport:
     """Selects the examples to train on.
 
     share: maximum share of one untrusted author in the kept examples, 0..1; with n authors, at least 1/n.
-    least: number of labels that every author may give, whatever the share.
+    min_labels: number of labels that every author may give, whatever the share.
     """
     kept = sorted(examples, key=lambda example: example.prediction)
     excluded: list[Exclusion] = []
@@ -96,7 +96,7 @@ def curate(examples: Iterable[LabelledExample], *, share: float, least: int = MI
         _find_unreadable,
         _find_contradicting,
         _find_duplicates,
-        partial(_find_flooding, share=share, least=least),
+        partial(_find_flooding, share=share, least=min_labels),
     )
     for rule in rules:
         exclusions = rule(kept)

@@ -20,19 +20,21 @@ if TYPE_CHECKING:
 
 
 class ArgmaxDecision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="argmax"):
-    """The most probable label; *uncertain* when its probability is below `least`."""
+    """The most probable label; *uncertain* when its probability is below `min_confidence`."""
 
     #: Probability below which the answer is uncertain, 0..1.
-    least: float = 0.0
+    min_confidence: float = 0.0
 
 
-class ThresholdDecision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="bands"):
-    """Two labels: at or above `accept` the second, at or below `reject` the first, between them *uncertain*."""
+class ThresholdDecision(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="thresholds"
+):
+    """Two labels: at or above `accept_at` the second, at or below `reject_at` the first, between them *uncertain*."""
 
     #: Probability of the second label from which on it is the answer, 0..1.
-    accept: float
+    accept_at: float
     #: Probability up to which the first label is the answer, 0..1.
-    reject: float
+    reject_at: float
 
 
 Decision = ArgmaxDecision | ThresholdDecision
@@ -44,7 +46,7 @@ class DecisionResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     A regression sets `value` only. `label` of an uncertain result is the more probable one; views show it as *uncertain*.
     """
 
-    label: str | None = None
+    predicted_label: str | None = None
     index: int | None = None  # position of the label in the manifest's list
     confidence: float | None = None  # probability of the label, 0..1
     probabilities: tuple[float, ...] = ()  # one per label, in the manifest's order
@@ -96,17 +98,19 @@ def decide(scores: NDArray[np.floating], output: Output, decision: Decision) -> 
 def _argmax(row: list[float], index: int, labels: tuple[str, ...], rule: ArgmaxDecision) -> DecisionResult:
     confidence = row[index]
     return DecisionResult(
-        label=labels[index],
+        predicted_label=labels[index],
         index=index,
         confidence=confidence,
         probabilities=tuple(row),
-        uncertain=confidence < rule.least,
+        uncertain=confidence < rule.min_confidence,
     )
 
 
 def _threshold(row: list[float], labels: tuple[str, ...], rule: ThresholdDecision) -> DecisionResult:
     positive = row[1]
-    certain = positive >= rule.accept or positive <= rule.reject
+    certain = positive >= rule.accept_at or positive <= rule.reject_at
     # Outside the uncertain range the thresholds decide: with accept = 0.3, a score of 0.35 gives the second label.
-    index = int(positive >= rule.accept) if certain else int(positive >= 0.5)
-    return DecisionResult(label=labels[index], index=index, confidence=row[index], probabilities=tuple(row), uncertain=not certain)
+    index = int(positive >= rule.accept_at) if certain else int(positive >= 0.5)
+    return DecisionResult(
+        predicted_label=labels[index], index=index, confidence=row[index], probabilities=tuple(row), uncertain=not certain
+    )

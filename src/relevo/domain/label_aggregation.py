@@ -37,21 +37,21 @@ class AggregationStrategy(StrEnum):
 class LabelAggregation:
     """Strategy and trusted sources. Lifetime: until the setting changes."""
 
-    rule: AggregationStrategy = AggregationStrategy.LAST
-    trusted: tuple[str, ...] = ()  # sources ("csv", "page", …), and authors as "author:ana"
+    strategy: AggregationStrategy = AggregationStrategy.LAST
+    trusted_sources: tuple[str, ...] = ()  # sources ("csv", "page", …), and authors as "author:ana"
 
-    def of(self, labels: Sequence[Label]) -> Label | None:
+    def resolve(self, labels: Sequence[Label]) -> Label | None:
         """The resolved label among those of one prediction, which are in chronological order."""
         countable = _countable(labels)
-        if self.rule is AggregationStrategy.MAJORITY:
+        if self.strategy is AggregationStrategy.MAJORITY:
             return _majority(countable)
-        if self.rule is AggregationStrategy.TRUSTED:
-            countable = [label for label in countable if self.trusts(label)]
+        if self.strategy is AggregationStrategy.TRUSTED:
+            countable = [label for label in countable if self.is_trusted(label)]
         return countable[-1] if countable else None
 
-    def trusts(self, label: Label) -> bool:
+    def is_trusted(self, label: Label) -> bool:
         """Whether the label comes from a trusted source or author."""
-        return label.source in self.trusted or AUTHOR + label.author in self.trusted
+        return label.source in self.trusted_sources or AUTHOR + label.author in self.trusted_sources
 
 
 def is_disputed(labels: Sequence[Label]) -> bool:
@@ -67,12 +67,12 @@ def latest_by_author(labels: Sequence[Label]) -> list[Label]:
 
 
 def _countable(labels: Sequence[Label]) -> list[Label]:
-    not_rejected = [label for label in labels if label.verdict is not ReviewStatus.REJECTED]
+    not_rejected = [label for label in labels if label.review is not ReviewStatus.REJECTED]
     return _accepted(not_rejected) or not_rejected
 
 
 def _accepted(labels: Sequence[Label]) -> list[Label]:
-    return [label for label in labels if label.verdict is ReviewStatus.ACCEPTED]
+    return [label for label in labels if label.review is ReviewStatus.ACCEPTED]
 
 
 def _majority(labels: Sequence[Label]) -> Label | None:

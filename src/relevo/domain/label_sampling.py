@@ -31,7 +31,7 @@ class QueueItem:
     """One prediction in the label queue."""
 
     prediction: bytes  # id
-    why: SamplingReason
+    reason: SamplingReason
     propensity: float  # sampling probability, 0..1
 
 

@@ -29,12 +29,38 @@ from relevo.util.terminal import escape_control, has_control
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-FORMAT = 1
+FORMAT = 2
 #: Direction marks of Arabic and Hebrew text, which are allowed: they affect only adjacent characters.
 _DIRECTION_MARKS = "\u061c\u200e\u200f"
 
+
+def _upgrade_1(plain: dict[str, Any]) -> dict[str, Any]:
+    """Format 2 renamed keys; no meaning changed."""
+    names = {
+        "decision": {"least": "min_confidence", "accept": "accept_at", "reject": "reject_at"},
+        "lineage": {"quarantine": "sandbox"},
+        "input": {"extra": "unknown_fields", "missing": "missing_fields"},
+    }
+    upgraded = plain | {section: _rename_keys(plain.get(section), keys) for section, keys in names.items()}
+    decision, lineage, record = (upgraded[section] for section in names)
+    if isinstance(decision, dict) and decision.get("type") == "bands":
+        upgraded["decision"] = decision | {"type": "thresholds"}
+    if isinstance(lineage, dict):
+        keys = {"parity": {"against": "reference"}, "precision": {"numbers": "dtype", "max_loss": "max_accuracy_drop"}}
+        upgraded["lineage"] = lineage | {part: _rename_keys(lineage[part], keys[part]) for part in keys if part in lineage}
+    if isinstance(record, dict) and isinstance(record.get("fields"), list):
+        fields = [_rename_keys(field, {"closed": "restrict_to_categories"}) for field in record["fields"]]
+        upgraded["input"] = record | {"fields": fields}
+    return upgraded | {"format": 2}
+
+
+def _rename_keys(plain: Any, names: Mapping[str, str]) -> Any:
+    """A copy of a JSON object with other keys; anything else is returned unchanged, and rejected when it is decoded."""
+    return {names.get(key, key): value for key, value in plain.items()} if isinstance(plain, dict) else plain
+
+
 #: Former format number → the function that converts a manifest's dict to the next one.
-UPGRADES: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+UPGRADES: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _upgrade_1}
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -53,7 +79,7 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     #: `original`: the original model answered the samples itself, read by the library installed here;
     #: `original in scikit-learn 1.1.3`: it answered them in an environment of its own time; `supplied`: the user gave its
     #: outputs; `none`: not proved.
-    against: str
+    reference: str
     #: `user`: real inputs given by the user; `generated`: made from the signature.
     samples: str
     #: Samples both were asked.
@@ -67,11 +93,11 @@ class Precision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """In what smaller numbers the model computes, and what that costs against the same model in single precision."""
 
     #: `float16` or `int8`.
-    numbers: str
+    dtype: str
     rows: int  # samples both were asked
     labels_agreeing: float  # share 0..1; of a regression, of values that moved by less than a hundredth of their range
     largest_difference: float  # absolute, in units of the scores
-    max_loss: float  # what was allowed, 0..1
+    max_accuracy_drop: float  # what was allowed, 0..1
     #: Bytes of the model in single precision.
     bytes_before: int
     #: Bytes of the model as packed.
@@ -94,7 +120,7 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     #: SHA-256 of the original file; empty for a model handed over in memory.
     source_sha256: str = ""
     #: `strong`, `partial` or `none` for files opened in quarantine, empty for a model handed over in memory.
-    quarantine: str = ""
+    sandbox: str = ""
     #: The proof that the package answers as the original did.
     parity: Parity
     #: Set when the model was packed in smaller numbers; `parity` then tells of it before that.
@@ -187,14 +213,14 @@ def validate_options(
         ("synonyms", _synonyms_problem(synonyms)),
     ):
         if problem:
-            raise InvalidManifestError.told(f"The option {option} cannot be used: {problem}.")
+            raise InvalidManifestError.with_message(f"The option {option} cannot be used: {problem}.")
 
 
 def refuse_bad_background(background: str | None) -> None:
     """Validates the background option. Raises InvalidManifestError with a message that names the option."""
     problem = background_problem(background or "")
     if problem:
-        raise InvalidManifestError.told(f"The option background cannot be used: {problem}.")
+        raise InvalidManifestError.with_message(f"The option background cannot be used: {problem}.")
 
 
 def _contradiction(manifest: Manifest) -> str | None:
@@ -261,10 +287,10 @@ def _synonyms_problem(synonyms: Sequence[str]) -> str | None:
 def _decision_problem(rule: Decision, labels: tuple[str, ...] | None) -> str | None:
     """labels: None where they are not known yet."""
     if isinstance(rule, ArgmaxDecision):
-        return None if 0.0 <= rule.least <= 1.0 else "decision.least must lie in 0..1"
+        return None if 0.0 <= rule.min_confidence <= 1.0 else "decision.least must lie in 0..1"
     if labels is not None and len(labels) != 2:
         return "bands need exactly two labels"
-    if isinstance(rule, ThresholdDecision) and not 0.0 <= rule.reject <= rule.accept <= 1.0:
+    if isinstance(rule, ThresholdDecision) and not 0.0 <= rule.reject_at <= rule.accept_at <= 1.0:
         return "bands need 0 <= reject <= accept <= 1"
     return None
 
@@ -286,7 +312,7 @@ def _record_problem(record: RecordInput, steps: Steps) -> str | None:
     names = [field.name for field in record.fields]
     if not names or len(set(names)) != len(names):
         return "a record needs fields with distinct names"
-    if record.missing == "zero" and not (isinstance(steps, MatrixSteps) and steps.missing != "nan"):
+    if record.missing_fields == "zero" and not (isinstance(steps, MatrixSteps) and steps.missing != "nan"):
         return "missing fields can count as 0 only for a model that a DictVectorizer feeds"
     unknown = {column.field for column in steps.columns} - set(names)
     return f"the steps name a field the input has not: {min(unknown)!r}" if unknown else None

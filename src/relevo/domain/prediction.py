@@ -66,7 +66,7 @@ class PredictionRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=Tru
     kind: InputKind
     input: bytes | None  # None when the setting log_inputs excludes it
     input_bytes: int  # size of the input as received
-    label: str | None = None
+    predicted_label: str | None = None
     confidence: float | None = None
     uncertain: bool = False
     value: float | None = None  # prediction of a regression
@@ -75,7 +75,7 @@ class PredictionRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=Tru
     error: str | None = None  # stable error code when the model failed
     subject: str | None = None  # pseudonym of the data subject, where the client named one
     key: str | None = None  # id of the key that encrypts the input; None: not encrypted
-    asked_by: str | None = None  # caller, as in the audit log: "key:…", "user:…"; None without authentication
+    requested_by: str | None = None  # caller, as in the audit log: "key:…", "user:…"; None without authentication
 
 
 class ReviewStatus(StrEnum):
@@ -100,7 +100,7 @@ class Label:
     at: datetime  # aware, UTC
     note: str = ""
     serial: int = field(default=0, compare=False)  # its number in the store; 0 before it is there
-    verdict: ReviewStatus = field(default=ReviewStatus.PENDING, compare=False)
+    review: ReviewStatus = field(default=ReviewStatus.PENDING, compare=False)
 
 
 def should_log_input(policy: InputLogging, share: float, *, uncertain: bool, prediction_id: bytes) -> bool:

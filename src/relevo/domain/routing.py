@@ -29,7 +29,7 @@ class TrafficSplit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     model: str
     epoch: int
-    legs: tuple[RouteTarget, ...]
+    targets: tuple[RouteTarget, ...]
     salt: str = ""
     #: Alternative names of the model, in addition to those in its packages: the names of imported files.
     synonyms: tuple[str, ...] = ()
@@ -39,25 +39,25 @@ class TrafficSplit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class RouteChoice:
     """The chosen target for one request, and its probability."""
 
-    leg: RouteTarget
+    target: RouteTarget
     propensity: float  # 0..1
 
 
 def answering(route: TrafficSplit) -> tuple[RouteTarget, ...]:
     """The targets that may serve requests, in stored order."""
-    return tuple(target for target in route.legs if target.arm is not Arm.SHADOW)
+    return tuple(target for target in route.targets if target.arm is not Arm.SHADOW)
 
 
 def pick(route: TrafficSplit, key: bytes) -> RouteChoice:
     """The serving target for a key: blake2b(salt ‖ key) as a fraction falls into one target's share of [0, 1)."""
     targets = answering(route)
     if len(targets) == 1:
-        return RouteChoice(leg=targets[0], propensity=1.0)
+        return RouteChoice(target=targets[0], propensity=1.0)
     point = int.from_bytes(blake2b(route.salt.encode() + key, digest_size=8).digest(), "big") / 2**64
     cumulative = 0.0
     for target in targets:
         cumulative += target.weight
         if point < cumulative:
-            return RouteChoice(leg=target, propensity=target.weight)
+            return RouteChoice(target=target, propensity=target.weight)
     # The sum of float weights may be slightly below the point.
-    return RouteChoice(leg=targets[-1], propensity=targets[-1].weight)
+    return RouteChoice(target=targets[-1], propensity=targets[-1].weight)

@@ -49,7 +49,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     #: Known categories, in the order a form shows them.
     categories: tuple[str, ...] = ()
     #: Whether a category outside the list is refused, or let through as "none of these" (as DictVectorizer does).
-    closed: bool = False
+    restrict_to_categories: bool = False
     #: Least value that is let through.
     minimum: float | None = None
     #: Largest value that is let through.
@@ -84,11 +84,10 @@ class RecordInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     #: The fields, in the order a form shows them.
     fields: tuple[Field, ...]
-    #: A field nobody named: refused with the nearest name, or ignored with a warning; `unknown_fields` where people set it.
-    extra: UnknownFields = "refuse"
+    #: A field nobody named: refused with the nearest name, or ignored with a warning.
+    unknown_fields: UnknownFields = "refuse"
     #: A required field that is missing, null or true/false: refused, or taken as a DictVectorizer does, with a warning: `zero`.
-    #: `missing_fields` where people set it.
-    missing: MissingFields = "refuse"
+    missing_fields: MissingFields = "refuse"
 
 
 Input = ImageInput | RecordInput

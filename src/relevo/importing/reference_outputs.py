@@ -61,13 +61,13 @@ class ReferencedConversion:
     """A conversion, and the source of its reference outputs."""
 
     result: SandboxResult
-    against: str  # as in the manifest's parity section
+    reference: str  # as in the manifest's parity section
 
 
 def reference_from_current(case: ImportCase) -> ReferencedConversion:
     """The current library reads the file; its outputs are the reference. Raises what `convert_in_sandbox` raises."""
     result = convert_in_sandbox(case.options, case.bodies, need_strong=case.need_strong, bounds=case.bounds)
-    return ReferencedConversion(result=result, against="original")
+    return ReferencedConversion(result=result, reference="original")
 
 
 def reference_from_legacy(case: ImportCase, releases: Sequence[str], python: str | Path | None) -> ReferencedConversion:
@@ -102,7 +102,7 @@ def _compare_with_legacy(
         outputs_message = _predict_with_legacy(environment, case, current, spell=False)
         outputs = align_columns(outputs_message.outputs, current.converted)
         if _within_tolerance(current.converted, outputs):
-            return ReferencedConversion(result=_with_legacy_outputs(current, outputs, outputs_message), against=against)
+            return ReferencedConversion(result=_with_legacy_outputs(current, outputs, outputs_message), reference=against)
     outputs_message = _predict_with_legacy(environment, case, None if isinstance(current, ConversionError) else current, spell=True)
     result = _convert_serialized(case, outputs_message, current)
     converted = replace(
@@ -110,7 +110,7 @@ def _compare_with_legacy(
     )
     return ReferencedConversion(
         result=replace(result, converted=converted, level=max(result.level, outputs_message.level, key=_LEVELS.index)),
-        against=against,
+        reference=against,
     )
 
 
@@ -187,4 +187,4 @@ def reference_from_user(conversion: ReferencedConversion, outputs: NDArray[np.fl
         raise ImportModelError(reason=f"there are {len(outputs)} outputs for {len(samples)} samples")
     converted = conversion.result.converted
     referenced = replace(converted, outputs=align_columns(outputs, converted))
-    return ReferencedConversion(result=replace(conversion.result, converted=referenced), against="supplied")
+    return ReferencedConversion(result=replace(conversion.result, converted=referenced), reference="supplied")

@@ -161,7 +161,7 @@ def _read_images(files: Sequence[Path]) -> Iterator[bytes]:
     """Read the images; in total no more bytes than one file of samples may have."""
     remaining = MOST
     for file in files:
-        content = read_plain(file, most=remaining)
+        content = read_plain(file, max_bytes=remaining)
         remaining -= len(content)
         yield content
 

@@ -60,7 +60,7 @@ def refuse_missing(path: Path) -> None:
 def read_model_file(path: Path) -> bytes:
     """Read a model file. Raises UnknownFileFormatError when it is not a regular file, or too large."""
     try:
-        return read_plain(path, most=MAX_BYTES)
+        return read_plain(path, max_bytes=MAX_BYTES)
     except FileNotFoundError as cause:
         raise UnknownFileFormatError(reason="there is no such file") from cause
     except NotRegularFileError as cause:

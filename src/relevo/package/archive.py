@@ -55,7 +55,7 @@ def is_package(path: Path) -> bool:
     if path.is_dir():
         return (path / MANIFEST).is_file()
     try:
-        with open_regular(path, most=MAX_BYTES) as file, zipfile.ZipFile(file) as archive:
+        with open_regular(path, max_bytes=MAX_BYTES) as file, zipfile.ZipFile(file) as archive:
             return MANIFEST in archive.namelist()
     except _ZIP_ERRORS:
         return False
@@ -104,7 +104,7 @@ def _read_regular(path: Path) -> bytes:
 
 def _read_zip(path: Path) -> dict[str, bytes]:
     try:
-        with open_regular(path, most=MAX_BYTES) as file:
+        with open_regular(path, max_bytes=MAX_BYTES) as file:
             if file.read(4) != b"PK\x03\x04":
                 raise PackageError(reason="it is neither a folder nor a zip")
             with zipfile.ZipFile(file) as archive:

@@ -23,7 +23,7 @@ from relevo.errors import ConversionError, InvalidManifestError, InvalidOptionsE
 from relevo.package.card.model_card import write_card
 from relevo.package.card.plots import draw_figures
 from relevo.package.card.texts import CardWords
-from relevo.package.card.training_curves import draw_learning, user_figures
+from relevo.package.card.training_curves import draw_training_curves, user_figures
 from relevo.package.drift_reference import MIN_ROWS, profile_bytes
 from relevo.package.golden import golden_files, make_golden, select_rows, with_labels
 from relevo.package.layout import CARD, MANIFEST, METRICS, MODEL, PROFILE, SEAL
@@ -68,31 +68,31 @@ class PackageSpec:
     #: Alternative names of the model, for old clients.
     synonyms: Sequence[str] = ()
     #: Source of `converted.outputs`: `original` or `supplied`.
-    against: str = "original"
+    reference: str = "original"
     #: Source of the samples: `user` or `generated`.
-    origin: str = "user"
+    samples_origin: str = "user"
     tolerance: float | None = None
     #: `float32`, or the type to quantize to, and the accuracy that this may cost (share, 0..1).
     precision: Numbers = "float32"
     max_loss: float = 0.01
     figures: bool = True
     source_sha256: str = ""
-    quarantine: str = ""
+    sandbox: str = ""
     training_data: str = ""
     #: One entry per epoch: its number, and its metrics by name.
-    learning: Sequence[Mapping[str, float]] = ()
+    training_curves: Sequence[Mapping[str, float]] = ()
     #: Figures of the user: file name → PNG.
-    drawings: Mapping[str, bytes] = field(default_factory=dict)
+    extra_figures: Mapping[str, bytes] = field(default_factory=dict)
     #: Texts of the card and its figures, in the language of the card.
-    words: CardWords = field(default_factory=CardWords)
+    card_texts: CardWords = field(default_factory=CardWords)
     progress: Callable[[int, int, str], object] | None = None
 
     @property
-    def rule(self) -> Decision:
+    def decision_rule(self) -> Decision:
         """The decision rule: the user's, else the model's own, else the most probable label."""
         return self.decision if self.decision != ArgmaxDecision() else self.converted.decision or ArgmaxDecision()
 
-    def tell(self, step: str) -> None:
+    def report_progress(self, step: str) -> None:
         """Reports that a step begins."""
         if self.progress is not None:
             self.progress(STEPS.index(step), len(STEPS), step)
@@ -103,7 +103,7 @@ def build_package(spec: PackageSpec, out: Path | None = None) -> Package:
 
     out: a folder, or a path ending in .zip. Raises ParityError, InvalidManifestError, PackageError when `out` cannot be written.
     """
-    spec.tell("proving")
+    spec.report_progress("proving")
     spec = _with_policies(spec)
     served = score_as_served(spec.converted, spec.samples)
     manifest = _initial_manifest(spec, served)
@@ -115,7 +115,7 @@ def build_package(spec: PackageSpec, out: Path | None = None) -> Package:
             _with_precision(manifest, quantized),
         )
     manifest, files = _build_files(spec, manifest, served)
-    spec.tell("writing")
+    spec.report_progress("writing")
     package = verify_files(_with_manifest(manifest, files))
     replay_golden(package)
     if spec.progress is not None:
@@ -128,19 +128,19 @@ def build_package(spec: PackageSpec, out: Path | None = None) -> Package:
 
 def _with_policies(spec: PackageSpec) -> PackageSpec:
     """Applies the user's policies for unknown and missing fields. Raises InvalidManifestError for an image model."""
-    requested = {"extra": spec.unknown_fields, "missing": spec.missing_fields}
+    requested = {"unknown_fields": spec.unknown_fields, "missing_fields": spec.missing_fields}
     policies = {name: policy for name, policy in requested.items() if policy is not None}
     if not policies:
         return spec
     signature = spec.converted.input
     if not isinstance(signature, RecordInput):
-        raise InvalidManifestError.told("The options unknown_fields and missing_fields are for a model of records.")
+        raise InvalidManifestError.with_message("The options unknown_fields and missing_fields are for a model of records.")
     return replace(spec, converted=replace(spec.converted, input=msgspec.structs.replace(signature, **policies)))
 
 
 def _quantized(spec: PackageSpec, manifest: Manifest, served: NDArray[np.float64]) -> QuantizedModel:
     """The quantized model. Raises QuantizationLossError, InvalidOptionsError when there are no real samples."""
-    if spec.origin != "user":
+    if spec.samples_origin != "user":
         raise InvalidOptionsError(options="samples: real inputs, to see what smaller numbers cost")
     converted = spec.converted
     truth = None if spec.truth is None else read_truth(spec.truth, converted.output, converted.classes, len(served))
@@ -161,7 +161,7 @@ def _build_files(spec: PackageSpec, manifest: Manifest, served: NDArray[np.float
     metrics: dict[str, Any] = {}
     if spec.truth is not None:
         truth = read_truth(spec.truth, converted.output, converted.classes, len(served))
-        spec.tell("measuring")
+        spec.report_progress("measuring")
         metrics = (
             measure(manifest, served, truth) | held_out(manifest, served, truth, spec.samples.digest()) | _training_curves(spec)
         )
@@ -169,9 +169,11 @@ def _build_files(spec: PackageSpec, manifest: Manifest, served: NDArray[np.float
         files[METRICS] = msgspec.json.format(msgspec.json.encode(metrics, order="sorted"), indent=2) + b"\n"
         if len(served) >= MIN_ROWS:
             files[PROFILE] = profile_bytes(build_reference(manifest, converted.onnx, spec.samples, served, truth))
-        spec.tell("drawing")
-        files |= draw_figures(manifest, metrics, served, truth, spec.words) if spec.figures else {}
-    files |= user_figures(spec.drawings) | (draw_learning(spec.learning, spec.words) if spec.figures else {})
+        spec.report_progress("drawing")
+        files |= draw_figures(manifest, metrics, served, truth, spec.card_texts) if spec.figures else {}
+    files |= user_figures(spec.extra_figures) | (
+        draw_training_curves(spec.training_curves, spec.card_texts) if spec.figures else {}
+    )
     files[CARD] = _card(spec, manifest, metrics, files)
     return manifest, files
 
@@ -183,7 +185,7 @@ def _golden(spec: PackageSpec, scores: NDArray[np.float64], rule: Decision) -> d
 
 
 def _training_curves(spec: PackageSpec) -> dict[str, Any]:
-    return {"learning": [dict(epoch) for epoch in spec.learning]} if spec.learning else {}
+    return {"learning": [dict(epoch) for epoch in spec.training_curves]} if spec.training_curves else {}
 
 
 def _with_calibration(manifest: Manifest, metrics: dict[str, Any]) -> Manifest:
@@ -196,7 +198,7 @@ def _with_calibration(manifest: Manifest, metrics: dict[str, Any]) -> Manifest:
 
 def _card(spec: PackageSpec, manifest: Manifest, metrics: dict[str, Any], files: dict[str, bytes]) -> bytes:
     figures = [path for path in files if path.startswith("figures/")]
-    return write_card(manifest, metrics, figures, profiled=PROFILE in files, language=spec.words.language).encode()
+    return write_card(manifest, metrics, figures, profiled=PROFILE in files, language=spec.card_texts.language).encode()
 
 
 def _initial_manifest(spec: PackageSpec, served: NDArray[np.float64]) -> Manifest:
@@ -205,7 +207,12 @@ def _initial_manifest(spec: PackageSpec, served: NDArray[np.float64]) -> Manifes
     if not np.isfinite(served).all():
         raise ConversionError(reason="the converted model answers NaN or infinity to some samples")
     parity = check_parity(
-        converted, served, decision=spec.rule, against=spec.against, samples=spec.origin, tolerance=spec.tolerance
+        converted,
+        served,
+        decision=spec.decision_rule,
+        reference=spec.reference,
+        samples=spec.samples_origin,
+        tolerance=spec.tolerance,
     )
     tolerance = default_tolerance(converted) if spec.tolerance is None else spec.tolerance
     manifest = Manifest(
@@ -215,20 +222,22 @@ def _initial_manifest(spec: PackageSpec, served: NDArray[np.float64]) -> Manifes
         input=converted.input,
         steps=converted.steps,
         output=settled(_with_classes(converted), served),
-        decision=spec.rule,
+        decision=spec.decision_rule,
         answer=dict(spec.answer),
         synonyms=tuple(spec.synonyms),
         lineage=Lineage(
             framework=converted.framework,
             converter=dict(converted.converter),
             source_sha256=spec.source_sha256,
-            quarantine=spec.quarantine,
+            sandbox=spec.sandbox,
             parity=parity,
             training_data=spec.training_data,
         ),
         golden_tolerance=tolerance * max(1.0, float(np.abs(served).max())),
     )
-    validate_options(name=spec.name, decision=spec.rule, answer=spec.answer, output=converted.output, synonyms=spec.synonyms)
+    validate_options(
+        name=spec.name, decision=spec.decision_rule, answer=spec.answer, output=converted.output, synonyms=spec.synonyms
+    )
     check(manifest)
     return manifest
 

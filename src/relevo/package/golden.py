@@ -89,7 +89,7 @@ def with_labels(golden: Golden, output: Output, rule: Decision) -> Golden:
     """The same examples with the labels of the original; without labels for a regression."""
     if output.task is not Task.CLASSIFICATION:
         return golden
-    return replace(golden, labels=tuple(str(answer.label) for answer in decide(golden.scores, output, rule)))
+    return replace(golden, labels=tuple(str(answer.predicted_label) for answer in decide(golden.scores, output, rule)))
 
 
 def _to_payload(payload: bytes | dict[str, Any], signature: Input, steps: Steps) -> bytes | dict[str, Any]:
@@ -158,7 +158,7 @@ def replay(model: RunnableModel, golden: Golden) -> float:
 
     Raises GoldenMismatchError above the manifest's tolerance, InvalidInputError when an example does not fit the signature, ModelError.
     """
-    scores = np.asarray(model.run([model.prepare(payload) for payload in golden.payloads]), dtype=np.float64)
+    scores = np.asarray(model.run([model.preprocess(payload) for payload in golden.payloads]), dtype=np.float64)
     scores = scores.reshape(len(golden), -1)
     tolerance = model.manifest.golden_tolerance
     if scores.shape != golden.scores.shape:
@@ -176,9 +176,9 @@ def _replay_labels(model: RunnableModel, golden: Golden, scores: NDArray[np.floa
     """Raises GoldenMismatchError where a label differs and the scores are not tied."""
     if not golden.labels:
         return
-    current = model.finish(scores)
-    original = model.finish(golden.scores)
+    current = model.postprocess(scores)
+    original = model.postprocess(golden.scores)
     for index, (label, result, expected) in enumerate(zip(golden.labels, current, original, strict=True)):
         # On another machine tied scores may order differently; then the stored scores still give the stored label.
-        if label not in (result.label, expected.label):
+        if label not in (result.predicted_label, expected.predicted_label):
             raise GoldenMismatchError(example=index, difference=1.0, tolerance=model.manifest.golden_tolerance)

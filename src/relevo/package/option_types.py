@@ -52,12 +52,14 @@ def refuse_other_kinds(**options: Any) -> None:
         if value is not None or name == "name":
             expected = _expected_type(name, value)
             if expected:
-                raise InvalidManifestError.told(
+                raise InvalidManifestError.with_message(
                     f"The option {name} cannot be used: {expected} is expected, not a {type(value).__name__}."
                 )
             choices = _CHOICES.get(name)
             if choices is not None and value not in choices:
-                raise InvalidManifestError.told(f"The option {name} cannot be used: it must be one of {', '.join(choices)}.")
+                raise InvalidManifestError.with_message(
+                    f"The option {name} cannot be used: it must be one of {', '.join(choices)}."
+                )
 
 
 def _expected_type(name: str, value: Any) -> str | None:

@@ -111,7 +111,7 @@ class Package:
             try:
                 rows.append(self._preprocess(payload))
             except InvalidInputError as error:
-                raise type(error).told(f"inputs[{index}]: {error}", **{**error.facts, "row": index}) from error
+                raise type(error).with_message(f"inputs[{index}]: {error}", **{**error.facts, "row": index}) from error
         return self._predict_rows(rows)
 
     def _load_model(self) -> RunnableModel:
@@ -122,12 +122,12 @@ class Package:
     def _preprocess(self, payload: Any) -> tuple[bytes | dict[str, Any], Any]:
         """One input as a client would send it, and its row for the model."""
         sent = _to_payload(payload)
-        return sent, self._load_model().prepare(sent)
+        return sent, self._load_model().preprocess(sent)
 
     def _predict_rows(self, prepared: list[tuple[bytes | dict[str, Any], Any]]) -> list[DecisionResult]:
         model, rows = self._load_model(), [row for _, row in prepared]
         batches = (rows[start : start + _BATCH_SIZE] for start in range(0, len(rows), _BATCH_SIZE))
-        results = (result for batch in batches for result in model.finish(model.run(batch)))
+        results = (result for batch in batches for result in model.postprocess(model.run(batch)))
         return [_with_warnings(result, model.remarks(payload)) for result, (payload, _) in zip(results, prepared, strict=True)]
 
 
@@ -137,13 +137,13 @@ def _with_warnings(result: DecisionResult, remarks: Sequence[Remark]) -> Decisio
 
 def _to_list(payloads: Any) -> Iterable[Any]:
     if not isinstance(payloads, Iterable) or isinstance(payloads, str | bytes | Mapping):
-        raise InvalidInputError.told(f"A list of inputs or a DataFrame is expected; this is a {type(payloads).__name__}.")
+        raise InvalidInputError.with_message(f"A list of inputs or a DataFrame is expected; this is a {type(payloads).__name__}.")
     if not is_table(payloads):
         return payloads
     try:
         return rows_of(payloads)
     except ValueError as cause:
-        raise InvalidInputError.told(
+        raise InvalidInputError.with_message(
             f"Two columns of the DataFrame are called '{cause}'; each field needs its own name."
         ) from cause
 
@@ -154,7 +154,7 @@ def _to_payload(payload: Any) -> bytes | dict[str, Any]:
         return record_of(payload)
     if isinstance(payload, bytes):
         return payload
-    raise InvalidInputError.told(
+    raise InvalidInputError.with_message(
         f"An input is the bytes of an image's file, or a record as a dict or a Series; this is a {type(payload).__name__}."
     )
 

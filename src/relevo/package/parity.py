@@ -47,7 +47,7 @@ def build_runnable(converted: ConvertedModel) -> RunnableModel:
         steps=converted.steps,
         output=converted.output,
         decision=ArgmaxDecision(),
-        lineage=Lineage(framework=converted.framework, parity=Parity(against="none", samples="user")),
+        lineage=Lineage(framework=converted.framework, parity=Parity(reference="none", samples="user")),
     )
     return RunnableModel(manifest, converted.onnx, limits=OWN_FILES)
 
@@ -57,7 +57,7 @@ def preprocess_samples(model: RunnableModel, samples: Samples) -> list[Any]:
     pixels = ready_pixels(samples, model.manifest.input)
     if pixels is not None:
         return list(pixels)
-    return [model.prepare(_without_nulls(samples.payload(index))) for index in range(len(samples))]
+    return [model.preprocess(_without_nulls(samples.payload(index))) for index in range(len(samples))]
 
 
 def _without_nulls(payload: bytes | dict[str, Any]) -> bytes | dict[str, Any]:
@@ -99,13 +99,13 @@ def check_parity(
     served: NDArray[np.float64],
     *,
     decision: Decision,
-    against: str = "original",
+    reference: str = "original",
     samples: str = "user",
     tolerance: float | None = None,
 ) -> Parity:
     """The parity result for the manifest. Raises ParityError, naming the worst sample and its difference."""
     if converted.outputs is None:
-        return Parity(against="none", samples=samples)
+        return Parity(reference="none", samples=samples)
     allowed = default_tolerance(converted) if tolerance is None else tolerance
     differences = _differences(converted, served)
     worst = int(differences.argmax())
@@ -116,7 +116,7 @@ def check_parity(
     predicted = _original_labels(converted, decision)
     _check_labels(converted, served, decision, predicted, allowed)
     return Parity(
-        against=against,
+        reference=reference,
         samples=samples,
         rows=len(served),
         largest_difference=float(np.abs(served - converted.outputs).max()),
@@ -154,7 +154,7 @@ def _check_labels(
             continue
         margin = result.probabilities[result.index] - result.probabilities[original]
         if isinstance(decision, ThresholdDecision):
-            margin = result.probabilities[1] - decision.accept
+            margin = result.probabilities[1] - decision.accept_at
         if converted.output.label_column or abs(margin) > 2 * allowed:
             message = f"it answers '{labels[result.index]}', its original's predict '{labels[original]}'"
             raise ParityError(difference=abs(margin), example=row, tolerance=allowed, layer=message)
@@ -168,5 +168,5 @@ def _label_agreement(
     if predicted is not None:
         return float(np.mean([answer.index for answer in results] == predicted))
     originals = decide(converted.outputs, converted.output, decision)
-    same = [a.label == b.label and a.uncertain == b.uncertain for a, b in zip(results, originals, strict=True)]
+    same = [a.predicted_label == b.predicted_label and a.uncertain == b.uncertain for a, b in zip(results, originals, strict=True)]
     return sum(same) / len(same)

@@ -93,12 +93,12 @@ def _field_objections(before: RecordInput, after: RecordInput) -> Iterator[str]:
     newly_required = [
         name
         for name, field in new.items()
-        if field.required and after.missing == "refuse" and _may_be_missing(old.get(name), before)
+        if field.required and after.missing_fields == "refuse" and _may_be_missing(old.get(name), before)
     ]
     if newly_required:
         yield f"it requires fields that clients may leave out: {', '.join(newly_required)}"
     removed = [name for name in old if name not in new]
-    if removed and after.extra == "refuse":
+    if removed and after.unknown_fields == "refuse":
         yield f"it refuses fields that clients send: {', '.join(removed)}"
     narrowed = [name for name, field in new.items() if name in old and _accepts_less(old[name], field)]
     if narrowed:
@@ -106,15 +106,15 @@ def _field_objections(before: RecordInput, after: RecordInput) -> Iterator[str]:
 
 
 def _may_be_missing(field: Field | None, record: RecordInput) -> bool:
-    return field is None or not field.required or record.missing != "refuse"
+    return field is None or not field.required or record.missing_fields != "refuse"
 
 
 def _accepts_less(old: Field, new: Field) -> bool:
     if old.kind != new.kind:
         return (old.kind, new.kind) != (FieldKind.INTEGER, FieldKind.NUMBER)
-    if not new.closed:
+    if not new.restrict_to_categories:
         return False
-    return not old.closed or not set(old.categories) <= set(new.categories)
+    return not old.restrict_to_categories or not set(old.categories) <= set(new.categories)
 
 
 # --- the answer -----------------------------------------------------------------------------------------------------------

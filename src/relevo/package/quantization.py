@@ -68,13 +68,13 @@ def quantize(
     except RelevoError as cause:
         raise ConversionError(reason=f"the model in {numbers} does not run ({cause})") from cause
     precision = Precision(
-        numbers=numbers,
+        dtype=numbers,
         rows=len(served),
         labels_agreeing=_agreement(manifest, served, scores),
         largest_difference=float(np.abs(scores - served).max()),
         bytes_before=len(converted.onnx),
         bytes_after=len(onnx),
-        max_loss=max_loss,
+        max_accuracy_drop=max_loss,
         **_metric_change(manifest, served, scores, truth),
     )
     _check_loss(precision)
@@ -94,7 +94,9 @@ def _agreement(manifest: Manifest, before: NDArray[np.float64], after: NDArray[n
         spread = float(np.ptp(before)) or 1.0
         return float((np.abs(after - before)[:, 0] <= spread / 100).mean())
     results_before, results_after = (decide(scores, manifest.output, manifest.decision) for scores in (before, after))
-    return sum(old.label == new.label for old, new in zip(results_before, results_after, strict=True)) / len(results_before)
+    return sum(old.predicted_label == new.predicted_label for old, new in zip(results_before, results_after, strict=True)) / len(
+        results_before
+    )
 
 
 def _metric_change(
@@ -111,12 +113,12 @@ def _metric_change(
 
 def _check_loss(precision: Precision) -> None:
     losses = []
-    if 1 - precision.labels_agreeing > precision.max_loss + 1e-9:
+    if 1 - precision.labels_agreeing > precision.max_accuracy_drop + 1e-9:
         losses.append(f"{100 * (1 - precision.labels_agreeing):.3g} % of {precision.rows} samples are answered otherwise")
-    if precision.metric and precision.before - precision.after > precision.max_loss + 1e-9:
+    if precision.metric and precision.before - precision.after > precision.max_accuracy_drop + 1e-9:
         losses.append(f"{precision.metric} falls from {precision.before:.4g} to {precision.after:.4g}")
     if losses:
-        raise QuantizationLossError(numbers=precision.numbers, loss="; ".join(losses), allowed=f"{precision.max_loss:g}")
+        raise QuantizationLossError(numbers=precision.dtype, loss="; ".join(losses), allowed=f"{precision.max_accuracy_drop:g}")
 
 
 # --- the conversion -------------------------------------------------------------------------------------------------------
@@ -169,7 +171,7 @@ def _calibration_reader(library: Any, converted: ConvertedModel, samples: Sample
     model = build_runnable(converted)
     rows = preprocess_samples(model, samples)[:_CALIBRATION_ROWS]
     starts = range(0, len(rows), _CALIBRATION_BATCH)
-    batches: Iterator[dict[str, Any]] = (model.feeds(rows[start : start + _CALIBRATION_BATCH]) for start in starts)
+    batches: Iterator[dict[str, Any]] = (model.build_inputs(rows[start : start + _CALIBRATION_BATCH]) for start in starts)
 
     class Reader(library.CalibrationDataReader):  # type: ignore[misc]  # it ships no types
         """The samples as model inputs, batch by batch."""

@@ -202,14 +202,14 @@ def _from_list(items: list[Any], features: Sequence[str]) -> Samples:
 
 def _from_images(items: list[Any]) -> ImageSamples:
     """Files if any image is a file or needs to become one; else pixels. Raises ConversionError."""
-    images = [one_picture(item) for item in items]
+    images = [to_image(item) for item in items]
     if all(isinstance(image, np.ndarray) for image in images):
         return ImageSamples(pixels=tuple(image for image in images if isinstance(image, np.ndarray)))
     files = tuple(image if isinstance(image, bytes) else png(image) for image in images)
     return ImageSamples(files=files, as_sent=all(isinstance(item, bytes | str | Path) for item in items))
 
 
-def one_picture(image: Any) -> bytes | NDArray[np.uint8]:
+def to_image(image: Any) -> bytes | NDArray[np.uint8]:
     """One image as the bytes of a file, or as pixels where these are the complete image. Raises ConversionError.
 
     image: a path, bytes, a PIL image, or uint8 pixels (h, w), (h, w, 1), (h, w, 3) or (h, w, 4).

@@ -38,7 +38,7 @@ def generate_samples(signature: Input, *, rows: int = ROWS, seed: int = 0) -> Sa
 def _value(field: Field, rng: np.random.Generator) -> Any:
     if field.kind is FieldKind.CATEGORY:
         return str(rng.choice(field.categories)) if field.categories else "?"
-    if field.closed and field.categories:
+    if field.restrict_to_categories and field.categories:
         return float(rng.choice(field.categories))
     if field.kind is FieldKind.BOOLEAN:
         return bool(rng.integers(2))

@@ -121,10 +121,10 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
         """Return the decision rule. Raises ConfigError for half a rule or two."""
         section = self.decision
         if section.accept is None and section.reject is None:
-            return ArgmaxDecision(least=section.least or 0.0)
+            return ArgmaxDecision(min_confidence=section.least or 0.0)
         if section.accept is None or section.reject is None or section.least is not None:
             raise ConfigError(reason="[decision] takes accept and reject together, or least alone")
-        return ThresholdDecision(accept=section.accept, reject=section.reject)
+        return ThresholdDecision(accept_at=section.accept, reject_at=section.reject)
 
 
 def _pixel_steps(section: InputSection) -> ImageSteps:

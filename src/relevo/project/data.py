@@ -55,8 +55,8 @@ class Example:
     held: bool | None = None
 
 
-def load_examples(project: Project, tell: Callable[[Unreadable], object] = lambda _: None) -> list[Example]:
-    """Load every example of the project. tell: called with each image that cannot be read, which is then skipped.
+def load_examples(project: Project, report_progress: Callable[[Unreadable], object] = lambda _: None) -> list[Example]:
+    """Load every example of the project. report_progress: called with each image that cannot be read, which is then skipped.
 
     Raises ConfigError when there are no examples, or none that can be read.
     """
@@ -67,7 +67,7 @@ def load_examples(project: Project, tell: Callable[[Unreadable], object] = lambd
 
     def skip(file: Unreadable) -> None:
         skipped.append(file)
-        tell(file)
+        report_progress(file)
 
     examples = _load(path, project, skip)
     if not examples and skipped:
@@ -106,11 +106,11 @@ def check_examples(examples: list[Example], project: Project) -> None:
         )
 
 
-def _load(path: Path, project: Project, tell: Callable[[Unreadable], object]) -> list[Example]:
+def _load(path: Path, project: Project, report_progress: Callable[[Unreadable], object]) -> list[Example]:
     section = project.data
     if path.is_dir():
         group = _group_function(section.together)
-        images = read_images(path, section.ignore, tell)
+        images = read_images(path, section.ignore, report_progress)
         return [
             Example(x=image.content, y=image.label, identity=image.content, group=group(image.path.name), held=image.held)
             for image in images
@@ -125,9 +125,9 @@ def _load(path: Path, project: Project, tell: Callable[[Unreadable], object]) ->
             except ValueError as cause:
                 # An array of objects is a pickle, which is never loaded.
                 raise ConfigError(reason=f"[data] path: '{path.name}' holds objects, and no arrays of numbers or texts") from cause
-            return _to_examples(loaded, path.name, project, tell)
+            return _to_examples(loaded, path.name, project, report_progress)
     if path.suffix == ".py":
-        return _load_program(path, project, tell)
+        return _load_program(path, project, report_progress)
     raise ConfigError(reason="[data] path must be a folder, a .csv, a .npz or a .py")
 
 
@@ -224,21 +224,21 @@ def _fits(parse: type[int | float], cell: str | None) -> bool:
     return True
 
 
-def _load_program(path: Path, project: Project, tell: Callable[[Unreadable], object]) -> list[Example]:
+def _load_program(path: Path, project: Project, report_progress: Callable[[Unreadable], object]) -> list[Example]:
     with run_user_code(path.parent):
         load = runpy.run_path(str(path)).get("load")
         if not callable(load):
             raise ConfigError(reason=f"{path.name} has no function load()")
         check_signature(load, "load()", path.name)
         loaded = load()
-    return _to_examples(loaded, path.name, project, tell)
+    return _to_examples(loaded, path.name, project, report_progress)
 
 
-def _to_examples(value: Any, name: str, project: Project, tell: Callable[[Unreadable], object]) -> list[Example]:
+def _to_examples(value: Any, name: str, project: Project, report_progress: Callable[[Unreadable], object]) -> list[Example]:
     """Make examples of arrays or lists: x, y and, optionally, held_out and groups."""
     loaded = normalize_loaded(value, name, project.data.target, images=project.input.kind == "image")
     contents = (
-        read_image(item if item.is_absolute() else project.folder / item, tell) if isinstance(item, Path) else item
+        read_image(item if item.is_absolute() else project.folder / item, report_progress) if isinstance(item, Path) else item
         for item in loaded.x
     )
     return [

@@ -52,16 +52,16 @@ class LabeledImage:
     held: bool | None = None
 
 
-def read_images(folder: Path, ignored: tuple[str, ...], tell: Callable[[Unreadable], object]) -> Iterator[LabeledImage]:
+def read_images(folder: Path, ignored: tuple[str, ...], report_progress: Callable[[Unreadable], object]) -> Iterator[LabeledImage]:
     """Read every image with its class, the name of its class folder; ordered by path.
 
-    ignored: folders that are not classes. tell: called with each file that cannot be read as an image.
+    ignored: folders that are not classes. report_progress: called with each file that cannot be read as an image.
     Raises ConfigError for a class without a readable image, a split without classes, and no class at all.
     """
     parts = _subfolders(folder, ignored)
     split = [part for part in parts if _part_name(part) in _TRAINING | _HELD_OUT]
     if split and not any(_holds_files(part) for part in split):
-        yield from _read_split(parts, split, ignored, tell)
+        yield from _read_split(parts, split, ignored, report_progress)
         return
     if len(split) > 1 and len(split) == len(parts):
         raise ConfigError(
@@ -69,7 +69,7 @@ def read_images(folder: Path, ignored: tuple[str, ...], tell: Callable[[Unreadab
             "in each, put a folder for each class"
         )
     _refuse_unknown_split(parts)
-    yield from _read_classes(parts, tell, held=None)
+    yield from _read_classes(parts, report_progress, held=None)
 
 
 def _part_name(folder: Path) -> str:
@@ -92,7 +92,7 @@ def _refuse_unknown_split(parts: list[Path]) -> None:
         )
 
 
-def read_image(file: Path, tell: Callable[[Unreadable], object]) -> bytes | None:
+def read_image(file: Path, report_progress: Callable[[Unreadable], object]) -> bytes | None:
     """Return the file's bytes when they are an image; else report it and return None."""
     try:
         content = read_plain(file)
@@ -101,13 +101,13 @@ def read_image(file: Path, tell: Callable[[Unreadable], object]) -> bytes | None
             warnings.simplefilter("ignore")
             decode(content, _ANY_SIZE, _ANY_STEPS, OWN_FILES)
     except (InvalidInputError, OSError) as cause:
-        tell(Unreadable(path=file, reason=read_error_text(cause) if isinstance(cause, OSError) else str(cause)))
+        report_progress(Unreadable(path=file, reason=read_error_text(cause) if isinstance(cause, OSError) else str(cause)))
         return None
     return content
 
 
 def _read_split(
-    parts: list[Path], split: list[Path], ignored: tuple[str, ...], tell: Callable[[Unreadable], object]
+    parts: list[Path], split: list[Path], ignored: tuple[str, ...], report_progress: Callable[[Unreadable], object]
 ) -> Iterator[LabeledImage]:
     """Read the classes in each part of the folder's own split."""
     others = [folder for folder in parts if folder not in split]
@@ -128,10 +128,12 @@ def _read_split(
     # A single part, or no training part, is not a split: the hash divides it like any folder.
     has_own_split = bool(training_classes) and len(split) > 1
     for part, class_folders in classes_by_part.items():
-        yield from _read_classes(class_folders, tell, held=_part_name(part) in _HELD_OUT if has_own_split else None)
+        yield from _read_classes(class_folders, report_progress, held=_part_name(part) in _HELD_OUT if has_own_split else None)
 
 
-def _read_classes(classes: list[Path], tell: Callable[[Unreadable], object], *, held: bool | None) -> Iterator[LabeledImage]:
+def _read_classes(
+    classes: list[Path], report_progress: Callable[[Unreadable], object], *, held: bool | None
+) -> Iterator[LabeledImage]:
     if len(classes) == 1 and (subfolders := _subfolders(classes[0], ())) and not _holds_files(classes[0]):
         raise ConfigError(
             reason=f"[data] path: there is one class only, '{classes[0].name}', and it holds the folders {_quote_names(subfolders[:5])}; "
@@ -143,7 +145,7 @@ def _read_classes(classes: list[Path], tell: Callable[[Unreadable], object], *, 
         def skip(file: Unreadable) -> None:
             nonlocal unreadable_count
             unreadable_count += 1
-            tell(file)
+            report_progress(file)
 
         for file in sorted(folder.rglob("*")):
             if not _is_user_file(file.relative_to(folder).parts) or not file.is_file():

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relevo.errors import ConfigError, ConversionError
-from relevo.package.samples import one_picture
+from relevo.package.samples import to_image
 from relevo.package.targets import from_one_hot
 from relevo.util.records import is_record, is_table, plain, record_of, rows_of
 
@@ -139,7 +139,7 @@ def _to_input(value: Any, index: int, name: str, *, images: bool) -> Any:
         )
     if hasattr(value, "getbands") or (isinstance(value, np.ndarray) and value.ndim > 1):
         try:
-            return one_picture(value)
+            return to_image(value)
         except ConversionError as cause:
             raise ConfigError(reason=f"{name}: example {index}: {cause.facts['reason']}") from cause
     row = _to_row(value)

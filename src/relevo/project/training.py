@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from relevo.converters.keras.silent_import import library, library_if_there
+from relevo.converters.keras.silent_import import library, try_import
 from relevo.converters.pack import pack
 from relevo.domain.manifest import validate_options
 from relevo.errors import ConfigError
@@ -63,14 +63,14 @@ class Run:
     seed: int
     step: Callable[[int, int, str], object] = field(repr=False)
     #: The metrics passed to `progress`, one an epoch; they become the package's learning curves.
-    learning: list[dict[str, float]] = field(default_factory=list, repr=False)
+    training_curves: list[dict[str, float]] = field(default_factory=list, repr=False)
     #: PNG by file name; becomes part of the package's figures.
-    drawings: dict[str, bytes] = field(default_factory=dict, repr=False)
+    extra_figures: dict[str, bytes] = field(default_factory=dict, repr=False)
 
     def progress(self, epoch: int, total: int = 0, **figures: float) -> None:
         """Report the progress of the training, with any metrics (loss=…, validation_loss=…); they become the learning curves."""
         if figures:
-            self.learning.append({"epoch": epoch} | {name: round(float(value), 6) for name, value in figures.items()})
+            self.training_curves.append({"epoch": epoch} | {name: round(float(value), 6) for name, value in figures.items()})
         text = " ".join(f"{name} {value:.4g}" for name, value in figures.items())
         self.step(epoch, total, f"training {text}".rstrip())
 
@@ -95,13 +95,13 @@ def train_project(
     out: Path,
     step: Callable[[int, int, str], object],
     *,
-    most: int | None = None,
+    max_examples: int | None = None,
     language: str | None = None,
     tell: Callable[[Unreadable], object] = lambda _: None,
 ) -> Package:
     """Train and pack to `out`. Raises ConfigError, TrainingError, and what packing raises; PackageError for `out` at once.
 
-    most: the maximum number of training examples; a smaller subset lies within a larger one, and the held-out examples stay the same.
+    max_examples: maximum number of training examples; a smaller subset lies within a larger one, and the held-out ones stay the same.
     language: of the card and its figures, as in `relevo.pack`.
     tell: called with each image that cannot be read and was skipped.
     """
@@ -112,7 +112,7 @@ def train_project(
     examples = load_examples(project, tell)
     check_examples(examples, project)
     training, held = split_examples(examples, project.data.held_out)
-    training = limit_examples(training, most)
+    training = limit_examples(training, max_examples)
     step(1, 1, "loading data")
     run = Run(train=_to_examples(training, images), validation=_to_examples(held, images), seed=_SEED, step=step)
     with run_user_code(project.folder):
@@ -137,8 +137,8 @@ def train_project(
         unknown_fields=project.input.unknown_fields,
         missing_fields=project.input.missing_fields,
         training_data=fingerprint(training),
-        learning=run.learning,
-        drawings=run.drawings,
+        learning=run.training_curves,
+        drawings=run.extra_figures,
         out=out,
         language=language,
         progress=step,
@@ -158,12 +158,12 @@ def split_examples(examples: Sequence[Example], share: float) -> tuple[list[Exam
     return training, held
 
 
-def limit_examples(examples: Sequence[Example], most: int | None) -> list[Example]:
-    """Return at most `most` of them, in their order; selected by a hash of each, like the split."""
-    if most is None or len(examples) <= most:
+def limit_examples(examples: Sequence[Example], max_examples: int | None) -> list[Example]:
+    """Return at most `max_examples` of them, in their order; selected by a hash of each, like the split."""
+    if max_examples is None or len(examples) <= max_examples:
         return list(examples)
     by_hash = sorted(range(len(examples)), key=lambda index: hash_position(examples[index].identity))
-    return [examples[index] for index in sorted(by_hash[:most])]
+    return [examples[index] for index in sorted(by_hash[:max_examples])]
 
 
 def _is_held(example: Example, share: float) -> bool:
@@ -219,7 +219,7 @@ def _train_function(folder: Path) -> Callable[[Run], Any]:
         raise ConfigError(reason=f"the project has no train.py (looked in {folder})")
     if any(name in path.read_text(encoding="utf-8") for name in ("keras", "tensorflow")):
         # Imported here, Keras prints nothing.
-        library_if_there("keras")
+        try_import("keras")
     # train.py can import modules in its folder.
     sys.path.insert(0, str(folder.resolve()))
     train = runpy.run_path(str(path)).get("train")

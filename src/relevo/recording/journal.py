@@ -88,7 +88,7 @@ class Journal:
         self._lock_fd = _lock_folder(folder)
 
     @property
-    def trouble(self) -> str:
+    def error(self) -> str:
         """Why nothing can be written at the moment; empty if writing works."""
         return self._error
 
@@ -107,7 +107,7 @@ class Journal:
                 self._open = None
                 self._close_in_thread(file)
 
-    def probe(self) -> bool:
+    def is_writable(self) -> bool:
         """Whether a write would be attempted and succeed; creates a new file if the last one failed."""
         # Race: a batch is being written, and its result will show. With durability=full the disk may be slow; a probe must not wait.
         if not self._write_lock.acquire(blocking=False):

@@ -52,7 +52,7 @@ class LoadGate:
         self._polled_at = self._paused_at = self._may_pause_at = monotonic()
         self._paused = False
 
-    def rests(self) -> bool:
+    def should_wait(self) -> bool:
         """Whether shipping should wait; may be called at any rate."""
         now = self._monotonic()
         if now - self._polled_at >= _POLL_S:

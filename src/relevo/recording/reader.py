@@ -3,7 +3,7 @@
     journal folder ─ files() ─► JournalFile(finished?) ─ read(after) ─► [(number, predictions), …] ─► ship ─► remove when finished
 
 Database file replaced under a running server ─► mark_exchange(): for a day, remove() keeps shipped journals as *.kept
-replaced again, or a start ─► bring_back(): the kept files are journals again, and their rows reach this database too
+replaced again, or a start ─► restore_quarantined(): the kept files are journals again, and their rows reach this database too
 
 A file is finished when a later one exists in the same folder or when its writer's lock is free. Reading needs no coordination with
 the writer: SQLite shows only committed batches.
@@ -127,12 +127,12 @@ class JournalReader:
         if self.folder.is_dir():
             (self.folder / EXCHANGED).touch(mode=0o600)
 
-    def bring_back(self) -> None:
+    def restore_quarantined(self) -> None:
         """Ship the kept files again: the database may lack their rows. Their ids prevent duplicates."""
         for path in self.folder.glob(f"*/*{KEPT}"):
             _rename(path, SUFFIX)
 
-    def sweep(self) -> None:
+    def remove_empty_folders(self) -> None:
         """Remove the folders of dead workers without files, and the kept files whose time is over."""
         if not self.folder.is_dir():
             return
@@ -145,7 +145,7 @@ class JournalReader:
             if is_old and not any(worker.glob(f"*{SUFFIX}")) and not any(worker.glob(f"*{KEPT}")) and is_writer_dead(worker):
                 shutil.rmtree(worker, ignore_errors=True)
 
-    def set_aside(self, file: JournalFile) -> Path:
+    def quarantine(self, file: JournalFile) -> Path:
         """Rename a damaged file and its WAL, so that it does not block shipping and can be inspected."""
         return _rename(file.path, ".damaged")
 

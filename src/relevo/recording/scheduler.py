@@ -38,7 +38,7 @@ class PeriodicTask:
 
     every_s: float
     run: Callable[[], None]
-    at_the_end: bool = False  # whether it also runs in the last tick
+    run_at_shutdown: bool = False  # whether it also runs in the last tick
 
 
 class BackgroundLoop:
@@ -83,7 +83,7 @@ class BackgroundLoop:
         """Ship once; checkpoint and run the tasks that are due. last: no further tick follows."""
         try:
             if self._is_replaced():
-                self._shipper.begin_again()
+                self._shipper.reload_positions()
                 self._migrated = False
             if not self._migrated:
                 self._migrate()
@@ -92,7 +92,7 @@ class BackgroundLoop:
             if self._monotonic() - self._checkpointed_at >= self._intervals.checkpoint_every_s:
                 self._checkpoint()
                 self._checkpointed_at = self._monotonic()
-            for task in [task for task in self._tasks if self._is_due(task) or (last and task.at_the_end)]:
+            for task in [task for task in self._tasks if self._is_due(task) or (last and task.run_at_shutdown)]:
                 task.run()
                 self._tasks[task] = self._monotonic()
         except DatabaseUnavailableError as cause:

@@ -59,13 +59,13 @@ class AdaptiveBatchSize:
 class PredictionSink(Protocol):
     """The store of predictions as the shipper uses it: the real one, or the in-memory one of a test."""
 
-    def ship(self, file: str, up_to: int, predictions: Sequence[PredictionRecord], /) -> int:
+    def insert_from_journal(self, file: str, up_to: int, predictions: Sequence[PredictionRecord], /) -> int:
         """Insert the rows and store the position, in one transaction."""
 
     def positions(self) -> dict[str, int]:
         """Number of the last shipped batch, by file."""
 
-    def forget(self, file: str, /) -> None:
+    def forget_file(self, file: str, /) -> None:
         """Delete the position of a removed file."""
 
     def missing(self, predictions: Sequence[PredictionRecord], /) -> int:
@@ -81,17 +81,17 @@ class Shipper:
         sink: PredictionSink,
         *,
         before_each: Callable[[], None] = lambda: None,
-        rests: Callable[[], bool] = lambda: False,
+        should_wait: Callable[[], bool] = lambda: False,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """before_each: called before each transaction and before a file is removed; may raise DatabaseUnavailableError.
 
-        rests: whether shipping waits for the end of a load peak.
+        should_wait: whether shipping waits for the end of a load peak.
         """
         self._reader = reader
         self._sink = sink
         self._before_batch = before_each
-        self._should_wait = rests
+        self._should_wait = should_wait
         self._monotonic = monotonic
         self._batch_size = AdaptiveBatchSize()
         self._positions: dict[str, int] | None = None
@@ -108,7 +108,7 @@ class Shipper:
             self._positions = None
             raise
 
-    def begin_again(self) -> None:
+    def reload_positions(self) -> None:
         """Read the positions again from the database: it is another one, or an older copy."""
         self._positions = None
 
@@ -117,13 +117,13 @@ class Shipper:
             self._positions = self._sink.positions()
             self._forget_removed(self._positions)
         shipped = sum(self._ship_file(file, self._positions, to_the_end=to_the_end) for file in self._reader.files())
-        self._reader.sweep()
+        self._reader.remove_empty_folders()
         return shipped
 
     def _ship_batches(self, file: JournalFile, batches: Sequence[Batch]) -> int:
         rows = [prediction for batch in batches for prediction in batch.predictions]
         start = self._monotonic()
-        self._sink.ship(file.name, batches[-1].number, rows)
+        self._sink.insert_from_journal(file.name, batches[-1].number, rows)
         self._batch_size.record(self._monotonic() - start)
         return len(rows)
 
@@ -131,7 +131,7 @@ class Shipper:
         present = {file.name for file in self._reader.files()}
         # Race: killed after a file was removed and before its position was deleted.
         for name in [name for name in positions if name not in present]:
-            self._sink.forget(name)
+            self._sink.forget_file(name)
             del positions[name]
 
     def _is_complete(self, file: JournalFile) -> bool:
@@ -144,7 +144,7 @@ class Shipper:
             if missing:
                 facts = {"action": "journal_again", "rows": missing}
                 log.warning("the database lacks %d rows of journal %s; they are shipped again", missing, file.name, extra=facts)
-                self._sink.ship(file.name, batches[-1].number, rows)
+                self._sink.insert_from_journal(file.name, batches[-1].number, rows)
                 if self._sink.missing(rows):
                     return False
             after = batches[-1].number
@@ -169,7 +169,7 @@ class Shipper:
             log.warning("journal %s cannot be read yet: %s", file.name, cause, extra={"action": "journal_waits"})
             return shipped
         except (sqlite3.DatabaseError, msgspec.MsgspecError) as cause:
-            damaged = self._reader.set_aside(file)
+            damaged = self._reader.quarantine(file)
             log.error(  # noqa: TRY400 - the file is kept for inspection; a traceback would not help
                 "journal unreadable, kept as %s: %s", damaged.name, cause, extra={"action": "journal_damaged"}
             )
@@ -177,5 +177,5 @@ class Shipper:
         if file.finished and self._is_complete(file):
             self._reader.remove(file)
             if positions.pop(file.name, None) is not None:
-                self._sink.forget(file.name)
+                self._sink.forget_file(file.name)
         return shipped

@@ -42,14 +42,14 @@ class RunnableModel:
         self._encoder: RecordEncoder | None = None
         self._fast_png: FastPngDecoder | None = None
         #: Maximum rows per session call; None: no limit.
-        self.rows_at_once: int | None = None
+        self.best_batch_size: int | None = None
         if isinstance(manifest.input, ImageInput):
             if manifest.input.width * manifest.input.height <= self._limits.max_pixels:
                 self._fast_png = FastPngDecoder(manifest.input)
         else:
             self._encoder = RecordEncoder(manifest.input, manifest.steps)  # type: ignore[arg-type]  # manifest.check validated the pair
 
-    def prepare(self, payload: bytes | Mapping[str, Any]) -> Any:
+    def preprocess(self, payload: bytes | Mapping[str, Any]) -> Any:
         """One row from the bytes of an image or from a record. Raises subclasses of InvalidInputError."""
         if self._encoder is not None:
             if isinstance(payload, bytes):
@@ -70,17 +70,17 @@ class RunnableModel:
 
     def run(self, rows: Sequence[Any]) -> NDArray[np.floating]:
         """Scores of n prepared rows, in order. Raises ModelError."""
-        limit = self.rows_at_once
+        limit = self.best_batch_size
         if limit is None or len(rows) <= limit:
-            return self._session.run(self.feeds(rows))
-        parts = [self._session.run(self.feeds(rows[start : start + limit])) for start in range(0, len(rows), limit)]
+            return self._session.run(self.build_inputs(rows))
+        parts = [self._session.run(self.build_inputs(rows[start : start + limit])) for start in range(0, len(rows), limit)]
         return np.concatenate(parts)
 
     def run_feeds(self, feeds: dict[str, NDArray[Any]]) -> NDArray[np.floating]:
         """Scores for tensors that `feeds` returned. Raises ModelError."""
         return self._session.run(feeds)
 
-    def feeds(self, rows: Sequence[Any]) -> dict[str, NDArray[Any]]:
+    def build_inputs(self, rows: Sequence[Any]) -> dict[str, NDArray[Any]]:
         """The tensors that `run` passes to the session for these rows."""
         if self._encoder is not None:
             return self._encoder.stack(rows)
@@ -88,10 +88,10 @@ class RunnableModel:
         assert isinstance(steps, ImageSteps)  # noqa: S101 - narrows the union for the type checker
         return {steps.input: tensor(rows, steps)}
 
-    def finish(self, scores: NDArray[np.floating]) -> list[DecisionResult]:
+    def postprocess(self, scores: NDArray[np.floating]) -> list[DecisionResult]:
         """One decision per row, in order. Raises OutputNotFiniteError."""
         return decide(scores, self.manifest.output, self.manifest.decision)
 
     def predict(self, payload: bytes | Mapping[str, Any]) -> DecisionResult:
         """Predict for one input."""
-        return self.finish(self.run([self.prepare(payload)]))[0]
+        return self.postprocess(self.run([self.preprocess(payload)]))[0]

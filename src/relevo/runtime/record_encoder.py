@@ -112,11 +112,11 @@ class RecordEncoder:
         self._names = frozenset(field.name for field in record.fields)
         max_values, letters = _max_values(steps), _max_text_lengths(steps)
         self._letters = [(field.name, _letters(field.name)) for field in record.fields]
-        self._accepts_missing = record.missing == "zero"
+        self._accepts_missing = record.missing_fields == "zero"
         matrix = steps if isinstance(steps, MatrixSteps) else None
         self._sparse = matrix is not None and matrix.missing == "sparse"
         self._null_is_nan = self._accepts_missing and matrix is not None and matrix.null == "nan"
-        self._strict = record.extra == "refuse" and not self._accepts_missing
+        self._strict = record.unknown_fields == "refuse" and not self._accepts_missing
         checks = _CHECKS | _LENIENT if self._accepts_missing else _CHECKS
         self._checks = [
             (field.name, _field_bounds(field, max_values.get(field.name, math.inf), letters.get(field.name)), checks[field.kind])
@@ -200,7 +200,7 @@ class RecordEncoder:
         unknown = [name for name in record if name not in self._names]
         if not unknown:
             return
-        if self._record.extra == "refuse":
+        if self._record.unknown_fields == "refuse":
             matches = difflib.get_close_matches(unknown[0][:_MAX_NAME_LENGTH], self._names, n=1, cutoff=0.0)
             raise UnknownFieldError(field=unknown[0][:_MAX_NAME_LENGTH], nearest=matches[0] if matches else "")
         if len(self._names) > _MAX_NAMES_COMPARED:
@@ -275,7 +275,7 @@ class _FieldBounds:
 def _field_bounds(field: Field, max_value: float, letters: int | None) -> _FieldBounds:
     limit = min(max_value, _MAX_EXACT_INT if field.kind is FieldKind.INTEGER else _MAX_VALUES["float64"])
     low = -limit if field.minimum is None else max(field.minimum, -limit)
-    numeric = field.closed and field.kind in (FieldKind.NUMBER, FieldKind.INTEGER)
+    numeric = field.restrict_to_categories and field.kind in (FieldKind.NUMBER, FieldKind.INTEGER)
     return _FieldBounds(
         field=field,
         low=low,
@@ -340,7 +340,7 @@ def _check_category(bounds: _FieldBounds, value: object) -> str:
     field = bounds.field
     if type(value) is not str:
         raise _type_error(field, value)
-    if field.closed and value not in field.categories:
+    if field.restrict_to_categories and value not in field.categories:
         raise UnknownCategoryError(field=field.name, choices=", ".join(field.categories[:_MAX_CHOICES_SHOWN]))
     return value[: bounds.letters]
 

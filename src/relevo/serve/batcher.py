@@ -178,7 +178,7 @@ class Batcher(Generic[Row, Result]):
         if isinstance(cause, ModelError) and len(batch) > 1:
             for part in reversed(batch):
                 part.request.isolate = True
-                self._queue.put_back(part)
+                self._queue.requeue(part)
             return
         for part in batch:
             if (

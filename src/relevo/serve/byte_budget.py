@@ -27,25 +27,25 @@ class ByteBudget:
         self._used = 0
 
     @property
-    def held(self) -> int:
+    def used(self) -> int:
         """Bytes held now."""
         return self._used
 
-    def take(self, size: int) -> None:
+    def acquire(self, size: int) -> None:
         """Reserve bytes. Raises OverloadedByBytesError, and then reserves none."""
         if self._used + size > self._limit:
             raise OverloadedByBytesError(limit=self._limit // _MIB)
         self._used += size
 
-    def give(self, size: int) -> None:
+    def release(self, size: int) -> None:
         """Release bytes."""
         self._used -= size
 
     @contextmanager
-    def holding(self, size: int) -> Iterator[None]:
+    def reserve(self, size: int) -> Iterator[None]:
         """Reserve bytes for the duration of a block. Raises OverloadedByBytesError."""
-        self.take(size)
+        self.acquire(size)
         try:
             yield
         finally:
-            self.give(size)
+            self.release(size)

@@ -86,7 +86,7 @@ class FairQueue(Generic[Row, Result]):
         self._in_order.append(request)
         self.rows += request.remaining
 
-    def put_back(self, part: RequestPart[Row, Result]) -> None:
+    def requeue(self, part: RequestPart[Row, Result]) -> None:
         """Return rows to the queue for a retry, before all others."""
         request = part.request
         if request.future.done():

@@ -46,7 +46,7 @@ class PendingRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     epoch: int
     begun_ns: int  # monotonic time at which the request was parsed
     subject: str | None = None
-    asked_by: str | None = None
+    requested_by: str | None = None
     #: Values of the input that were ignored or converted.
     remarks: tuple[Remark, ...] = ()
 
@@ -119,21 +119,21 @@ class LoadedVersion:
         """The manifest of this version."""
         return self.model.manifest
 
-    def ask(self, rows: Sequence[PendingRow], caller: str = "") -> asyncio.Future[list[PredictionResult]]:
+    def submit(self, rows: Sequence[PendingRow], caller: str = "") -> asyncio.Future[list[PredictionResult]]:
         """Queue the rows of one request. caller: identity for fair queueing.
 
         Raises BatchTooLongError, OverloadedError, QueueTooLongError, ShuttingDownError.
         """
         return self.batcher.submit(rows, caller)
 
-    async def retire(self) -> None:
+    async def drain(self) -> None:
         """Finish the accepted requests, then release the batcher's thread."""
         self.retired = True
         await self.batcher.close()
 
     def _run_batch(self, pending: list[PendingRow]) -> list[PredictionResult]:
         self.batches += 1
-        answers = self.model.finish(self.model.run([item.row for item in pending]))
+        answers = self.model.postprocess(self.model.run([item.row for item in pending]))
         now_us = self._now_ns() // 1000
         end = self._monotonic_ns()
         predictions = [self._prediction_record(item, answer, now_us, end) for item, answer in zip(pending, answers, strict=True)]
@@ -188,7 +188,7 @@ class LoadedVersion:
 
     def _fails(self, pending: list[PendingRow]) -> bool:
         try:
-            self.model.finish(self.model.run([item.row for item in pending]))
+            self.model.postprocess(self.model.run([item.row for item in pending]))
         except ModelError:
             return True
         return False
@@ -212,7 +212,7 @@ class LoadedVersion:
             kind=item.kind,
             input=item.input if log_input else None,
             input_bytes=len(item.input),
-            label=answer.label,
+            predicted_label=answer.predicted_label,
             confidence=answer.confidence,
             uncertain=answer.uncertain,
             value=answer.value,
@@ -220,7 +220,7 @@ class LoadedVersion:
             latency_us=(end_ns - item.begun_ns) // 1000,
             error=error,
             subject=item.subject,
-            asked_by=item.asked_by,
+            requested_by=item.requested_by,
         )
 
 

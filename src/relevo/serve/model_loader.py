@@ -69,10 +69,10 @@ class ModelLoader:
     async def run(self, every_s: float) -> None:
         """Poll forever."""
         while True:
-            await self.look()
+            await self.poll()
             await asyncio.sleep(every_s)
 
-    async def look(self) -> None:
+    async def poll(self) -> None:
         """Read the routes once, and load, swap or remove models accordingly."""
         try:
             routes = await asyncio.to_thread(self._routes)
@@ -80,14 +80,14 @@ class ModelLoader:
             self._log_store_state(str(cause))
             return
         self._log_store_state("")
-        self._service.wanted = tuple(route.model for route in routes)
+        self._service.desired_models = tuple(route.model for route in routes)
         for route in routes:
             if self._has_changed(route):
                 await self._load_route(route)
         routed = {route.model for route in routes}
         for state in self._service.models():
             if state.name not in routed:
-                self._retire(self._service.remove(state.name), keep=())
+                self._retire(self._service.remove_model(state.name), keep=())
 
     def _log_store_state(self, problem: str) -> None:
         """Log once when the database becomes unavailable, with the reason, and once when it is available again."""
@@ -107,10 +107,10 @@ class ModelLoader:
 
     async def _load_route(self, route: TrafficSplit) -> None:
         previous = self._service.router(route.model)
-        loaded_before = dict(previous.lanes) if previous is not None else {}
+        loaded_before = dict(previous.loaded_versions) if previous is not None else {}
         try:
             versions = {
-                target.digest: loaded_before.get(target.digest) or await self._load_version(target) for target in route.legs
+                target.digest: loaded_before.get(target.digest) or await self._load_version(target) for target in route.targets
             }
         except (RelevoError, OSError, MemoryError) as cause:
             log.error(  # noqa: TRY400 - the message is complete; a traceback adds nothing
@@ -120,7 +120,7 @@ class ModelLoader:
             self._service.report_failure(route.model, _failure_reason(cause))
             return
         self._failed.pop(route.model, None)
-        self._retire(self._service.install(Router(route, versions)), keep=versions.keys())
+        self._retire(self._service.set_route(Router(route, versions)), keep=versions.keys())
         log.info("route in force", extra={"action": "swapped", "model": route.model, "epoch": route.epoch})
 
     async def _load_version(self, target: RouteTarget) -> LoadedVersion:
@@ -134,10 +134,10 @@ class ModelLoader:
     def _retire(self, router: Router | None, *, keep: Container[str]) -> None:
         if router is None:
             return
-        for digest, version in router.lanes.items():
+        for digest, version in router.loaded_versions.items():
             if digest not in keep:
                 # The event loop keeps only weak references to tasks.
-                task = asyncio.ensure_future(version.retire())
+                task = asyncio.ensure_future(version.drain())
                 self._retiring.add(task)
                 task.add_done_callback(self._retiring.discard)
 

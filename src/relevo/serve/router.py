@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class RouteChoice(msgspec.Struct, frozen=True, kw_only=True):
     """The version for one request, with what the prediction record needs about the choice."""
 
-    lane: LoadedVersion
+    loaded: LoadedVersion
     arm: Arm
     propensity: float  # probability of this arm, 0..1
     epoch: int
@@ -30,19 +30,21 @@ class RouteChoice(msgspec.Struct, frozen=True, kw_only=True):
 class Router:
     """A route with its loaded versions. Lifetime: until the next swap."""
 
-    def __init__(self, route: TrafficSplit, lanes: Mapping[str, LoadedVersion]) -> None:
-        """lanes: by package digest, one for each target of the route."""
+    def __init__(self, route: TrafficSplit, loaded_versions: Mapping[str, LoadedVersion]) -> None:
+        """loaded_versions: by package digest, one for each target of the route."""
         self.route = route
-        self.lanes = lanes
+        self.loaded_versions = loaded_versions
         first = pick(route, b"")
         # A route with one target needs no random choice.
         self._only = self._choose(b"") if first.propensity == 1.0 else None
 
-    def pick(self, key: bytes) -> RouteChoice:
+    def choose(self, key: bytes) -> RouteChoice:
         """The version for a key, with the arm, propensity and epoch to record."""
         return self._only or self._choose(key)
 
     def _choose(self, key: bytes) -> RouteChoice:
         choice = pick(self.route, key)
-        target = choice.leg
-        return RouteChoice(lane=self.lanes[target.digest], arm=target.arm, propensity=choice.propensity, epoch=self.route.epoch)
+        target = choice.target
+        return RouteChoice(
+            loaded=self.loaded_versions[target.digest], arm=target.arm, propensity=choice.propensity, epoch=self.route.epoch
+        )

@@ -66,7 +66,7 @@ class PredictRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     key: bytes = b""  # routing key that keeps a caller on one arm
     caller: str = ""  # identity for fair queueing: a key, a user, an address
     subject: str | None = None
-    asked_by: str | None = None
+    requested_by: str | None = None
     begun_ns: int = msgspec.field(default_factory=time.perf_counter_ns)
 
 
@@ -89,17 +89,17 @@ class ModelService:
         self._encode = msgspec.json.Encoder().encode
         self._decode_executor = ThreadPoolExecutor(max_workers=_DECODE_THREADS, thread_name_prefix="decode")
         #: Names of the models in the stored routes, in the order of registration; set by the model loader.
-        self.wanted: tuple[str, ...] = ()
+        self.desired_models: tuple[str, ...] = ()
         #: Why the stored routes cannot be read; empty if they can.
         self.store_trouble = ""
         #: Shared with the code that reads request bodies.
-        self.room = ByteBudget()
+        self.byte_budget = ByteBudget()
         self.draining = False
         self.swaps = 0
 
     # --- called by the model loader -----------------------------------------------------------------------------------
 
-    def install(self, router: Router) -> Router | None:
+    def set_route(self, router: Router) -> Router | None:
         """Put a loaded route in force; returns the one it replaces."""
         name = router.route.model
         previous = self._routers.get(name)
@@ -110,7 +110,7 @@ class ModelService:
         self._index_synonyms()
         return previous
 
-    def remove(self, name: str) -> Router | None:
+    def remove_model(self, name: str) -> Router | None:
         """Take a model out of service; returns its route."""
         self._failures.pop(name, None)
         removed = self._routers.pop(name, None)
@@ -121,7 +121,7 @@ class ModelService:
         """Index the synonyms; a synonym of two models is ambiguous and names neither."""
         owners: dict[str, set[str]] = {}
         for name, router in self._routers.items():
-            for synonym in {*router.route.synonyms, *router.pick(b"").lane.manifest.synonyms}:
+            for synonym in {*router.route.synonyms, *router.choose(b"").loaded.manifest.synonyms}:
                 owners.setdefault(synonym, set()).add(name)
         self._synonyms = {synonym: min(names) for synonym, names in owners.items() if len(names) == 1}
 
@@ -141,7 +141,7 @@ class ModelService:
 
     # --- called for a request -------------------------------------------------------------------------------------------
 
-    def choose(self, request: PredictRequest) -> RouteChoice:
+    def select_version(self, request: PredictRequest) -> RouteChoice:
         """The version that will answer. Raises ModelNotFoundError, NotReadyError, ShuttingDownError."""
         if self.draining:
             raise ShuttingDownError
@@ -149,7 +149,7 @@ class ModelService:
         router = self._routers.get(name) if name else None
         if router is None:
             raise self._unavailable_error(name)
-        return router.pick(request.key)
+        return router.choose(request.key)
 
     async def predict(
         self, request: PredictRequest, payload: bytes | Mapping[str, Any], *, gone: WaitDisconnect | None = None
@@ -159,31 +159,31 @@ class ModelService:
         gone: completes when the client disconnects; awaited only if the model is slow enough for that to matter.
         Raises subclasses of InvalidInputError and UnavailableError, and ModelError.
         """
-        choice = self.choose(request)
+        choice = self.select_version(request)
         if isinstance(payload, bytes):
-            row = await self._prepare_image(choice.lane, payload)
-            if choice.lane.retired:
+            row = await self._prepare_image(choice.loaded, payload)
+            if choice.loaded.retired:
                 # Race: swapped while the image was decoded; the row was prepared for the old version and may not fit the new one.
                 return await self.predict(request, payload, gone=gone)
             pending = _pending_row(request, choice, row, InputKind.IMAGE, payload)
         else:
             pending = self._prepare_record(request, choice, payload)
-        return (await _await_results(choice.lane, (pending,), request.caller, gone))[0]
+        return (await _await_results(choice.loaded, (pending,), request.caller, gone))[0]
 
-    def ask(self, request: PredictRequest, payload: bytes | Mapping[str, Any]) -> asyncio.Future[list[PredictionResult]] | None:
+    def submit(self, request: PredictRequest, payload: bytes | Mapping[str, Any]) -> asyncio.Future[list[PredictionResult]] | None:
         """Like `predict`, but without a task; None for a large image, which is decoded in a thread.
 
         Cancel the future when the client disconnects. Raises like `predict`.
         """
-        choice = self.choose(request)
-        loaded = choice.lane
+        choice = self.select_version(request)
+        loaded = choice.loaded
         if isinstance(payload, bytes):
             if is_expensive(payload):
                 return None
-            pending = _pending_row(request, choice, loaded.model.prepare(payload), InputKind.IMAGE, payload)
+            pending = _pending_row(request, choice, loaded.model.preprocess(payload), InputKind.IMAGE, payload)
         else:
             pending = self._prepare_record(request, choice, payload)
-        return loaded.ask((pending,), request.caller)
+        return loaded.submit((pending,), request.caller)
 
     async def predict_many(
         self, request: PredictRequest, records: Sequence[Mapping[str, Any]], *, gone: WaitDisconnect | None = None
@@ -192,7 +192,7 @@ class ModelService:
 
         The error for an invalid record, or for a record on which the model fails, has the index of its row.
         """
-        choice = self.choose(request)
+        choice = self.select_version(request)
         if len(records) > self._max_records_per_request:
             raise TooManyRecordsError(rows=len(records), limit=self._max_records_per_request)
         if not records:
@@ -209,11 +209,11 @@ class ModelService:
                 # Other requests are served between the rows of a large batch.
                 await asyncio.sleep(0)
                 turn_start = time.perf_counter()
-        if choice.lane.retired:
+        if choice.loaded.retired:
             # Race: swapped meanwhile; the rows were prepared for the old version and may not fit the new one.
             return await self.predict_many(request, records, gone=gone)
         try:
-            return await _await_results(choice.lane, pending, request.caller, gone)
+            return await _await_results(choice.loaded, pending, request.caller, gone)
         except ModelError as error:
             if len(pending) == 1:
                 error.facts["row"] = 0
@@ -221,15 +221,15 @@ class ModelService:
 
     def _prepare_record(self, request: PredictRequest, choice: RouteChoice, record: Mapping[str, Any]) -> PendingRow:
         """Prepares one record. Raises subclasses of InvalidInputError."""
-        model = choice.lane.model
-        row = model.prepare(record)
+        model = choice.loaded.model
+        row = model.preprocess(record)
         return _pending_row(request, choice, row, InputKind.RECORD, self._encode(record), model.remarks(record))
 
     async def _prepare_image(self, loaded: LoadedVersion, payload: bytes) -> Any:
         if is_expensive(payload) and isinstance(loaded.manifest.input, ImageInput):
-            with self.room.holding(len(payload)):
-                return await asyncio.get_running_loop().run_in_executor(self._decode_executor, loaded.model.prepare, payload)
-        return loaded.model.prepare(payload)
+            with self.byte_budget.reserve(len(payload)):
+                return await asyncio.get_running_loop().run_in_executor(self._decode_executor, loaded.model.preprocess, payload)
+        return loaded.model.preprocess(payload)
 
     def _unavailable_error(self, name: str | None) -> ModelNotFoundError | NotReadyError:
         if name is None:
@@ -243,7 +243,7 @@ class ModelService:
 
     def default_model(self) -> str | None:
         """The model used if a request names none. Also if it could not be loaded: another model's answer would be wrong."""
-        return self._default or next(iter(self.wanted), None) or min(self._routers, default=None)
+        return self._default or next(iter(self.desired_models), None) or min(self._routers, default=None)
 
     def models(self) -> list[ModelState]:
         """State of every model known to this worker, by name."""
@@ -255,7 +255,7 @@ class ModelService:
         reason = self._failures.get(name, "")
         if router is None:
             return ModelState(name=name, version=None, manifest=None, ready=False, reason=reason)
-        loaded = router.pick(b"").lane
+        loaded = router.choose(b"").loaded
         return ModelState(name=name, version=loaded.version, manifest=loaded.manifest, ready=True, reason=reason)
 
     def ready(self) -> tuple[bool, str]:
@@ -272,14 +272,14 @@ class ModelService:
 
     def rows_waiting(self) -> int:
         """Rows that wait in all batchers."""
-        return sum(loaded.batcher.rows_waiting for router in self._routers.values() for loaded in router.lanes.values())
+        return sum(loaded.batcher.rows_waiting for router in self._routers.values() for loaded in router.loaded_versions.values())
 
     async def drain(self) -> None:
         """Reject new requests, finish the accepted ones."""
         self.draining = True
         for router in self._routers.values():
-            for loaded in router.lanes.values():
-                await loaded.retire()
+            for loaded in router.loaded_versions.values():
+                await loaded.drain()
         self._decode_executor.shutdown(wait=False)
 
 
@@ -300,7 +300,7 @@ def _pending_row(
         epoch=choice.epoch,
         begun_ns=request.begun_ns,
         subject=request.subject,
-        asked_by=request.asked_by,
+        requested_by=request.requested_by,
         remarks=remarks,
     )
 
@@ -309,7 +309,7 @@ async def _await_results(
     loaded: LoadedVersion, pending: Sequence[PendingRow], caller: str, gone: WaitDisconnect | None
 ) -> list[PredictionResult]:
     """Waits for the results; if the model is slow, a disconnect cancels the request."""
-    future = loaded.ask(pending, caller)
+    future = loaded.submit(pending, caller)
     if gone is None or not loaded.batcher.runs_in_thread(len(pending)):
         return await future
     disconnect: asyncio.Future[object] = asyncio.ensure_future(gone())

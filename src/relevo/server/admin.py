@@ -46,21 +46,21 @@ _CACHE_S = 60.0
 _MAX_CACHED_REPORTS = 4
 
 
-def erase_offline(settings: Settings, subject: str, *, why: str, write_anew: bool = False) -> ErasureReport:
-    """Erases a subject by its name. write_anew: also rewrite PostgreSQL's tables. Raises DatabaseUnavailableError."""
+def erase_offline(settings: Settings, subject: str, *, why: str, vacuum: bool = False) -> ErasureReport:
+    """Erases a subject by its name. vacuum: also rewrite PostgreSQL's tables. Raises DatabaseUnavailableError."""
     store = open_store(settings)
     reader = JournalReader(settings.spool_folder)
     journals = [path for path in settings.spool_folder.glob("*") if path.is_dir()]
-    report = store.erasing.erase(store.erasing.pseudonym(subject), at=utc_now(), by=LOCAL_ACTOR, reason=why)
+    report = store.erasure.erase(store.erasure.pseudonymize(subject), at=utc_now(), by=LOCAL_ACTOR, reason=why)
     if all(map(is_writer_dead, journals)):
         # Without a running server, no other process would ship the journals or truncate the WAL.
-        Shipper(reader, store.history).ship()
+        Shipper(reader, store.predictions).ship()
         truncate_wal(store.engine)
     remove_damaged(settings.spool_folder)
     remove_kept(settings.spool_folder)
     request_rotation(settings.spool_folder)
-    if write_anew:
-        store.erasing.write_anew()
+    if vacuum:
+        store.erasure.vacuum()
     store.engine.dispose()
     return report
 
@@ -70,9 +70,9 @@ def rewrap_offline(settings: Settings, to: Path) -> int:
     if any(path.is_dir() and not is_writer_dead(path) for path in settings.spool_folder.glob("*")):
         raise ConfigError(reason="a server runs in this home; stop it before its master key is changed")
     store = open_store(settings, begins=False)
-    if store.sealing is None:
+    if store.encryption is None:
         raise ConfigError(reason="nothing was ever sealed in this home")
-    key_count = store.sealing.rewrap(load_or_create_key(to, make=False), store.audit, at=utc_now(), by=LOCAL_ACTOR)
+    key_count = store.encryption.rewrap(load_or_create_key(to, make=False), store.audit, at=utc_now(), by=LOCAL_ACTOR)
     truncate_wal(store.engine)
     store.engine.dispose()
     return key_count
@@ -82,10 +82,10 @@ def rotate_audit_key(settings: Settings, *, why: str = "") -> KeyRotation:
     """Replaces the key that signs the audit log. Raises DatabaseUnavailableError, ConfigError."""
     store = open_store(settings, begins=False)
     ring = AuditKeyRing(settings.keys_folder)
-    new_key = ring.draw()
+    new_key = ring.generate()
     with write_transaction(store.engine) as connection:
-        rotation = store.audit.hand_over(connection, new_key, by=LOCAL_ACTOR, at=utc_now(), reason=why)
-    ring.choose(new_key)
+        rotation = store.audit.rotate_key(connection, new_key, by=LOCAL_ACTOR, at=utc_now(), reason=why)
+    ring.activate(new_key)
     store.engine.dispose()
     return rotation
 
@@ -104,7 +104,7 @@ class LabelCuration:
     def report(self, model: str) -> CurationReport:
         """Included and excluded examples, with reasons; the pages of one listing share it. Raises DatabaseUnavailableError."""
         with self._lock:
-            key = (model, self._labels.state())
+            key = (model, self._labels.fingerprint())
             created, report = self._cache.get(key, (0.0, None))
             if report is None or time.monotonic() - created > _CACHE_S:
                 report = curate(self._examples(model), share=self._max_author_share)
@@ -114,7 +114,7 @@ class LabelCuration:
             return report
 
     def _examples(self, model: str) -> Iterator[LabelledExample]:
-        rule = self._labels.rule()
+        rule = self._labels.aggregation()
         for labels in self._labels.labelled(model):
             for stored in self._history.inputs(list(labels)):
                 yield _example(stored.prediction, *self._content(stored), labels[stored.prediction], rule)
@@ -131,14 +131,14 @@ class LabelCuration:
 def _example(
     prediction: bytes, content: bytes | None, trouble: Reason | None, labels: Sequence[Label], rule: LabelAggregation
 ) -> LabelledExample:
-    resolved = rule.of(labels)
-    votes = tuple(LabelVote(value=label.value, trusted=rule.trusts(label)) for label in latest_by_author(labels))
+    resolved = rule.resolve(labels)
+    votes = tuple(LabelVote(value=label.value, trusted=rule.is_trusted(label)) for label in latest_by_author(labels))
     return LabelledExample(
         prediction=prediction,
         content=content,
         trouble=trouble,
         value=None if resolved is None else resolved.value,
         author="" if resolved is None else resolved.author,
-        trusted=resolved is not None and rule.trusts(resolved),
+        trusted=resolved is not None and rule.is_trusted(resolved),
         votes=votes,
     )

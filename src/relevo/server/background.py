@@ -56,33 +56,33 @@ def run_loop(settings: Settings, parent_pipe: int) -> None:
         if was_trusted:
             reader.mark_exchange()
             log.warning(_FILE_REPLACED, extra={"action": "store_exchanged"})
-        reader.bring_back()
+        reader.restore_quarantined()
 
     trust = DatabaseTrust(store.engine, changed=on_replaced)
 
     def before_shipment() -> None:
-        if trust.look():
+        if trust.poll():
             # The file may be an older copy: the next tick reads again how far the journals were shipped.
             raise DatabaseUnavailableError
 
-    def own_checkpoint() -> None:
-        with trust.own_change():
+    def write_checkpoint() -> None:
+        with trust.trusted_change():
             checkpoint(store.engine)
 
     loop = BackgroundLoop(
-        Shipper(reader, store.history, before_each=before_shipment, rests=load_gate.rests),
-        checkpoint=own_checkpoint,
+        Shipper(reader, store.predictions, before_each=before_shipment, should_wait=load_gate.should_wait),
+        checkpoint=write_checkpoint,
         pace=Intervals(ship_every_s=settings.flush_interval_ms / 1000),
         monotonic=time.monotonic,
         migrate=lambda: _prepare_store(settings, store),
         chores=periodic_tasks(settings, store, trust),
-        look=trust.look,
+        look=trust.poll,
         note=trust.note,
     )
     with (
-        checkpoint_thread(checkpoint_writer(settings, store.trail, store.audit)),
+        checkpoint_thread(checkpoint_writer(settings, store.audit_reader, store.audit)),
         # In its own thread, because the receiving server may be slow.
-        checkpoint_thread(checkpoint_exporter(settings, store.trail, store.audit)),
+        checkpoint_thread(checkpoint_exporter(settings, store.audit_reader, store.audit)),
     ):
         loop.run(stop)
     if trust.holds:
@@ -95,4 +95,4 @@ def _prepare_store(settings: Settings, store: Store) -> None:
     """Prepares the store before the first shipment: migrates the schema, resolves labels by the configured rule."""
     check_users(settings, store.engine)
     migrate(store.engine)
-    store.labels.settle(label_aggregation(settings), at=utc_now())
+    store.labels.apply_aggregation(label_aggregation(settings), at=utc_now())

@@ -1,7 +1,7 @@
 """Saves audit checkpoints in the home, and exports them out of reach of an attacker on this machine: to another disk or server.
 
 poll ─ new checkpoint? ─┬ audit_checkpoint_to is a file ─► appended, as in heads.jsonl: `relevo audit verify --heads FILE`
-                        └ a URL ─ Webhook ────► POST {"head": "12:3fa9…", "sequence": 12, "seal": "3fa9…", …}
+                        └ a URL ─ Webhook ────► POST {"head": "12:3fa9…", "sequence": 12, "mac": "3fa9…", …}
 
     url ─ https, or an allowed host ─ resolved once ─ every address public, or allowed ─► POST to that address, with that host name
                                                                                          └ no redirect, no proxy, bounded time
@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import httpx
 import msgspec
 
 from relevo.errors import ConfigError, RelevoError, UnavailableError
@@ -47,15 +46,15 @@ _TIMEOUT_S = 10.0
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
-def checkpoint_writer(settings: Settings, trail: AuditReader, audit: AuditLog) -> Callable[[], None]:
+def checkpoint_writer(settings: Settings, reader: AuditReader, audit: AuditLog) -> Callable[[], None]:
     """Returns a function that saves a new audit checkpoint. It never raises, because the change itself is already committed."""
-    checkpoints = Checkpoints(settings.audit_folder, trail, audit)
+    checkpoints = Checkpoints(settings.audit_folder, reader, audit)
     last_error = ""
 
     def save() -> None:
         nonlocal last_error
         try:
-            checkpoints.look(_utc_now())
+            checkpoints.update(_utc_now())
             last_error = ""
         except (OSError, RelevoError) as cause:
             if str(cause) != last_error:
@@ -65,12 +64,12 @@ def checkpoint_writer(settings: Settings, trail: AuditReader, audit: AuditLog) -
     return save
 
 
-def checkpoint_exporter(settings: Settings, trail: AuditReader, audit: AuditLog) -> Callable[[], None]:
+def checkpoint_exporter(settings: Settings, reader: AuditReader, audit: AuditLog) -> Callable[[], None]:
     """Returns a function that sends a new audit checkpoint to audit_checkpoint_to; it never raises. Raises ConfigError."""
     if not settings.audit_checkpoint_to:
         return lambda: None
     send = checkpoint_sender(settings)
-    return CheckpointExporter(send, trail, audit, now=_utc_now).poll if send else lambda: None
+    return CheckpointExporter(send, reader, audit, now=_utc_now).poll if send else lambda: None
 
 
 def checkpoint_sender(settings: Settings) -> Callable[[Checkpoint], None] | None:
@@ -83,7 +82,7 @@ def checkpoint_sender(settings: Settings) -> Callable[[Checkpoint], None] | None
     webhook = Webhook(target, settings.audit_head_allowed)
 
     def post(checkpoint: Checkpoint) -> None:
-        body = {"head": f"{checkpoint.sequence}:{checkpoint.seal}", **msgspec.to_builtins(checkpoint)}
+        body = {"head": f"{checkpoint.sequence}:{checkpoint.mac}", **msgspec.to_builtins(checkpoint)}
         webhook.post(msgspec.json.encode(body))
 
     return post
@@ -95,14 +94,14 @@ class CheckpointExporter:
     def __init__(
         self,
         send: Callable[[Checkpoint], None],
-        trail: AuditReader,
+        reader: AuditReader,
         audit: AuditLog,
         *,
         now: Callable[[], datetime],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._send = send
-        self._trail = trail
+        self._trail = reader
         self._audit = audit
         self._now = now
         self._monotonic = monotonic
@@ -114,10 +113,10 @@ class CheckpointExporter:
         if self._monotonic() < self._retry_at:
             return
         try:
-            link = self._trail.head()
-            if link is not None and link.seal != self._last_seal:
+            link = self._trail.last_entry()
+            if link is not None and link.mac != self._last_seal:
                 self._send(head_of(self._audit, link, self._now()))
-                self._last_seal = link.seal
+                self._last_seal = link.mac
         except (OSError, RelevoError) as cause:
             self._retry_at = self._monotonic() + _RETRY_DELAY_S
             reason = os.strerror(cause.errno) if isinstance(cause, OSError) and cause.errno else str(cause)
@@ -166,24 +165,31 @@ class Webhook:
 
     def post(self, body: bytes) -> None:
         """Sends JSON and waits for a 2xx status. Raises UnavailableError, whose message does not contain the address."""
+        import httpx
+
         try:
             addresses = self._resolve(self._host, self._port)
         except (OSError, UnicodeError) as cause:
-            raise UnavailableError.told("its name leads nowhere") from cause
+            raise UnavailableError.with_message("its name leads nowhere") from cause
         if not addresses or not all(self._is_permitted(address) for address in addresses):
-            raise UnavailableError.told("it is a private address, or not of the internet, and is not listed in audit_head_allowed")
+            raise UnavailableError.with_message(
+                "it is a private address, or not of the internet, and is not listed in audit_head_allowed"
+            )
         if not self._is_https and not all(self._is_allowed(address) for address in addresses):
-            raise UnavailableError.told("it does not encrypt, and is not listed in audit_head_allowed")
+            raise UnavailableError.with_message("it does not encrypt, and is not listed in audit_head_allowed")
         try:
             status = asyncio.run(self._send(addresses[0], body))
         except TimeoutError as cause:
-            raise UnavailableError.told("it did not answer in time") from cause
+            raise UnavailableError.with_message("it did not answer in time") from cause
         except httpx.HTTPError as cause:
-            raise UnavailableError.told("it cannot be reached, or its certificate is not trusted") from cause
+            raise UnavailableError.with_message("it cannot be reached, or its certificate is not trusted") from cause
         if not 200 <= status < 300:
-            raise UnavailableError.told(f"it answered with status {status}")
+            raise UnavailableError.with_message(f"it answered with status {status}")
 
     async def _send(self, address: Address, body: bytes) -> int:
+        # Loaded only where a URL is configured: every command imports this module.
+        import httpx
+
         host = f"[{address}]" if address.version == 6 else str(address)
         url = f"{'https' if self._is_https else 'http'}://{host}:{self._port}{self._path}"
         headers = {"host": self._host_header, "content-type": "application/json"}

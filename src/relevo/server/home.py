@@ -109,7 +109,7 @@ def had_users(home: Path) -> bool:
     if os.path.lexists(home / HAD_USERS_FILE):
         return True
     snapshot = load_state(home / PEOPLE_FILE, AccessSnapshot)
-    return snapshot is not None and not snapshot.open
+    return snapshot is not None and not snapshot.no_users
 
 
 def note_users(home: Path) -> None:
@@ -128,7 +128,7 @@ def _remove_anonymous_snapshot(home: Path) -> None:
     """Removes an access snapshot from before the first user: with it, the loss of the marker file would open the server."""
     file = home / PEOPLE_FILE
     snapshot = load_state(file, AccessSnapshot)
-    if snapshot is None or not snapshot.open:
+    if snapshot is None or not snapshot.no_users:
         return
     try:
         file.unlink(missing_ok=True)
@@ -155,7 +155,7 @@ def _is_empty(file: Path | None) -> bool:
         return True
 
 
-def has_first_checkpoint(settings: Settings, trail: AuditReader) -> bool:
+def has_first_checkpoint(settings: Settings, reader: AuditReader) -> bool:
     """Whether the audit log in the database contains the first checkpoint of this home; otherwise it is another home's database.
 
     Raises DatabaseUnavailableError.
@@ -168,4 +168,4 @@ def has_first_checkpoint(settings: Settings, trail: AuditReader) -> bool:
     except ConfigError:
         # A corrupt file proves that there were checkpoints, but no database can be compared with it.
         return False
-    return first is None or trail.seal_of(first.sequence) == first.seal
+    return first is None or reader.mac_of(first.sequence) == first.mac

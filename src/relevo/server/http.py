@@ -118,7 +118,7 @@ class _TlsListener:
 
     def _start_handshake(self, client: socket.socket) -> None:
         connection = self._create_connection()
-        if len(self.handshakes) + len(connection.connections) >= self._limit.most and not connection.takes_an_idle_place():
+        if len(self.handshakes) + len(connection.connections) >= self._limit.most and not connection.is_idle():
             self._limit.is_full()
             client.close()
             return

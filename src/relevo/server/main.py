@@ -163,16 +163,16 @@ def _supervise(
     port = listeners[0].getsockname()[1]
     sockets = [*listeners, *([console] if console else [])]
     workers = [
-        ProcessSpec(name="worker", act=_with_own_socket(listener, sockets, partial(run, listener))) for listener in listeners
+        ProcessSpec(name="worker", target=_with_own_socket(listener, sockets, partial(run, listener))) for listener in listeners
     ]
     # Last: its final tick ships what the workers write until they exit.
     background = ProcessSpec(
-        name="loop", act=_with_own_socket(None, sockets, partial(run_loop, settings)), nice=_BACKGROUND_NICENESS, last=True
+        name="loop", target=_with_own_socket(None, sockets, partial(run_loop, settings)), nice=_BACKGROUND_NICENESS, stop_last=True
     )
     console_specs = []
     if console:
         run_process = partial(run_console, settings, console, certificate, port)
-        console_specs.append(ProcessSpec(name="console", act=_with_own_socket(console, sockets, run_process)))
+        console_specs.append(ProcessSpec(name="console", target=_with_own_socket(console, sockets, run_process)))
     folder = settings.telemetry_folder
 
     def poll() -> None:
@@ -239,7 +239,7 @@ def _migrate(settings: Settings) -> bool:
     try:
         _check_trust(settings)
         store = open_store(settings)
-        has_users = not store.people.roll().open
+        has_users = not store.users.access_snapshot().no_users
         store.engine.dispose()
     except DatabaseSchemaTooNewError:
         raise
@@ -268,7 +268,7 @@ def _check_trust(settings: Settings) -> None:
     if child == 0:
         code = 1
         try:
-            trust.look()
+            trust.poll()
             code = 0
         except DatabaseUnavailableError as cause:
             trust.note(cause)

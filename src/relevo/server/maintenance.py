@@ -43,10 +43,10 @@ def periodic_tasks(settings: Settings, store: Store, trust: DatabaseTrust) -> li
     from relevo.store.audit.checkpoints import Checkpoints
     from relevo.store.retention import Retention
 
-    checkpoints = Checkpoints(settings.audit_folder, store.trail, store.audit)
+    checkpoints = Checkpoints(settings.audit_folder, store.audit_reader, store.audit)
 
     def truncate() -> bool:
-        with trust.own_change():
+        with trust.trusted_change():
             return truncate_wal(store.engine)
 
     wal_truncation = _WalTruncation(settings.spool_folder, truncate)
@@ -55,16 +55,18 @@ def periodic_tasks(settings: Settings, store: Store, trust: DatabaseTrust) -> li
     )
 
     def enforce(apply: Callable[[datetime], Removed]) -> None:
-        if apply(utc_now()).anything:
+        if apply(utc_now()).any:
             request_rotation(settings.spool_folder)
 
     return [
-        PeriodicTask(every_s=_CHECKPOINT_SAVE_S, run=_log_errors("audit.heads", lambda: checkpoints.keep(utc_now()))),
+        PeriodicTask(every_s=_CHECKPOINT_SAVE_S, run=_log_errors("audit.heads", lambda: checkpoints.append(utc_now()))),
         # One more checkpoint at the end costs one line, and covers the changes since the last one.
         PeriodicTask(
-            every_s=_NEVER, run=_log_errors("audit.heads", lambda: checkpoints.keep(utc_now(), at_once=True)), at_the_end=True
+            every_s=_NEVER,
+            run=_log_errors("audit.heads", lambda: checkpoints.append(utc_now(), at_once=True)),
+            run_at_shutdown=True,
         ),
-        PeriodicTask(every_s=_WAL_TRUNCATION_S, run=wal_truncation.poll, at_the_end=True),
+        PeriodicTask(every_s=_WAL_TRUNCATION_S, run=wal_truncation.poll, run_at_shutdown=True),
         PeriodicTask(every_s=_TRAFFIC_RETENTION_S, run=lambda: _delete_old_traffic(store)),
         *([PeriodicTask(every_s=_AGE_RETENTION_S, run=lambda: enforce(retention.apply_age))] if settings.retention_days else []),
         *(
@@ -76,7 +78,7 @@ def periodic_tasks(settings: Settings, store: Store, trust: DatabaseTrust) -> li
 
 
 def _delete_old_traffic(store: Store) -> None:
-    store.traffic.forget_minutes(utc_now())
+    store.traffic.drop_old_minutes(utc_now())
 
 
 @contextlib.contextmanager

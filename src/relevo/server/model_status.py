@@ -43,7 +43,7 @@ def model_statuses(settings: Settings) -> list[ModelStatus]:
     store = open_store(settings, migrated=True)
     try:
         names = [model.name for model in store.registry.models()]
-        served_versions = {route.model: route.legs[0].version for route in store.registry.routes()}
+        served_versions = {route.model: route.targets[0].version for route in store.registry.routes()}
     finally:
         store.engine.dispose()
     return [

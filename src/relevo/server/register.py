@@ -30,8 +30,8 @@ def register(
     path: Path,
     *,
     alias: str = _CHAMPION,
-    who: str,
-    why: str,
+    author: str,
+    reason: str,
     force: bool = False,
     synonyms: Sequence[str] = (),
 ) -> Version:
@@ -50,12 +50,12 @@ def register(
     now = utc_now()
     name = package.manifest.name
     summary = _summary(package)
-    version = store.registry.add(model=name, digest=package.digest, summary=summary, who=who, at=now, synonyms=synonyms)
+    version = store.registry.add(model=name, digest=package.digest, summary=summary, author=author, at=now, synonyms=synonyms)
     try:
-        move_alias(store, name, alias, version.number, who=who, why=why, at=now, force=force)
+        move_alias(store, name, alias, version.number, author=author, reason=reason, at=now, force=force)
         if _CHAMPION not in store.registry.aliases(name):
             # A model without a champion answers no request.
-            store.registry.move_alias(name, _CHAMPION, version.number, who=who, why=why, at=now)
+            store.registry.move_alias(name, _CHAMPION, version.number, author=author, reason=reason, at=now)
     finally:
         store.engine.dispose()
     return version
@@ -70,16 +70,16 @@ def champion_of(settings: Settings, model: str) -> int | None:
 
 
 def move_alias(
-    store: Store, model: str, alias: str, version: int, *, who: str, why: str, at: datetime, force: bool = False
+    store: Store, model: str, alias: str, version: int, *, author: str, reason: str, at: datetime, force: bool = False
 ) -> AliasMove:
     """Moves the alias to a version. Raises PromotionRefusedError without force when the promotion guard rejects a new champion."""
     from relevo.package.documents import takeover_of
 
     takeover = takeover_of(store.registry, store.packages, model, version) if alias == _CHAMPION else None
     if takeover is None:
-        return store.registry.move_alias(model, alias, version, who=who, why=why, at=at)
-    why = takeover.allowed(why, force=force)
-    return store.registry.move_alias(model, alias, version, who=who, why=why, at=at, expected=takeover.before)
+        return store.registry.move_alias(model, alias, version, author=author, reason=reason, at=at)
+    reason = takeover.allowed(reason, force=force)
+    return store.registry.move_alias(model, alias, version, author=author, reason=reason, at=at, expected=takeover.before)
 
 
 def _summary(package: Package) -> dict[str, Any]:

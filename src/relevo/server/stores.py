@@ -50,15 +50,15 @@ class Store:
 
     engine: Engine
     registry: Registry
-    history: PredictionStore
+    predictions: PredictionStore
     labels: Labels
     traffic: Traffic
-    asking: LabelQueue
-    people: Users
+    label_queue: LabelQueue
+    users: Users
     audit: AuditLog
-    trail: AuditReader
-    sealing: InputEncryption | None
-    erasing: Erasure
+    audit_reader: AuditReader
+    encryption: InputEncryption | None
+    erasure: Erasure
     blobs: Blobs
     packages: PackageStore
 
@@ -96,25 +96,25 @@ def open_store(settings: Settings, *, migrated: bool = False, begins: bool = Tru
         check_users(settings, engine)
         migrate(engine)
     blobs = Blobs(settings.blobs_folder)
-    sealing = input_encryption(settings, engine)
+    encryption = input_encryption(settings, engine)
     ring = AuditKeyRing(settings.keys_folder)
     audit, trail = AuditLog(ring.current(), ring=ring), AuditReader(engine)
     if not migrated:
         # For commands without a background process; next to the workers one runs, which polls each second.
         save, export = checkpoint_writer(settings, trail, audit), checkpoint_exporter(settings, trail, audit)
-        audit.witnessed_by(save, export)
+        audit.on_commit(save, export)
     return Store(
         engine=engine,
         registry=Registry(engine, audit),
-        history=PredictionStore(engine, blobs, sealing),
-        labels=Labels(engine, audit, Notes(engine, sealing, seals=settings.encrypt_inputs == "on")),
+        predictions=PredictionStore(engine, blobs, encryption),
+        labels=Labels(engine, audit, Notes(engine, encryption, encrypts=settings.encrypt_inputs == "on")),
         traffic=Traffic(engine),
-        asking=LabelQueue(engine, share=settings.label_sampling_rate),
-        people=Users(engine, audit, noted=partial(note_users, settings.home)),
+        label_queue=LabelQueue(engine, share=settings.label_sampling_rate),
+        users=Users(engine, audit, noted=partial(note_users, settings.home)),
         audit=audit,
-        trail=trail,
-        sealing=sealing,
-        erasing=Erasure(engine, blobs, audit),
+        audit_reader=trail,
+        encryption=encryption,
+        erasure=Erasure(engine, blobs, audit),
         blobs=blobs,
         packages=PackageStore(settings.packages_folder),
     )
@@ -124,7 +124,7 @@ def label_aggregation(settings: Settings) -> LabelAggregation:
     """The configured rule that resolves several labels of one prediction, with the trusted authors."""
     from relevo.domain.label_aggregation import AggregationStrategy, LabelAggregation
 
-    return LabelAggregation(rule=AggregationStrategy(settings.label_aggregation), trusted=settings.trusted_names)
+    return LabelAggregation(strategy=AggregationStrategy(settings.label_aggregation), trusted_sources=settings.trusted_names)
 
 
 def input_encryption(settings: Settings, engine: Engine) -> InputEncryption | None:

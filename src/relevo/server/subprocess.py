@@ -57,9 +57,9 @@ class RunningServer:
         if self._error is not None:
             raise self._error
         if not in_time:
-            raise UnavailableError.told(f"The server did not start within {timeout:g} s; its log says why.")
+            raise UnavailableError.with_message(f"The server did not start within {timeout:g} s; its log says why.")
         if not self.url:
-            raise UnavailableError.told("The server ended while it was starting; its log says why.")
+            raise UnavailableError.with_message("The server ended while it was starting; its log says why.")
 
     def stop(self) -> int:
         """Stops it in order and returns its exit code."""
@@ -77,7 +77,7 @@ class RunningServer:
         message = json.loads(line) if line else {}
         self.url = message.get("url", "")
         if "code" in message:
-            self._error = by_code(message["code"]).told(message["error"])
+            self._error = by_code(message["code"]).with_message(message["error"])
         self._started.set()
 
 

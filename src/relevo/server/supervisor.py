@@ -49,9 +49,9 @@ class ProcessSpec:
 
     name: str  # shown by ps as "relevo:<name>"
     #: Runs in the child. Its argument is a pipe descriptor that reaches end of file when the parent is gone.
-    act: Callable[[int], None]
+    target: Callable[[int], None]
     nice: int = 0  # added to the nice value: a higher value lowers the priority
-    last: bool = False  # stopped only after all others have exited
+    stop_last: bool = False  # stopped only after all others have exited
 
 
 @dataclass(slots=True, kw_only=True)
@@ -147,7 +147,7 @@ class Supervisor:
             _set_process_name(f"relevo:{role.name}")
             with contextlib.suppress(OSError):
                 os.nice(role.nice)
-            role.act(self._parent_pipe[0])
+            role.target(self._parent_pipe[0])
             code = 0
         except BaseException:
             log.exception("%s failed", role.name, extra={"action": "child_failed", "child": role.name})
@@ -159,8 +159,8 @@ class Supervisor:
     def _stop_all(self) -> None:
         self._ending()
         running = [child for child in self._children if child.pid is not None]
-        self._stop([child for child in running if not child.role.last])
-        self._stop([child for child in running if child.role.last])
+        self._stop([child for child in running if not child.role.stop_last])
+        self._stop([child for child in running if child.role.stop_last])
         for descriptor in self._parent_pipe:
             os.close(descriptor)
 

@@ -51,46 +51,48 @@ def refresh_access(settings: Settings, store: Store, authenticator: Authenticato
     an empty user table denies all access, because the database may have been replaced.
     """
     try:
-        if store.people.epoch() == authenticator.roll.epoch:
+        if store.users.revision() == authenticator.access.revision:
             return
         # Race: the first user is created meanwhile. The marker file is read first, so that it is never newer than the snapshot.
         had_before = had_users(settings.home)
-        snapshot = store.people.roll()
-        is_lost = snapshot.lost or (snapshot.open and (had_before or not has_first_checkpoint(settings, store.trail)))
+        snapshot = store.users.access_snapshot()
+        is_lost = snapshot.lost or (snapshot.no_users and (had_before or not has_first_checkpoint(settings, store.audit_reader)))
     except DatabaseUnavailableError:
-        cached = load_state(settings.home / PEOPLE_FILE, AccessSnapshot) if authenticator.roll.epoch < 0 else None
+        cached = load_state(settings.home / PEOPLE_FILE, AccessSnapshot) if authenticator.access.revision < 0 else None
         # The first user may have been created while no worker was running to save a new snapshot.
-        if cached is not None and not (cached.open and had_users(settings.home)):
-            authenticator.roll = _effective(cached, allow_anonymous=allow_anonymous)
+        if cached is not None and not (cached.no_users and had_users(settings.home)):
+            authenticator.access = _effective(cached, allow_anonymous=allow_anonymous)
         return
     if is_lost:
-        _lock_access(authenticator, settings, snapshot.epoch)
+        _lock_access(authenticator, settings, snapshot.revision)
         return
-    if not snapshot.open:
+    if not snapshot.no_users:
         note_users(settings.home)
-    authenticator.roll = _effective(snapshot, allow_anonymous=allow_anonymous)
+    authenticator.access = _effective(snapshot, allow_anonymous=allow_anonymous)
     save_state(settings.home / PEOPLE_FILE, snapshot)
 
 
 def _lock_access(authenticator: Authenticator, settings: Settings, epoch: int) -> None:
     """Denies all access except with API keys that are cached. Logged once; undone at the next refresh from the right database."""
-    if authenticator.roll.lost and authenticator.roll.epoch == epoch:
+    if authenticator.access.lost and authenticator.access.revision == epoch:
         return
-    previous = authenticator.roll if authenticator.roll.epoch >= 0 else load_state(settings.home / PEOPLE_FILE, AccessSnapshot)
-    authenticator.roll = AccessSnapshot(epoch=epoch, open=False, lost=True, keys=previous.keys if previous else {})
+    previous = (
+        authenticator.access if authenticator.access.revision >= 0 else load_state(settings.home / PEOPLE_FILE, AccessSnapshot)
+    )
+    authenticator.access = AccessSnapshot(revision=epoch, no_users=False, lost=True, keys=previous.keys if previous else {})
     log.error("%s", UsersLostError(), extra={"action": "users_lost"})
 
 
 def _effective(snapshot: AccessSnapshot, *, allow_anonymous: bool) -> AccessSnapshot:
-    return snapshot if allow_anonymous or not snapshot.open else replace(snapshot, open=False)
+    return snapshot if allow_anonymous or not snapshot.no_users else replace(snapshot, no_users=False)
 
 
 async def load_day_key(encryption: InputEncryption, now: Callable[[], datetime]) -> None:
     """Loads today's key before the first request; while the database is unavailable, the key last used in this home."""
     try:
-        await asyncio.to_thread(encryption.prepare_day, now())
+        await asyncio.to_thread(encryption.load_day_key, now())
     except DatabaseUnavailableError:
-        await asyncio.to_thread(encryption.recall_day)
+        await asyncio.to_thread(encryption.restore_day_key)
 
 
 async def refresh_day_keys(encryption: InputEncryption, now: Callable[[], datetime]) -> None:
@@ -98,4 +100,4 @@ async def refresh_day_keys(encryption: InputEncryption, now: Callable[[], dateti
     while True:
         await asyncio.sleep(_DAY_POLL_INTERVAL_S)
         with contextlib.suppress(DatabaseUnavailableError):
-            await asyncio.to_thread(encryption.prepare_day, now())
+            await asyncio.to_thread(encryption.load_day_key, now())

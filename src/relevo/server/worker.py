@@ -87,7 +87,7 @@ def run_worker(
     gc.set_threshold(_GC_THRESHOLD)
     # Warnings about the metadata of a client's image do not concern the operator.
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    tls = TlsContext(certificate, exposed=not settings.stays_here) if certificate else None
+    tls = TlsContext(certificate, exposed=not settings.is_local_only) if certificate else None
     uvloop.run(_worker(settings, listener, tls, ready, parent_pipe, insecure=insecure))
 
 
@@ -109,7 +109,7 @@ async def _worker(
         journal_trouble=_journal_check(settings, journal),
     )
     store = open_store(settings, migrated=True)
-    encryption = store.sealing if settings.encrypt_inputs == "on" else None
+    encryption = store.encryption if settings.encrypt_inputs == "on" else None
     loader = ModelLoader(
         service,
         routes=_cached_routes(settings, store),
@@ -117,9 +117,9 @@ async def _worker(
         write=_journal_writer(journal, telemetry, encryption),
         options=_serving_options(settings),
     )
-    first_load = asyncio.ensure_future(loader.look())
-    authenticator = Authenticator(sessions=SessionCache(store.people.sessions, utc_now))
-    subjects = SubjectResolver(store.erasing.pseudonym, encryption, now=utc_now)
+    first_load = asyncio.ensure_future(loader.poll())
+    authenticator = Authenticator(sessions=SessionCache(store.users.sessions, utc_now))
+    subjects = SubjectResolver(store.erasure.pseudonymize, encryption, now=utc_now)
     predict = PredictHandlers(service, settings, telemetry, authenticator, allowance=allowance_of(settings), subjects=subjects)
     server = http_server(settings, _app(settings, predict, service, store, telemetry, authenticator), predict, tls)
     allow_anonymous = insecure or not is_exposed(settings)
@@ -170,7 +170,7 @@ def _journal(settings: Settings, process_id: str) -> Journal:
 def _journal_check(settings: Settings, journal: Journal) -> Callable[[], str]:
     if settings.durability == "relaxed":
         return str
-    return lambda: "" if journal.probe() else journal.trouble
+    return lambda: "" if journal.is_writable() else journal.error
 
 
 def _serving_options(settings: Settings) -> ServingOptions:
@@ -186,7 +186,7 @@ def _serving_options(settings: Settings) -> ServingOptions:
 
 def _journal_writer(journal: Journal, telemetry: Telemetry, encryption: InputEncryption | None) -> Callable[[Any], None]:
     """The journal's write function, which also counts batch sizes and, if configured, encrypts the inputs."""
-    count = telemetry.batch
+    count = telemetry.count_batch
     write = journal.write if encryption is None else _encrypting_writer(journal, encryption)
 
     def write_and_count(predictions: Any) -> None:
@@ -197,7 +197,7 @@ def _journal_writer(journal: Journal, telemetry: Telemetry, encryption: InputEnc
 
 
 def _encrypting_writer(journal: Journal, encryption: InputEncryption) -> Callable[[Any], None]:
-    return lambda predictions: journal.write(encryption.seal_all(predictions))
+    return lambda predictions: journal.write(encryption.encrypt_all(predictions))
 
 
 def _app(
@@ -212,20 +212,20 @@ def _app(
         service=service,
         predict=predict,
         registry=store.registry,
-        history=store.history,
+        predictions=store.predictions,
         labels=store.labels,
         traffic=store.traffic,
         packages=store.packages,
-        asking=store.asking,
-        clean=LabelCuration(store.history, store.labels, settings).report,
-        people=store.people,
+        label_queue=store.label_queue,
+        curate=LabelCuration(store.predictions, store.labels, settings).report,
+        users=store.users,
         audit=store.audit,
-        trail=store.trail,
-        erasing=store.erasing,
-        door=authenticator,
+        audit_reader=store.audit_reader,
+        erasure=store.erasure,
+        authenticator=authenticator,
         settings=settings,
         metrics=_metrics(settings, telemetry),
-        allowance=predict.allowance,
+        rate_limiter=predict.allowance,
         provider=oidc_provider(settings),
         console_key=load_or_create_key(settings.console_key),
     )
@@ -272,10 +272,10 @@ def _model_loader(settings: Settings, store: Store) -> Callable[[RouteTarget], W
         package = open_stored(store.packages, target.digest)
         model = load_runnable(package, threads=settings.intra_op_threads, limits=limits)
         replay_golden(model, package.golden)
-        rows = [model.prepare(payload) for payload in package.golden.payloads]
-        model.rows_at_once = best_batch_size(model.run, rows[0])
+        rows = [model.preprocess(payload) for payload in package.golden.payloads]
+        model.best_batch_size = best_batch_size(model.run, rows[0])
         start = time.perf_counter()
-        model.finish(model.run(rows))
+        model.postprocess(model.run(rows))
         return WarmModel(model=model, row_cost_s=(time.perf_counter() - start) / len(rows))
 
     return load

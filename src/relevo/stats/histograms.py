@@ -60,7 +60,7 @@ class Tally:
             confidences=_bin_counts(np.multiply(confidences, SHARE_BINS), SHARE_BINS),
         )
 
-    def take_in(self, other: Tally) -> None:
+    def merge(self, other: Tally) -> None:
         """Add the counts of another tally."""
         self.requests += other.requests
         self.errors += other.errors

@@ -113,7 +113,7 @@ class InputEncryption:
             self._cache.pop(next(iter(self._cache)), None)
         self._cache[subject] = key
 
-    def prepare_day(self, at: datetime) -> None:
+    def load_day_key(self, at: datetime) -> None:
         """Loads the key of the day. While the database is unavailable, yesterday's key remains in use."""
         day = _day_subject(at)
         if day == self._current_day:
@@ -121,7 +121,7 @@ class InputEncryption:
         self._day_key = self._key_for(day, at, remembers=True)
         self._current_day = day
 
-    def recall_day(self) -> None:
+    def restore_day_key(self) -> None:
         """Restores the last used day key from the file when the database is unavailable at start. Does nothing without a file."""
         if self._key_file is not None and self._day_key is None:
             saved = load_state(self._key_file, _SavedKey)
@@ -132,7 +132,7 @@ class InputEncryption:
 
     # --- on the request path ------------------------------------------------------------------------------------------------
 
-    def seal(self, prediction: PredictionRecord) -> PredictionRecord:
+    def encrypt(self, prediction: PredictionRecord) -> PredictionRecord:
         """Returns the prediction with its input encrypted. Raises JournalUnavailableError when no key is loaded."""
         data = prediction.input
         if data is None:
@@ -144,22 +144,22 @@ class InputEncryption:
         ciphertext = nonce + key.cipher.encrypt(nonce, data, _input_context(prediction.id, key.id))
         return msgspec.structs.replace(prediction, input=ciphertext, key=key.id)
 
-    def seal_all(self, predictions: Sequence[PredictionRecord]) -> list[PredictionRecord]:
+    def encrypt_all(self, predictions: Sequence[PredictionRecord]) -> list[PredictionRecord]:
         """Encrypts the input of each prediction. Raises JournalUnavailableError."""
-        return [self.seal(prediction) for prediction in predictions]
+        return [self.encrypt(prediction) for prediction in predictions]
 
     # --- decryption, texts and key rotation ---------------------------------------------------------------------------------
 
-    def open(self, prediction: bytes, key: str, sealed: bytes) -> bytes:
+    def decrypt(self, prediction: bytes, key: str, ciphertext: bytes) -> bytes:
         """Decrypts the input of a prediction.
 
         Raises InputUndecryptableError when its key is gone or wrapped by another master key, or when it was changed or moved.
         """
         with read_transaction(self._engine) as connection:
             cipher = self._load_cipher(connection, key)
-        return _decrypt(cipher, sealed, _input_context(prediction, key))
+        return _decrypt(cipher, ciphertext, _input_context(prediction, key))
 
-    def seal_text(self, text: str, row: bytes, *, subject: str | None, at: datetime) -> tuple[bytes, str]:
+    def encrypt_text(self, text: str, row: bytes, *, subject: str | None, at: datetime) -> tuple[bytes, str]:
         """Encrypts a text with the key of this subject, or of the day without a subject. Returns the ciphertext and the id of the key.
 
         row: table, column and row that the text belongs to. Raises DatabaseUnavailableError.
@@ -168,9 +168,9 @@ class InputEncryption:
         nonce = os.urandom(_NONCE_BYTES)
         return nonce + key.cipher.encrypt(nonce, text.encode(), row + b"\0" + key.id.encode()), key.id
 
-    def open_text(self, connection: Connection, sealed: bytes, key: str, row: bytes) -> str:
+    def decrypt_text(self, connection: Connection, ciphertext: bytes, key: str, row: bytes) -> str:
         """Decrypts a text of `seal_text` within the caller's transaction. Raises InputUndecryptableError as `open` does."""
-        return _decrypt(self._load_cipher(connection, key), sealed, row + b"\0" + key.encode()).decode()
+        return _decrypt(self._load_cipher(connection, key), ciphertext, row + b"\0" + key.encode()).decode()
 
     def rewrap(self, master: bytes, audit: AuditLog, *, at: datetime, by: Actor) -> int:
         """Rewraps every data key with another master key, so that older copies are worthless once the former master key is deleted.
@@ -197,7 +197,7 @@ class InputEncryption:
         nonce = os.urandom(_NONCE_BYTES)
         return nonce + self._master.encrypt(nonce, secret, _wrapping_context(key, subject))
 
-    def closed_keys(self) -> int:
+    def undecryptable_keys(self) -> int:
         """Returns the number of active keys wrapped by another master key. Raises DatabaseUnavailableError."""
         foreign_keys = data_keys.c.wrapped.is_not(None) & (data_keys.c.master != self.master_id)
         with read_transaction(self._engine) as connection:

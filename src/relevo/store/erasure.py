@@ -17,7 +17,7 @@ from uuid import uuid4
 from sqlalchemy import and_, func, select
 
 from relevo.domain.audit import AuditEvent
-from relevo.store.db.engine import needs_vacuum, write_anew, write_transaction
+from relevo.store.db.engine import needs_vacuum, vacuum, write_transaction
 from relevo.store.db.tables import data_keys, label_queue, label_reviews, labels, predictions, versions
 from relevo.store.db.text import strip_unstorable
 from relevo.util.timestamps import from_us, to_us
@@ -66,9 +66,9 @@ class Erasure:
         self._blobs = blobs
         self._audit = audit
 
-    def pseudonym(self, subject: str) -> str:
+    def pseudonymize(self, subject: str) -> str:
         """Returns the pseudonym of a subject in this home. Without the audit's key it cannot be traced back to the subject."""
-        return self._audit.mark(["subject", subject])
+        return self._audit.pseudonymize(["subject", subject])
 
     def erase(self, subject: str, *, at: datetime, by: Actor, reason: str = "") -> ErasureReport:
         """Erases everything about a pseudonym, including records still in the journals."""
@@ -94,13 +94,13 @@ class Erasure:
         return report
 
     @property
-    def leaves_bytes(self) -> bool:
-        """Whether the database's files hold erased, unencrypted data until `write_anew`."""
+    def needs_vacuum(self) -> bool:
+        """Whether the database's files hold erased, unencrypted data until `vacuum`."""
         return needs_vacuum(self._engine)
 
-    def write_anew(self) -> None:
+    def vacuum(self) -> None:
         """Rewrites the tables so that their files hold no erased data; the log is not included. Blocks reads and writes meanwhile."""
-        write_anew(self._engine, [table.name for table in (predictions, labels, label_reviews, label_queue, data_keys)])
+        vacuum(self._engine, [table.name for table in (predictions, labels, label_reviews, label_queue, data_keys)])
 
 
 def remove(connection: Connection, ids: Sequence[bytes], blobs: Blobs) -> int:

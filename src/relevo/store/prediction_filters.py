@@ -41,7 +41,7 @@ class Filters(TypedDict, total=False):
     until: datetime | None  # aware, not included
     label: str | None  # the predicted label
     uncertain: bool | None
-    asked_by: str | None  # the caller as stored: "key:…", "user:…"
+    requested_by: str | None  # the caller as stored: "key:…", "user:…"
     truth: str | None  # the resolved label
     labelled: bool | None  # whether there is a resolved label
 
@@ -86,8 +86,8 @@ def _equality_conditions(filters: Filters) -> list[ColumnElement[bool]]:
         result.append(table.version == version if is_version_number(version) else false())
     if (label := filters.get("label")) is not None:
         result.append(table.label == strip_unstorable(label))
-    if (asked_by := filters.get("asked_by")) is not None:
-        result.append(table.asked_by == strip_unstorable(asked_by))
+    if (requested_by := filters.get("requested_by")) is not None:
+        result.append(table.requested_by == strip_unstorable(requested_by))
     if (truth := filters.get("truth")) is not None:
         result.append(table.truth == strip_unstorable(truth))
     return result

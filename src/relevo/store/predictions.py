@@ -81,21 +81,21 @@ class Page:
 class PredictionStore:
     """Predictions. Lifetime: the process; safe for several threads. All methods raise DatabaseUnavailableError.
 
-    blobs: stores inputs above 16 KiB; without it they stay in the rows. sealing: decrypts inputs.
+    blobs: stores inputs above 16 KiB; without it they stay in the rows. encryption: decrypts inputs.
     """
 
-    def __init__(self, engine: Engine, blobs: Blobs | None = None, sealing: InputEncryption | None = None) -> None:
+    def __init__(self, engine: Engine, blobs: Blobs | None = None, encryption: InputEncryption | None = None) -> None:
         self._engine = engine
         self._blobs = blobs
-        self._sealing = sealing
+        self._encryption = encryption
 
-    def record(self, records: Sequence[PredictionRecord]) -> int:
+    def insert(self, records: Sequence[PredictionRecord]) -> int:
         """Inserts these predictions, skipping existing ones. Returns the number of new ones."""
         rows = self._to_rows(records)
         with write_transaction(self._engine) as connection:
             return self._insert_living(connection, rows, records)
 
-    def ship(self, file: str, up_to: int, records: Sequence[PredictionRecord]) -> int:
+    def insert_from_journal(self, file: str, up_to: int, records: Sequence[PredictionRecord]) -> int:
         """Inserts these predictions and stores, in the same transaction, how far the journal file was read.
 
         A position never decreases. Returns the number of new predictions.
@@ -118,12 +118,12 @@ class PredictionStore:
             absent = [record for record in records if record.id not in existing]
             return len(drop_erased(connection, absent)) if absent else 0
 
-    def forget(self, file: str) -> None:
+    def forget_file(self, file: str) -> None:
         """Deletes the position of a journal file that no longer exists."""
         with write_transaction(self._engine) as connection:
             connection.execute(spool_positions.delete().where(spool_positions.c.file == file))
 
-    def window(self, *, cursor: str | None = None, limit: int = 50, **filters: Unpack[Filters]) -> Page:
+    def page(self, *, cursor: str | None = None, limit: int = 50, **filters: Unpack[Filters]) -> Page:
         """Returns a page of predictions, newest first.
 
         cursor: `next_cursor` of the previous page. limit: 1 to 1000. Raises FieldTypeError, FieldRangeError for these two.
@@ -175,9 +175,9 @@ class PredictionStore:
         data = self._load_bytes(row)
         if row.input_key is None:
             return data
-        if self._sealing is None:
+        if self._encryption is None:
             raise InputUndecryptableError
-        return self._sealing.open(bytes(row.id), row.input_key, data)
+        return self._encryption.decrypt(bytes(row.id), row.input_key, data)
 
     def _load_bytes(self, row: Any) -> bytes:
         if row.input is not None:
@@ -223,7 +223,7 @@ def _to_row(record: PredictionRecord, blob: str | None) -> tuple[object, ...]:
         record.propensity,
         record.epoch,
         record.kind.value,
-        _storable(record.label),
+        _storable(record.predicted_label),
         record.confidence,
         record.uncertain,
         record.value,
@@ -235,7 +235,7 @@ def _to_row(record: PredictionRecord, blob: str | None) -> tuple[object, ...]:
         blob,
         record.input if blob is None else None,
         record.key,
-        _storable(record.asked_by),
+        _storable(record.requested_by),
     )
 
 
@@ -307,7 +307,7 @@ def _from_row(row: Row[Any]) -> StoredPrediction:
             kind=InputKind(row.kind),
             input=None,
             input_bytes=row.input_bytes,
-            label=row.label,
+            predicted_label=row.label,
             confidence=row.confidence,
             uncertain=row.uncertain,
             value=row.value,
@@ -315,7 +315,7 @@ def _from_row(row: Row[Any]) -> StoredPrediction:
             latency_us=row.latency_us,
             error=row.error,
             subject=row.subject,
-            asked_by=row.asked_by,
+            requested_by=row.requested_by,
         ),
         input_kept=bool(row.input_kept),
     )

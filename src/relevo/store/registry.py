@@ -56,7 +56,7 @@ class Version:
     number: int  # 1, 2, …
     digest: str  # of the package
     summary: dict[str, Any]  # excerpts of the manifest: task, labels, input kind, metrics; also the synonyms
-    who: str
+    author: str
     at: datetime  # aware, UTC
 
     @classmethod
@@ -67,7 +67,7 @@ class Version:
             number=row.number,
             digest=row.digest,
             summary=msgspec.json.decode(row.summary),
-            who=row.who,
+            author=row.who,
             at=from_us(row.at_us),
         )
 
@@ -86,8 +86,8 @@ class AliasMove:
     serial: int  # 1, 2, … for this model and alias
     version: int
     previous: int | None  # version before the move
-    who: str
-    why: str
+    author: str
+    reason: str
     at: datetime  # aware, UTC
     move: int  # increases with every move of any alias
 
@@ -100,8 +100,8 @@ class AliasMove:
             serial=row.serial,
             version=row.version,
             previous=row.previous,
-            who=row.who,
-            why=row.why,
+            author=row.who,
+            reason=row.why,
             at=from_us(row.at_us),
             move=row.move,
         )
@@ -126,7 +126,7 @@ class Registry:
         model: str,
         digest: str,
         summary: dict[str, Any],
-        who: str,
+        author: str,
         at: datetime,
         synonyms: Sequence[str] = (),
         by: Actor = LOCAL_ACTOR,
@@ -151,7 +151,7 @@ class Registry:
                 "number": last + 1,
                 "digest": digest,
                 "summary": summary_json,
-                "who": strip_unstorable(who),
+                "who": strip_unstorable(author),
                 "at_us": at_us,
             }
             connection.execute(versions.insert().values(row))
@@ -251,8 +251,8 @@ class Registry:
         alias: str,
         version: int,
         *,
-        who: str,
-        why: str,
+        author: str,
+        reason: str,
         at: datetime,
         expected: int | None = None,
         by: Actor = LOCAL_ACTOR,
@@ -280,14 +280,14 @@ class Registry:
                     serial=1 if last_move is None else last_move.serial + 1,
                     version=version,
                     previous=None if last_move is None else last_move.version,
-                    who=strip_unstorable(who),
-                    why=strip_unstorable(why),
+                    who=strip_unstorable(author),
+                    why=strip_unstorable(reason),
                     at_us=to_us(at),
                 )
             )
             new_move = _last_move(connection, model, alias)
             assert new_move is not None  # noqa: S101 - it was inserted above, in the same transaction
-            signature = self._audit.mark(signed_move_fields(new_move))
+            signature = self._audit.pseudonymize(signed_move_fields(new_move))
             self._audit.append(connection, _move_event(by, new_move, with_marks(str(version), signature)), at=at)
         return AliasMove.from_row(new_move)
 
@@ -326,7 +326,7 @@ def describe_version(digest: str, summary: str) -> str:
 
 def _route(epoch: int, version: Version) -> TrafficSplit:
     target = RouteTarget(version=version.number, digest=version.digest, arm=Arm.CHAMPION, weight=1.0)
-    return TrafficSplit(model=version.model, epoch=epoch, legs=(target,), salt=version.model, synonyms=version.synonyms)
+    return TrafficSplit(model=version.model, epoch=epoch, targets=(target,), salt=version.model, synonyms=version.synonyms)
 
 
 def _alias_state(alias: str, version: int) -> str:

@@ -42,7 +42,7 @@ class Removed:
     more: bool = False  # whether rows are left for the next run
 
     @property
-    def anything(self) -> bool:
+    def any(self) -> bool:
         """Whether anything was removed."""
         return bool(self.predictions or self.inputs)
 
@@ -122,7 +122,7 @@ class Retention:
             )
 
     def _audited(self, removed: Removed, now: datetime) -> Removed:
-        if removed.anything:
+        if removed.any:
             counts = f"predictions:{removed.predictions} inputs:{removed.inputs}"
             with write_transaction(self._engine) as connection:
                 self._audit.append(

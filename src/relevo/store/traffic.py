@@ -71,7 +71,7 @@ class Traffic:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def window(self, model: str, *, since: datetime, until: datetime, bucket_s: int) -> list[TrafficBucket]:
+    def buckets(self, model: str, *, since: datetime, until: datetime, bucket_s: int) -> list[TrafficBucket]:
         """Returns the requests of one model from `since` (included) to `until` (not), both widened to whole buckets, oldest first.
 
         bucket_s: seconds, a multiple of 60; a bucket starts where the seconds since 1970 are a multiple of it.
@@ -93,11 +93,11 @@ class Traffic:
             for (at, version), group in sorted(buckets.items())
         ]
 
-    def shortest(self, since: datetime, now: datetime) -> int:
+    def min_bucket(self, since: datetime, now: datetime) -> int:
         """Returns the smallest interval, in seconds, available since then: a minute, or an hour where minute rows were deleted."""
         return MINUTE_S if since >= now - MINUTES_KEPT else HOUR_S
 
-    def forget_minutes(self, now: datetime) -> int:
+    def drop_old_minutes(self, now: datetime) -> int:
         """Deletes minute rows that `shortest` no longer offers; each request stays counted in its hour. Returns the number of rows."""
         # One hour of margin, so that no bucket still offered is incomplete.
         end = to_us(now - MINUTES_KEPT) // 1_000_000 - HOUR_S
@@ -142,7 +142,7 @@ def count(connection: Connection, records: Iterable[PredictionRecord]) -> None:
     for (model, start, version), values in _group(records).items():
         tally = Tally.from_values(values.latencies_us, values.confidences, errors=values.errors, uncertain=values.uncertain)
         for step in (MINUTE_S, HOUR_S):
-            counts.setdefault((model, step, start // step * step, version), Tally()).take_in(tally)
+            counts.setdefault((model, step, start // step * step, version), Tally()).merge(tally)
     # Sorted, so that two processes lock rows in the same order and cannot deadlock.
     keys = sorted(counts)
     for start in range(0, len(keys), _ROWS_PER_QUERY):
@@ -177,7 +177,7 @@ def _add(connection: Connection, counts: dict[_Key, Tally]) -> None:
     for row in _stored_rows(connection, counts):
         key = (row.model, row.step_s, row.start_s, row.version)
         if key in counts:
-            counts[key].take_in(_tally([row]))
+            counts[key].merge(_tally([row]))
     connection.execute(_UPDATE, [_key_columns(key) | _columns(tally) for key, tally in counts.items()])
 
 

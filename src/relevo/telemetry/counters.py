@@ -49,7 +49,7 @@ class Telemetry:
         self._written = ""
         self._flush_lock = threading.Lock()
 
-    def predicted(self, *, model: str, version: int, outcome: str, seconds: float, rows: int = 1) -> None:
+    def count_prediction(self, *, model: str, version: int, outcome: str, seconds: float, rows: int = 1) -> None:
         """Count an answered request. outcome: "ok", "uncertain" or an error code; rows: number of its predictions."""
         key = (model, version, outcome)
         latency = self._latencies.get(key)
@@ -59,12 +59,12 @@ class Telemetry:
         latency.total += seconds
         latency.counts[bisect_left(SECONDS, seconds)] += 1
 
-    def batch(self, rows: int) -> None:
+    def count_batch(self, rows: int) -> None:
         """Count one run of the model over this many rows."""
         self._batches.total += rows
         self._batches.counts[bisect_left(ROWS, rows)] += 1
 
-    def refused(self, code: str) -> None:
+    def count_error(self, code: str) -> None:
         """Count a request that was rejected with this error code before it reached a model."""
         self._errors[code] = self._errors.get(code, 0) + 1
 

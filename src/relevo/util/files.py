@@ -44,29 +44,29 @@ class NotRegularFileError(OSError):
     """The path is not a file that can be read completely; the message says why, without the path."""
 
 
-def open_regular(path: Path | str, *, most: int = MOST) -> BinaryIO:
-    """Open a file. Raises NotRegularFileError for a folder, device or pipe and above `most` bytes, OSError if it cannot be opened."""
+def open_regular(path: Path | str, *, max_bytes: int = MOST) -> BinaryIO:
+    """Open a file. Raises NotRegularFileError for a folder, device or pipe and above `max_bytes` bytes, OSError if it cannot be opened."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        _check_status(os.fstat(descriptor), most)
+        _check_status(os.fstat(descriptor), max_bytes)
     except NotRegularFileError:
         os.close(descriptor)
         raise
     return os.fdopen(descriptor, "rb")
 
 
-def read_plain(path: Path | str, *, most: int = MOST) -> bytes:
+def read_plain(path: Path | str, *, max_bytes: int = MOST) -> bytes:
     """All bytes of the file. Raises as `open_regular`, also if the file grows beyond the limit meanwhile."""
-    with open_regular(path, most=most) as file:
-        data = file.read(most + 1)
-    if len(data) > most:
-        raise NotRegularFileError(_too_large_text(most))
+    with open_regular(path, max_bytes=max_bytes) as file:
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise NotRegularFileError(_too_large_text(max_bytes))
     return data
 
 
-def read_plain_text(path: Path | str, *, most: int = MOST) -> str:
+def read_plain_text(path: Path | str, *, max_bytes: int = MOST) -> str:
     """The text of the file, UTF-8 with or without a byte order mark. Raises as `read_plain`, and UnicodeDecodeError."""
-    return read_plain(path, most=most).decode("utf-8-sig")
+    return read_plain(path, max_bytes=max_bytes).decode("utf-8-sig")
 
 
 def read_error_text(cause: Exception) -> str:
@@ -78,7 +78,7 @@ def read_error_text(cause: Exception) -> str:
     return str(cause) if isinstance(cause, ValueError) else f"{type(cause).__name__}: {cause}"
 
 
-def look_into(folder: Path) -> None:
+def check_readable(folder: Path) -> None:
     """Raises PermissionError for a folder that this user cannot read; a missing folder is accepted."""
     # Check the effective user if the system supports it, since that is the user who reads.
     effective = os.access in os.supports_effective_ids

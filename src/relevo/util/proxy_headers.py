@@ -33,16 +33,16 @@ class TrustedProxies:
         self._client_cached = lru_cache(maxsize=4096)(self._client_address)
         self._is_listed_cached = lru_cache(maxsize=4096)(self._is_listed)
 
-    def lists(self, peer: str) -> bool:
+    def is_trusted(self, peer: str) -> bool:
         """Whether this address is a listed proxy."""
         return self._is_listed_cached(peer)
 
-    def lets_in(self, peer: str) -> bool:
+    def allows_plain_http(self, peer: str) -> bool:
         """Whether this address may send plain HTTP."""
         address = _parse_address(peer)
         return address is None or address.is_loopback or self._is_listed_cached(peer)
 
-    def seen(self, headers: Iterable[tuple[bytes, bytes]], peer: str, scheme: str) -> tuple[str, str]:
+    def client_of(self, headers: Iterable[tuple[bytes, bytes]], peer: str, scheme: str) -> tuple[str, str]:
         """Client address and scheme as a listed proxy forwards them; the peer's own if the headers are absent."""
         forwarded = []
         for name, value in headers:

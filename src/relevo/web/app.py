@@ -65,20 +65,20 @@ _LENIENT_ROUTERS = (login.router, oidc.router, console_login.router, health.rout
 _NO_TELEMETRY: Any = dict.fromkeys(("auto_configure", "tracing", "metrics", "logs", "operation_spans"), False)
 
 
-def build_app(parts: AppContext) -> ASGIApp:
+def build_app(context: AppContext) -> ASGIApp:
     """The complete ASGI app; nothing runs until it is served."""
-    settings = parts.settings
+    settings = context.settings
     limits = BodyLimits(max_bytes=MAX_SMALL_BODY, max_parts=settings.max_parts, max_fields=settings.max_fields)
-    rest: ASGIApp = BodyLimitMiddleware(build_api(parts), limits, parts.service.room)
-    if parts.allowance is not None:
-        rest = RateLimitMiddleware(rest, parts.allowance)
+    rest: ASGIApp = BodyLimitMiddleware(build_api(context), limits, context.service.byte_budget)
+    if context.rate_limiter is not None:
+        rest = RateLimitMiddleware(rest, context.rate_limiter)
     checked = TrustedHostMiddleware(
-        AuthMiddleware(PredictDispatch(predict=parts.predict, rest=rest), parts.door), HostChecker(settings)
+        AuthMiddleware(PredictDispatch(predict=context.predict, rest=rest), context.authenticator), HostChecker(settings)
     )
     return SecurityHeadersMiddleware(ErrorMiddleware(QueryLimitMiddleware(checked), language=settings.language))
 
 
-def build_api(parts: AppContext) -> FastAPI:
+def build_api(context: AppContext) -> FastAPI:
     """All routes except the predict paths. FastAPI's own docs are off: they load a script from another host."""
     api = FastAPI(
         title="Relevo",
@@ -95,8 +95,8 @@ def build_api(parts: AppContext) -> FastAPI:
             Exception: handle_exception,
         },
     )
-    api.state.parts = parts
-    api.state.passwords = PasswordAuthenticator(parts.people, parts.now)
+    api.state.context = context
+    api.state.passwords = PasswordAuthenticator(context.users, context.now)
     api.state.routers = [
         module.router
         for module in (

@@ -1,6 +1,6 @@
 """The dependencies of the routes in one value. A module of its own: the app imports the routes, and the routes import this.
 
-server.worker ─► AppContext ─► app.state.parts ─► each route
+server.worker ─► AppContext ─► app_context(request) ─► each route
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from starlette.requests import HTTPConnection
     from starlette.types import ASGIApp
 
     from relevo.config import Settings
@@ -44,20 +45,26 @@ class AppContext:
     service: ModelService
     predict: ASGIApp  # the raw handlers of the predict paths
     registry: Registry
-    history: PredictionStore
+    predictions: PredictionStore
     labels: Labels
     traffic: Traffic
     packages: PackageStore
-    asking: LabelQueue
-    clean: Callable[[str], CurationReport]  # model name → which labels are usable for training
-    people: Users
+    label_queue: LabelQueue
+    curate: Callable[[str], CurationReport]  # model name → which labels are usable for training
+    users: Users
     audit: AuditLog
-    trail: AuditReader
-    erasing: Erasure
-    door: Authenticator
+    audit_reader: AuditReader
+    erasure: Erasure
+    authenticator: Authenticator
     settings: Settings
     metrics: Callable[[], bytes]  # Prometheus text of all workers
     provider: Provider | None = None  # identity provider for OpenID Connect login
     console_key: bytes = b""  # key of the console signatures; empty: no console is trusted
-    allowance: RateLimiter | None = None  # rate limits per client; shared with `predict`
+    rate_limiter: RateLimiter | None = None  # rate limits per client; shared with `predict`
     now: Callable[[], datetime] = utc_now  # aware, UTC
+
+
+def app_context(request: HTTPConnection) -> AppContext:
+    """The dependencies of the app that serves this request."""
+    context: AppContext = request.app.state.context
+    return context

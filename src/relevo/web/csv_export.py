@@ -50,14 +50,14 @@ HEADS = (
 _PAGE_SIZE = 1000
 
 
-def csv_lines(history: PredictionStore, labels: Labels, asking: LabelQueue, **filters: Any) -> Iterator[bytes]:
+def csv_lines(history: PredictionStore, labels: Labels, queue: LabelQueue, **filters: Any) -> Iterator[bytes]:
     """All predictions that match the filters, newest first: a header line, then one line for each prediction."""
     yield _encode_rows([HEADS])
     cursor = None
     while True:
-        page = history.window(cursor=cursor, limit=_PAGE_SIZE, **filters)
+        page = history.page(cursor=cursor, limit=_PAGE_SIZE, **filters)
         prediction_ids = [stored.prediction.id for stored in page.items]
-        current_labels, queue_items = labels.current_many(prediction_ids), asking.of(prediction_ids)
+        current_labels, queue_items = labels.resolved_many(prediction_ids), queue.sampling_info(prediction_ids)
         yield _encode_rows(
             [
                 _cells(stored, current_labels.get(stored.prediction.id), queue_items.get(stored.prediction.id))
@@ -87,13 +87,13 @@ def _cells(stored: StoredPrediction, label: Label | None, queue_item: QueueItem 
         record.version,
         record.arm.value,
         record.kind.value,
-        record.value if record.label is None else protected(record.label),
+        record.value if record.predicted_label is None else protected(record.predicted_label),
         record.confidence,
         str(record.uncertain).lower(),
         record.latency_us / 1000,
         record.error,
         *label_cells,
-        *(("", "") if queue_item is None else (queue_item.why.value, queue_item.propensity)),
+        *(("", "") if queue_item is None else (queue_item.reason.value, queue_item.propensity)),
     )
 
 

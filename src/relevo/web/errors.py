@@ -118,7 +118,7 @@ def hide_server_details(error: RelevoError) -> RelevoError:
     if not isinstance(error, ConfigError) or str(error) == _SERVER_ERROR:
         return error
     log.error("%s", error, extra={"action": "web.server_files"})
-    return ConfigError.told(_SERVER_ERROR)
+    return ConfigError.with_message(_SERVER_ERROR)
 
 
 def error_body(error: RelevoError, language: str, request_id: str) -> dict[str, Any]:

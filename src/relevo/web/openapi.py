@@ -173,9 +173,9 @@ def record_schema(record: RecordInput, *, null: bool = False) -> Json:
     """JSON Schema of one record of this signature. null: whether any field may be null."""
     return {
         "type": "object",
-        "properties": {field.name: _field_schema(field, record.missing, null=null) for field in record.fields},
-        "required": [field.name for field in record.fields if field.required] if record.missing == "refuse" else [],
-        "additionalProperties": record.extra != "refuse",
+        "properties": {field.name: _field_schema(field, record.missing_fields, null=null) for field in record.fields},
+        "required": [field.name for field in record.fields if field.required] if record.missing_fields == "refuse" else [],
+        "additionalProperties": record.unknown_fields != "refuse",
     }
 
 
@@ -198,7 +198,7 @@ def _field_schema(field: Field, missing: Literal["refuse", "zero"], *, null: boo
         schema["minimum"] = field.minimum
     if field.maximum is not None:
         schema["maximum"] = field.maximum
-    if field.closed:
+    if field.restrict_to_categories:
         numeric = field.kind in (FieldKind.NUMBER, FieldKind.INTEGER)
         choices = [float(text) for text in field.categories] if numeric else field.categories
         schema["enum"] = [*choices, *([] if field.required else [None])]

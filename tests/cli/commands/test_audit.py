@@ -27,8 +27,8 @@ def home(tmp_path: Path) -> Path:
     """A home with two audit entries."""
     store = server.open_store(Settings(home=tmp_path))
     at = datetime(2026, 3, 1, tzinfo=UTC)
-    store.registry.add(model="digits", digest="ab" * 32, summary={}, who="ana", at=at)
-    store.registry.move_alias("digits", "champion", 1, who="ana", why="\x1b[31mfirst", at=at)
+    store.registry.add(model="digits", digest="ab" * 32, summary={}, author="ana", at=at)
+    store.registry.move_alias("digits", "champion", 1, author="ana", reason="\x1b[31mfirst", at=at)
     store.engine.dispose()
     return tmp_path
 
@@ -50,7 +50,7 @@ def test_the_record_is_listed(home: Path) -> None:
 def test_people_are_told_by_name(tmp_path: Path) -> None:
     """Users are shown by name instead of id, and cannot be confused with the command line; names are not cut."""
     store, at = server.open_store(Settings(home=tmp_path)), datetime(2026, 3, 1, tzinfo=UTC)
-    created = store.people.add_user("cli", None, grants={"digits": Role.LABELER}, password_hash="", at=at)
+    created = store.users.add_user("cli", None, grants={"digits": Role.LABELER}, password_hash="", at=at)
     store.engine.dispose()
     shown = run(tmp_path, "list").output
     assert "user:cli" in shown
@@ -94,7 +94,7 @@ def test_no_head_at_all_is_refused(home: Path) -> None:
 def test_a_new_key_seals_from_now_on(home: Path) -> None:
     """After a rotation, the log verifies with both keys, records the rotation, and still shows names."""
     before = server.open_store(Settings(home=home))
-    pseudonym = before.erasing.pseudonym("patient 17")
+    pseudonym = before.erasure.pseudonymize("patient 17")
     before.engine.dispose()
     done = json.loads(run(home, "rotate-key", "--why", "a year has gone", "--yes", "--json").output)
     assert (done["entry"], done["before"] != done["after"]) == (4, True)
@@ -103,7 +103,7 @@ def test_a_new_key_seals_from_now_on(home: Path) -> None:
     assert [one["action"] for one in items][:2] == ["audit.begin_key", "audit.retire_key"]
     after = server.open_store(Settings(home=home))
     assert after.audit.key_id == done["after"]
-    assert after.erasing.pseudonym("patient 17") == pseudonym
+    assert after.erasure.pseudonymize("patient 17") == pseudonym
     after.engine.dispose()
 
 

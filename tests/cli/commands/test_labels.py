@@ -36,9 +36,9 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     monkeypatch.setenv("RELEVO_LANGUAGE", "en")
     made = relevo.server.open_store(Settings(home=tmp_path / "home"))
     made.registry.add(
-        model="churn", digest="0" * 64, summary={"task": "classification", "labels": ["stays", "leaves"]}, who="t", at=NOW
+        model="churn", digest="0" * 64, summary={"task": "classification", "labels": ["stays", "leaves"]}, author="t", at=NOW
     )
-    made.history.record([prediction(number, min(number, 4)) for number in range(1, 6)])
+    made.predictions.insert([prediction(number, min(number, 4)) for number in range(1, 6)])
     yield made
     made.engine.dispose()
 
@@ -56,7 +56,7 @@ def prediction(number: int, customer: int) -> PredictionRecord:
         kind=InputKind.RECORD,
         input=record,
         input_bytes=len(record),
-        label="stays",
+        predicted_label="stays",
         confidence=0.9,
     )
 
@@ -92,7 +92,7 @@ def test_labels_come_from_a_file(store: Store, tmp_path: Path, capsys: pytest.Ca
     assert (output["kept"], output["unchanged"], output["without_label"]) == (2, 0, 1)
     assert [(one["line"], one["about"]) for one in output["refused"]] == [(5, query_id(3)), (6, NOBODY), (7, "not an id")]
     assert "stays, leaves" in output["refused"][0]["reason"]
-    kept = {number: store.labels.current(id_of(number)) for number in (1, 2, 3)}
+    kept = {number: store.labels.resolved(id_of(number)) for number in (1, 2, 3)}
     assert [label and (label.value, label.author, label.source, label.note) for label in kept.values()] == [
         ("leaves", "eva", "csv", "seen in person"),
         ("stays", "ana", "csv", ""),
@@ -112,7 +112,7 @@ def test_two_truths_in_one_file_are_told(store: Store, tmp_path: Path, capsys: p
     output = asked(capsys, "label", "import", str(file))
     assert output["contradictions"] == [{"line": 5, "before": 4, "about": query_id(1), "label": "stays", "label_before": "leaves"}]
     assert output["rule"] == "last"
-    current = store.labels.current(id_of(1))
+    current = store.labels.resolved(id_of(1))
     assert current is not None
     assert current.value == "stays"
     assert run(["label", "import", str(file), "--home", "home"]) == 0
@@ -141,7 +141,7 @@ def test_what_was_refused_opens_in_a_spreadsheet(store: Store, tmp_path: Path, c
     assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t"))]
     rejects.write_text(written.replace("'=cmd", "leaves"), encoding="utf-8")
     assert asked(capsys, "label", "import", str(rejects))["kept"] == 1
-    given = store.labels.of(id_of(1))[0]
+    given = store.labels.for_prediction(id_of(1))[0]
     assert (given.author, given.note) == ("@ana", "=1+1")
 
 
@@ -152,7 +152,7 @@ def test_labels_come_by_ones_own_key(store: Store, tmp_path: Path, capsys: pytes
     command = ("label", "import", str(file), "--match", "client", "--field", "customer", "--model", "churn")
     output = asked(capsys, *command, code=1)
     assert output["kept"] == 1
-    assert store.labels.current(id_of(1)) is not None
+    assert store.labels.resolved(id_of(1)) is not None
     assert [(one["about"], one["reason"].split()[0]) for one in output["refused"]] == [("4", "Several"), ("9", "No")]
 
 
@@ -167,11 +167,11 @@ def test_what_is_exported_can_be_imported(store: Store, tmp_path: Path, capsys: 
     assert run(["label", "export", str(file), "--home", "home"]) == 0
     other = relevo.server.open_store(Settings(home=tmp_path / "other"))
     other.registry.add(
-        model="churn", digest="0" * 64, summary={"task": "classification", "labels": ["stays", "leaves"]}, who="t", at=NOW
+        model="churn", digest="0" * 64, summary={"task": "classification", "labels": ["stays", "leaves"]}, author="t", at=NOW
     )
-    other.history.record([prediction(2, 2)])
+    other.predictions.insert([prediction(2, 2)])
     assert run(["label", "import", str(file), "--home", "other"]) == 0
-    label = other.labels.current(id_of(2))
+    label = other.labels.resolved(id_of(2))
     assert label is not None
     assert (label.value, label.author, label.note) == ("leaves", "eva", note)
     other.engine.dispose()
@@ -198,14 +198,14 @@ def test_what_is_no_list_of_labels_is_told(
     file.write_bytes(content)
     assert run(["label", "import", str(file), "--home", "home"]) == 1
     assert told in capsys.readouterr().err
-    assert store.labels.given().items == []
+    assert store.labels.page().items == []
 
 
 def test_one_label_needs_no_word_more(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     """`relevo label QUERY_ID LABEL` works with options before or after."""
     assert asked(capsys, "label", "--note", "x", query_id(1), "leaves")["value"] == "leaves"
     assert asked(capsys, "label", "give", query_id(1), "stays")["value"] == "stays"
-    assert [label.value for label in store.labels.of(id_of(1))] == ["leaves", "stays"]
+    assert [label.value for label in store.labels.for_prediction(id_of(1))] == ["leaves", "stays"]
 
 
 def test_cleaning_is_shown(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
@@ -237,7 +237,7 @@ def test_a_server_takes_and_gives_files(
     monkeypatch.setenv("RELEVO_LANGUAGE", "en")
     url, world = server
     created = [asked_of_web(model="digits", label="7", input=b"no picture", kind=InputKind.IMAGE) for _ in range(2)]
-    world.store.history.record(created)
+    world.store.predictions.insert(created)
     one, two = (ids.text(it.id) for it in created)
     file, out = tmp_path / "l.csv", tmp_path / "out.csv"
     file.write_text(f"id,label,note\n{one},7,=x\n{two},dog,\n{NOBODY},7,\n{two},7,{'x' * 501}\n", encoding="utf-8")

@@ -218,5 +218,5 @@ def test_times_are_taken_as_people_have_them(client: Client, churn_records: list
 def test_a_refused_batch_names_its_row_over_http(client: Client, churn_records: list[dict[str, Any]]) -> None:
     """A rejected batch names its row, counted from 0."""
     with pytest.raises(InvalidFieldError) as caught:
-        client.ask("POST", "/models/churn/predict", json=[churn_records[0], {**churn_records[1], "tenure": "x"}])
+        client.request_json("POST", "/models/churn/predict", json=[churn_records[0], {**churn_records[1], "tenure": "x"}])
     assert caught.value.facts["row"] == 1

@@ -35,8 +35,8 @@ def home(tmp_path: Path, digits_package: Package) -> Path:
     put(settings, digits_package)
     store = relevo.server.open_store(settings)
     for name in ("bent", "idle"):
-        store.registry.add(model=name, digest="ab" * 32, summary={}, who="test", at=AT)
-    store.registry.move_alias("bent", "champion", 1, who="test", why="a test wants it", at=AT)
+        store.registry.add(model=name, digest="ab" * 32, summary={}, author="test", at=AT)
+    store.registry.move_alias("bent", "champion", 1, author="test", reason="a test wants it", at=AT)
     store.engine.dispose()
     return settings.home
 
@@ -89,7 +89,7 @@ def test_its_models_are_told_with_users_too(home: Path) -> None:
     openly = said_at_the_start(home, 4)[1:]
     assert all(line.startswith(start) for line, start in zip(openly, expected, strict=True)), openly
     assert len(openly[0]) > len(expected[0])
-    people = relevo.server.open_store(Settings(home=home)).people
+    people = relevo.server.open_store(Settings(home=home)).users
     people.add_user("ana", Role.ADMIN, password_hash=hash_password("correct horse battery"), at=AT)
     assert said_at_the_start(home, 4)[1:] == openly
 

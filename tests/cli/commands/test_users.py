@@ -50,7 +50,7 @@ def relevo(
 @pytest.fixture
 def people(tmp_path: Path) -> Callable[[], Users]:
     """The users of the home, from the store."""
-    return lambda: server.open_store(Settings(home=tmp_path / "home")).people
+    return lambda: server.open_store(Settings(home=tmp_path / "home")).users
 
 
 def shown(printed: tuple[int, str]) -> Any:
@@ -95,7 +95,7 @@ def test_what_a_new_user_may_not_do_is_said(
     ended, printed = relevo("user", "add", "pepe", "--grant", "gatos=labeler", "--no-password")
     assert (ended, printed.count(absent), powerless in printed) == (0, 1, False)
     assert relevo("user", "grant", "pepe", "gatos", "operator")[1].count(absent) == 1
-    assert people().named("pepe").grants == {"gatos": Role.OPERATOR}
+    assert people().get_by_name("pepe").grants == {"gatos": Role.OPERATOR}
     assert absent not in relevo("user", "grant", "pepe", "gatos", "none", "--yes")[1]
     assert powerless in relevo("user", "add", "eva", "--no-password")[1]
 
@@ -168,7 +168,7 @@ def test_a_key_from_beginning_to_end(relevo: Callable[..., tuple[int, str]], peo
     ended, printed = relevo("key", "add", "shop", "--user", "ana", "--scope", "predict", "--scope", "read", "--model", "digits")
     assert ended == 0
     secret = printed.splitlines()[0]
-    key = next(people().keys.each())
+    key = next(people().keys.iter_all())
     assert secret.startswith(key.id)
     assert (key.scopes, key.model, key.ends) == (("predict", "read"), "digits", None)
     listed = relevo("key", "list")[1]
@@ -176,9 +176,9 @@ def test_a_key_from_beginning_to_end(relevo: Callable[..., tuple[int, str]], peo
     assert secret not in listed
     new = shown(relevo("key", "rotate", key.id, "--yes", "--overlap-hours", "1", "--days", "30", "--json"))
     assert new["key"].startswith(new["id"])
-    assert people().keys.one(key.id).ends is not None
+    assert people().keys.get(key.id).ends is not None
     relevo("key", "rotate", new["id"], "--yes")
-    newest = next(people().keys.each())
+    newest = next(people().keys.iter_all())
     assert newest.ends is not None
     assert (newest.ends - newest.made).days == 30
     assert shown(relevo("key", "revoke", new["id"], "--yes", "--json"))["revoked"] is not None
@@ -224,7 +224,7 @@ def test_an_account_elsewhere_is_linked(relevo: Callable[..., tuple[int, str]], 
     assert relevo("user", "add", "ana", "--role", "viewer", "--no-password")[0] == 0
     account = ("--issuer", "https://id.example", "--subject", "7")
     assert relevo("user", "link", "ana", *account) == (0, "ana signs in at https://id.example from now on.\n")
-    assert people().identified("https://id.example", "7").name == "ana"
+    assert people().get_by_identity("https://id.example", "7").name == "ana"
     code, printed = relevo("user", "link", "boss", *account)
     assert (code, printed.rstrip().endswith("(account_taken)")) == (1, True)
 
@@ -258,11 +258,15 @@ def test_what_cannot_be_undone_is_asked_by_name(relevo: Callable[..., tuple[int,
         (["erase", "--subject", "Pérez"], "'Pérez'"),
         (["audit", "rotate-key"], "with a new key"),
     ):
-        before = len(list(people().keys.each())), people().named("bob").grants, people().named("bob").disabled
+        before = len(list(people().keys.iter_all())), people().get_by_name("bob").grants, people().get_by_name("bob").disabled
         for typed in ("", "n\n", "\n"):
             code, printed = relevo(*words, typed=typed)
             assert (code, named in printed, "--yes" in printed) == (1, True, True), printed
-        assert (len(list(people().keys.each())), people().named("bob").grants, people().named("bob").disabled) == before
-        assert people().keys.one(key).revoked is None
+        assert (
+            len(list(people().keys.iter_all())),
+            people().get_by_name("bob").grants,
+            people().get_by_name("bob").disabled,
+        ) == before
+        assert people().keys.get(key).revoked is None
     assert relevo("key", "revoke", key, typed="y\n")[0] == 0
-    assert people().keys.one(key).revoked is not None
+    assert people().keys.get(key).revoked is not None

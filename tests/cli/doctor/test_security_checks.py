@@ -20,7 +20,7 @@ AT = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def verdicts(settings: Settings) -> dict[str, tuple[str, str]]:
-    return {one.what: (one.verdict, one.told) for one in security_checks(settings)}
+    return {one.subject: (one.verdict, one.message) for one in security_checks(settings)}
 
 
 def test_a_changed_audit_is_told(tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ def test_a_changed_audit_is_told(tmp_path: Path) -> None:
     assert verdicts(Settings(home=tmp_path / "none")) == {}
     settings = Settings(home=tmp_path)
     store = server.open_store(settings)
-    store.registry.add(model="digits", digest="ab" * 32, summary={}, who="ana", at=AT)
+    store.registry.add(model="digits", digest="ab" * 32, summary={}, author="ana", at=AT)
     store.engine.dispose()
     assert verdicts(settings)["audit"][0] == "ok"
     with sqlite3.connect(tmp_path / "relevo.db") as database:
@@ -48,8 +48,8 @@ def test_keys_that_do_not_open_are_told(tmp_path: Path) -> None:
     assert verdicts(settings)["sealing"][0] == "ok"
     sealed = replace(settings, encrypt_inputs="on")
     store = server.open_store(sealed)
-    assert store.sealing is not None
-    store.sealing.prepare_day(AT)
+    assert store.encryption is not None
+    store.encryption.load_day_key(AT)
     store.engine.dispose()
     assert verdicts(sealed)["sealing"][0] == "warn"
     verdict, output = verdicts(settings)["sealing"]

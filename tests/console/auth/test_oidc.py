@@ -155,7 +155,7 @@ def test_serve_with_console_needs_no_configuration(tmp_path: Path, provider: Ide
         form = {"name": "boss", "password": SIGNED_PASSWORD}
         assert browser.post("/sign-in", data=form, headers=forged).status_code == 303
     store = open_store(home, migrated=True)
-    addresses = [entry.address for entry in store.trail.page(limit=20).items if entry.action == "session.open"]
+    addresses = [entry.address for entry in store.audit_reader.page(limit=20).items if entry.action == "session.open"]
     store.engine.dispose()
     assert addresses == ["127.0.0.1", "127.0.0.1"], "a client cannot forge its address"
 
@@ -264,7 +264,7 @@ def test_console_key_file(server: relevo.server.RunningServer, settings: Setting
         body = {"name": "boss", "password": SIGNED_PASSWORD}
         assert httpx.post(f"{server.url}/login", json=body, headers=headers, timeout=30).status_code == 200
         store = open_store(settings, migrated=True)
-        newest = store.trail.page(limit=1).items[0]
+        newest = store.audit_reader.page(limit=1).items[0]
         store.engine.dispose()
         assert (newest.action, newest.address) == ("session.open", address)
 

@@ -120,7 +120,7 @@ def test_a_session_expires_with_the_session_of_the_server(server: type[_Server])
     sessions.sign_in("bob", "right", language="en", address="")
     assert [session.name for session in sessions._sessions.values()] == ["bob"]
     with pytest.raises(RuntimeError, match="closed"):
-        ana.client.ask("GET", "/me")
+        ana.client.request_json("GET", "/me")
 
 
 def test_the_provider_is_cached_and_a_failure_for_a_shorter_time() -> None:

@@ -52,7 +52,7 @@ def test_an_alias_is_moved_with_a_reason(chromium: Browser, signed_console: Cons
         expect(page.locator(".relevo-table").last).to_contain_text("It was better after all")
     with Client(signed_server.url) as client:
         client.sign_in("ana", SIGNED_PASSWORD)
-        assert client.ask("GET", "/models/digits/aliases")["aliases"]["challenger"] == 1
+        assert client.request_json("GET", "/models/digits/aliases")["aliases"]["challenger"] == 1
 
 
 def test_moving_the_champion_needs_confirmation(
@@ -66,11 +66,11 @@ def test_moving_the_champion_needs_confirmation(
         page.get_by_role("button", name="Move").click()
         dialog = page.get_by_role("dialog")
         expect(dialog).to_contain_text("digits are answered by version v2 from then on, and no longer by version v1")
-        assert client.ask("GET", "/models/digits/aliases")["aliases"]["champion"] == 1
+        assert client.request_json("GET", "/models/digits/aliases")["aliases"]["champion"] == 1
         dialog.get_by_role("button", name="Let version v2 answer").click()
         expect(page.get_by_text("champion stands at v2 now")).to_be_visible()
-        assert client.ask("GET", "/models/digits/aliases")["aliases"]["champion"] == 2
-        client.ask("PUT", "/models/digits/aliases/champion", json={"version": 1, "reason": "back"})
+        assert client.request_json("GET", "/models/digits/aliases")["aliases"]["champion"] == 2
+        client.request_json("PUT", "/models/digits/aliases/champion", json={"version": 1, "reason": "back"})
 
 
 def _choose(page: Page, field: str, option: str) -> None:

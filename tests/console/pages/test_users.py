@@ -74,9 +74,9 @@ def test_a_key_of_a_disabled_user_is_marked(
     """The key is not shown as active, and rotating it shows the error."""
     with Client(signed_server.url) as caller:
         caller.sign_in("ana", SIGNED_PASSWORD)
-        gone = caller.ask("POST", "/users", json={"name": "gone", "role": "viewer"})["id"]
-        caller.ask("POST", "/keys", json={"name": "orphaned", "user": gone, "scopes": ["read"]})
-        caller.ask("PATCH", f"/users/{gone}", json={"disabled": True})
+        gone = caller.request_json("POST", "/users", json={"name": "gone", "role": "viewer"})["id"]
+        caller.request_json("POST", "/keys", json={"name": "orphaned", "user": gone, "scopes": ["read"]})
+        caller.request_json("PATCH", f"/users/{gone}", json={"disabled": True})
     with open_page_as(chromium, signed_console, "ana", "/people") as page:
         page.get_by_role("tab", name="Keys").click()
         expect(page.locator("tr", has_text="orphaned")).to_contain_text("its user is disabled")
@@ -92,7 +92,7 @@ def test_disabling_a_user_needs_confirmation(
     """The dialog names the user and the lost permissions; until then nothing is changed."""
     with Client(signed_server.url) as caller:
         caller.sign_in("ana", SIGNED_PASSWORD)
-        user_id = caller.ask("POST", "/users", json={"name": "aaron", "role": "viewer"})["id"]
+        user_id = caller.request_json("POST", "/users", json={"name": "aaron", "role": "viewer"})["id"]
         with open_page_as(chromium, signed_console, "ana", "/people") as page:
             page.get_by_role("combobox", name="User").first.click()
             page.get_by_role("option", name="aaron", exact=True).click()
@@ -101,10 +101,10 @@ def test_disabling_a_user_needs_confirmation(
             page.get_by_role("button", name="Save").click()
             dialog = page.get_by_role("dialog")
             expect(dialog).to_contain_text("aaron loses: every access")
-            assert not caller.ask("GET", f"/users/{user_id}")["disabled"]
+            assert not caller.request_json("GET", f"/users/{user_id}")["disabled"]
             dialog.get_by_role("button", name="Change aaron").click()
             expect(page.get_by_text("aaron was changed")).to_be_visible()
-        assert caller.ask("GET", f"/users/{user_id}")["disabled"]
+        assert caller.request_json("GET", f"/users/{user_id}")["disabled"]
 
 
 def _choose_key(page: Page, name: str) -> None:
@@ -132,7 +132,7 @@ def test_pages_and_search_of_users(chromium: Browser, signed_console: Console, s
     with Client(signed_server.url) as caller:
         caller.sign_in("ana", SIGNED_PASSWORD)
         for number in range(60):
-            caller.ask("POST", "/users", json={"name": f"many {number:02}", "role": "viewer"})
+            caller.request_json("POST", "/users", json={"name": f"many {number:02}", "role": "viewer"})
     with open_page_as(chromium, signed_console, "ana", "/people") as page:
         wait_until_idle(page)
         table = page.locator(".relevo-table tbody").first

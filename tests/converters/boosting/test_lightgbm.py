@@ -149,7 +149,7 @@ def test_a_file_is_imported_through_the_sandbox(tmp_path: Path) -> None:
         import_model(file, name="sandboxed", figures=False)
     package = import_model(file, name="sandboxed", labels=("a", "b", "c"), figures=False)
     lineage = package.manifest.lineage
-    assert (lineage.parity.against, lineage.parity.samples) == ("original", "generated")
+    assert (lineage.parity.reference, lineage.parity.samples) == ("original", "generated")
     assert lineage.framework.startswith("LightGBM (text v")
     required = {field.name for field in package.manifest.input.fields if field.required}  # type: ignore[union-attr]  # a record
     assert "Column_1" in required

@@ -78,10 +78,10 @@ def test_lineage_of_a_legacy_binary_says_what_was_proved() -> None:
     rows, truth = read_libsvm("agaricus_test.libsvm", 127)[:40], read_numbers("xgagaricus_true_predictions.txt")[:40]
     model = LEAVES / "xgagaricus.model"
     alone = import_model(model, name="mushrooms", labels=EDIBLE, samples=rows, figures=False)
-    assert alone.manifest.lineage.parity.against == "none"
+    assert alone.manifest.lineage.parity.reference == "none"
     assert alone.manifest.lineage.framework == "XGBoost before 1.0"
     proved = import_model(model, name="mushrooms", labels=EDIBLE, samples=rows, outputs=truth, figures=False)
-    assert proved.manifest.lineage.parity.against == "supplied"
+    assert proved.manifest.lineage.parity.reference == "supplied"
     with pytest.raises(ParityError):
         import_model(model, name="mushrooms", labels=EDIBLE, samples=rows, outputs=1 - truth, figures=False)
 
@@ -172,7 +172,7 @@ def test_a_file_is_imported_through_the_sandbox(tmp_path: Path, ending: str) -> 
         import_model(file, name="sandboxed", figures=False)
     package = import_model(file, name="sandboxed", labels=("no", "yes"), output="margin", figures=False)
     lineage = package.manifest.lineage
-    assert (lineage.parity.against, lineage.framework) == ("original", f"XGBoost {xgb.__version__}")
+    assert (lineage.parity.reference, lineage.framework) == ("original", f"XGBoost {xgb.__version__}")
     assert package.manifest.output.activation == "sigmoid"
 
 

@@ -54,7 +54,7 @@ def test_a_grey_classifier_matches() -> None:
     assert package.manifest.output == Output(name="scores", labels=tuple(str(number) for number in range(10)))
     assert package.manifest.input == ImageInput(width=12, height=12, mode="L")
     assert package.manifest.lineage.framework == f"Keras {keras.__version__}"
-    assert package.manifest.lineage.parity.against == "original"
+    assert package.manifest.lineage.parity.reference == "original"
 
 
 def _files(pictures: Any) -> list[bytes]:
@@ -85,7 +85,7 @@ def test_one_sigmoid_is_the_probability_of_the_second_label() -> None:
         truth=truth,
         labels=["Cat", "Dog"],
         scale=1 / 255,
-        decision=ThresholdDecision(accept=0.85, reject=0.15),
+        decision=ThresholdDecision(accept_at=0.85, reject_at=0.15),
         figures=False,
     )
     dog = predicted(model, COLOUR / 255)[:, 0]

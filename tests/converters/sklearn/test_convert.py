@@ -255,7 +255,7 @@ def test_named_columns_in_another_order_are_rejected() -> None:
     with pytest.raises(InvalidOptionsError, match="a, b"):
         relevo.pack(model, name="m", samples=frame.to_numpy()[:, ::-1], features=["b", "a"], figures=False)
     package = relevo.pack(model, name="m", samples=frame[["b", "a"]].to_dict(orient="records"), features=["b", "a"], figures=False)
-    assert package.predict({"b": 0.0, "a": 5.0}).label == "True"
+    assert package.predict({"b": 0.0, "a": 5.0}).predicted_label == "True"
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0])

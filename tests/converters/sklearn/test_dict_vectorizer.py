@@ -112,7 +112,7 @@ def test_fields_outside_the_vocabulary_are_ignored() -> None:
     # A model fitted without the id has no such column.
     converted = convert_dictvectorizer((vectorizer, model), from_records(with_id))
     assert isinstance(converted.input, RecordInput)
-    assert converted.input.extra == "ignore"
+    assert converted.input.unknown_fields == "ignore"
     assert _gap(converted, with_id) < 1e-12
 
 
@@ -185,7 +185,7 @@ def test_the_vocabulary_alone_defines_a_record() -> None:
     record = record_of(DictVectorizer().fit(customers))
     assert {field.name for field in record.fields} == {"contract", "tenure", "charge", "senior"}
     assert all(field.required for field in record.fields)
-    assert (record.extra, record.missing) == ("ignore", "zero")
+    assert (record.unknown_fields, record.missing_fields) == ("ignore", "zero")
 
 
 def test_a_field_of_number_and_text_is_rejected() -> None:

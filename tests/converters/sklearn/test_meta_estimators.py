@@ -90,7 +90,7 @@ def test_labels_equal_predict(case: str) -> None:
         expected = [label_text(value) for value in model.predict(x[1::2])]
     package = relevo.pack(model, name="m", samples=x[1::2], features=NAMES, truth=y[1::2], figures=False)
     answers = package.predict_many([dict(zip(NAMES, row, strict=True)) for row in x[1::2].tolist()])
-    assert [answer.label for answer in answers] == expected
+    assert [answer.predicted_label for answer in answers] == expected
     assert package.manifest.lineage.parity.labels_agreeing == 1.0
     assert package.metrics["accuracy"]["value"] == pytest.approx(np.mean(model.predict(x[1::2]) == y[1::2]), abs=1e-5)
     if hasattr(model, "predict_proba"):
@@ -105,8 +105,8 @@ def test_a_threshold_is_imported_unless_the_user_gives_a_decision(tmp_path: Path
     model = FixedThresholdClassifier(LogisticRegression(), threshold=0.8).fit(X2, Y2)
     (tmp_path / "m.pickle").write_bytes(pickle.dumps(model))
     options: dict[str, Any] = {"name": "m", "trust_pickle": True, "samples": X2[:50], "features": NAMES, "figures": False}
-    assert import_model(tmp_path / "m.pickle", **options).manifest.decision == ThresholdDecision(accept=0.8, reject=0.8)
-    own = ThresholdDecision(accept=0.6, reject=0.4)
+    assert import_model(tmp_path / "m.pickle", **options).manifest.decision == ThresholdDecision(accept_at=0.8, reject_at=0.8)
+    own = ThresholdDecision(accept_at=0.6, reject_at=0.4)
     assert import_model(tmp_path / "m.pickle", decision=own, **options).manifest.decision == own
 
 

@@ -118,9 +118,9 @@ def test_strict_encoders_close_their_field(kind: Any) -> None:
     model = fitted(kind(), kind())
     package = relevo.pack(model, name="m", samples=FRAME[FRAME["plan"] != "rare"].head(80), figures=False)
     fields = {field.name: field for field in package.manifest.input.fields}  # type: ignore[union-attr]  # a record
-    assert (fields["plan"].closed, fields["plan"].categories) == (True, ("basic", "pro", "rare", "seldom"))
-    assert (fields["children"].closed, fields["children"].categories) == (True, ("0", "1", "2", "3"))
-    assert not fields["income"].closed
+    assert (fields["plan"].restrict_to_categories, fields["plan"].categories) == (True, ("basic", "pro", "rare", "seldom"))
+    assert (fields["children"].restrict_to_categories, fields["children"].categories) == (True, ("0", "1", "2", "3"))
+    assert not fields["income"].restrict_to_categories
     row = {"income": 2100.0, "children": 2, "plan": "rare"}
     expected = model.predict_proba(pandas.DataFrame([row]))[0]
     assert package.predict(row).probabilities == pytest.approx(tuple(expected), abs=1e-6)

@@ -62,7 +62,7 @@ def test_a_live_module_is_packed_in_eval_mode() -> None:
     )
     assert module.training
     parity = package.manifest.lineage.parity
-    assert (parity.against, parity.rows) == ("original", 40)
+    assert (parity.reference, parity.rows) == ("original", 40)
     assert parity.largest_difference < 1e-5
     assert package.manifest.output.activation == "softmax"
     assert package.manifest.lineage.framework.startswith("PyTorch ")
@@ -123,7 +123,7 @@ def test_an_exported_program_is_imported_through_the_sandbox(tmp_path: Path) -> 
         import_model(path, name="digits", trust_pickle=True)
     package = import_model(path, name="digits", trust_pickle=True, labels=LABELS, scale=1 / 255, samples=PIXELS, figures=False)
     lineage = package.manifest.lineage
-    assert (lineage.quarantine, lineage.parity.against, lineage.parity.samples) == ("strong", "original", "user")
+    assert (lineage.sandbox, lineage.parity.reference, lineage.parity.samples) == ("strong", "original", "user")
     assert lineage.parity.largest_difference < 1e-5
     from relevo.package.samples import png
 

@@ -150,7 +150,7 @@ def test_legacy_library_is_the_reference(temp_folder: Path) -> None:
         pytest.skip(f"no package index is reachable ({refusal})")
     lineage = package.manifest.lineage
     assert lineage.framework == "scikit-learn 0.24.2"
-    assert lineage.parity.against == "original in scikit-learn 1.1.3"
+    assert lineage.parity.reference == "original in scikit-learn 1.1.3"
     assert lineage.parity.largest_difference < 1e-9
     assert list(temp_folder.glob("relevo-environment-*")) == []
     assert "read by scikit-learn 1.1.3 in an environment of its own time" in package.read("card.md").decode()
@@ -180,4 +180,4 @@ def test_unloadable_model_is_serialized_by_legacy_library() -> None:
     names = [f"f{column}" for column in range(4)]
     answers = package.predict_many([dict(zip(names, row, strict=True)) for row in table.tolist()])
     np.testing.assert_allclose([answer.probabilities for answer in answers], shares, rtol=1e-9)
-    assert package.manifest.lineage.parity.against == "original in scikit-learn 0.19.2"
+    assert package.manifest.lineage.parity.reference == "original in scikit-learn 0.19.2"

@@ -332,7 +332,7 @@ def test_forged_onnx_is_audited() -> None:
         pytest.param(forged_frame(np.array([0.5, 2.0]).tobytes(), outputs=(1, 2), predicted=True), id="a label that is none"),
         pytest.param(forged_frame(np.array([0.5]).tobytes(), outputs=(1, 1), predicted=True), id="labels without scores"),
         pytest.param(forged_frame(predicted=True), id="labels alone"),
-        pytest.param(protocol.pack(protocol.SandboxStatus(level="strong", unheld=())), id="walls again"),
+        pytest.param(protocol.pack(protocol.SandboxStatus(level="strong", failed_checks=())), id="walls again"),
     ],
 )
 def test_forged_message_is_rejected(frame: bytes) -> None:
@@ -407,7 +407,7 @@ def test_accepted_weak_sandbox_is_recorded(tmp_path: Path) -> None:
     path = tmp_path / "model.pkl"
     path.write_bytes(pickle.dumps(vectorizer_and_model()))
     package = import_model(path, name="weak", trust_pickle=True, accept_weak=True, bounds=Bounds(walls=("landlock",)))
-    assert package.manifest.lineage.quarantine == "partial"
+    assert package.manifest.lineage.sandbox == "partial"
 
 
 def test_isolation_levels() -> None:

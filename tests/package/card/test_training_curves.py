@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 import relevo
 from relevo.errors import ConversionError
-from relevo.package.card.training_curves import CURVES, draw_learning
+from relevo.package.card.training_curves import CURVES, draw_training_curves
 from relevo.package.samples import png
 
 EPOCHS = [{"epoch": n, "loss": 1 / n, "validation_loss": 1.2 / n, "accuracy": 1 - 0.5 / n} for n in range(1, 6)]
@@ -36,9 +36,11 @@ def test_what_each_epoch_told_is_kept_and_drawn() -> None:
 
 def test_without_two_epochs_nothing_is_drawn() -> None:
     """Fewer than two epochs or epochs without metrics give no figure; NaN leaves a gap."""
-    assert not draw_learning(EPOCHS[:1])
-    assert not draw_learning([{"epoch": 1}, {"epoch": 2}])
-    assert CURVES in draw_learning([{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": float("nan")}, {"epoch": 3, "loss": 0.5}])
+    assert not draw_training_curves(EPOCHS[:1])
+    assert not draw_training_curves([{"epoch": 1}, {"epoch": 2}])
+    assert CURVES in draw_training_curves(
+        [{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": float("nan")}, {"epoch": 3, "loss": 0.5}]
+    )
     assert "learning" not in packed(figures=False).metrics
 
 

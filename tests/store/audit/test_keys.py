@@ -41,16 +41,16 @@ def grow(engine: Engine, audit: AuditLog) -> None:
 
 def rotate(engine: Engine, ring: AuditKeyRing, *, killed: bool = False) -> bytes:
     """killed: after the commit, before the key file is renamed."""
-    new = ring.draw()
+    new = ring.generate()
     with write_transaction(engine) as connection:
-        opened(ring).hand_over(connection, new, by=LOCAL_ACTOR, at=AT)
+        opened(ring).rotate_key(connection, new, by=LOCAL_ACTOR, at=AT)
     if not killed:
-        ring.choose(new)
+        ring.activate(new)
     return new
 
 
 def checked(engine: Engine, ring: AuditKeyRing, folder: Path | None = None) -> VerificationReport:
-    return verify(AuditReader(engine).links(), opened(ring), load_checkpoints(folder) if folder else ())
+    return verify(AuditReader(engine).entries(), opened(ring), load_checkpoints(folder) if folder else ())
 
 
 def kinds(verdict: VerificationReport) -> list[tuple[int, str]]:
@@ -66,15 +66,15 @@ def test_old_entries_stay_verifiable(engine: Engine, ring: AuditKeyRing) -> None
         assert checked(engine, ring).links == entries
     grow(engine, running)
     assert running.key_id == AuditKey(ring.current()).id
-    assert checked(engine, ring).whole
+    assert checked(engine, ring).is_whole
 
 
 def test_digests_survive_rotation(engine: Engine, ring: AuditKeyRing) -> None:
     """Pseudonyms are stored in rows: a process started after a rotation computes the same ones."""
-    before = opened(ring).mark(["subject", "patient 17"])
+    before = opened(ring).pseudonymize(["subject", "patient 17"])
     for _ in range(2):
         rotate(engine, ring)
-        assert opened(ring).mark(["subject", "patient 17"]) == before
+        assert opened(ring).pseudonymize(["subject", "patient 17"]) == before
 
 
 def test_entries_by_the_old_key_are_detected(engine: Engine, ring: AuditKeyRing) -> None:
@@ -103,10 +103,10 @@ def test_a_rollback_to_the_old_key_is_detected(engine: Engine, ring: AuditKeyRin
 def test_kill_before_the_commit_changes_nothing(engine: Engine, ring: AuditKeyRing) -> None:
     """A generated key that was never used is no fault, and the next rotation works."""
     grow(engine, opened(ring))
-    ring.draw()
-    assert checked(engine, ring).whole
+    ring.generate()
+    assert checked(engine, ring).is_whole
     rotate(engine, ring)
-    assert checked(engine, ring).whole
+    assert checked(engine, ring).is_whole
 
 
 def test_kill_after_the_commit_is_finished_by_the_next_process(engine: Engine, ring: AuditKeyRing) -> None:
@@ -114,7 +114,7 @@ def test_kill_after_the_commit_is_finished_by_the_next_process(engine: Engine, r
     running = opened(ring)
     grow(engine, running)
     new = rotate(engine, ring, killed=True)
-    assert checked(engine, ring).whole
+    assert checked(engine, ring).is_whole
     grow(engine, running)
     assert ring.current() == new
     grow(engine, opened(ring))
@@ -125,8 +125,8 @@ def test_kill_after_the_commit_is_finished_by_the_next_process(engine: Engine, r
 def test_checkpoints_of_both_keys_are_valid(engine: Engine, ring: AuditKeyRing, tmp_path: Path) -> None:
     """A checkpoint signed with the old key stays valid after the rotation."""
     grow(engine, opened(ring))
-    Checkpoints(tmp_path / "audit", AuditReader(engine), opened(ring)).keep(AT)
+    Checkpoints(tmp_path / "audit", AuditReader(engine), opened(ring)).append(AT)
     rotate(engine, ring)
-    Checkpoints(tmp_path / "audit", AuditReader(engine), opened(ring)).look(AT)
+    Checkpoints(tmp_path / "audit", AuditReader(engine), opened(ring)).update(AT)
     verdict = checked(engine, ring, tmp_path / "audit")
-    assert (verdict.heads, verdict.faults) == (2, [])
+    assert (verdict.checkpoints, verdict.faults) == (2, [])

@@ -39,7 +39,7 @@ def test_each_entry_contains_the_previous_mac(engine: Engine) -> None:
     with read_transaction(engine) as connection:
         rows = [dict(row._mapping) for row in connection.execute(select(audit).order_by(audit.c.sequence))]
     assert [row["previous"] for row in rows] == ["", rows[0]["seal"], rows[1]["seal"]]
-    assert all(row.pop("seal") == audit_log.key.seal(row) for row in rows)
+    assert all(row.pop("seal") == audit_log.key.mac(row) for row in rows)
 
 
 def test_concurrent_writers_never_fork(url: str) -> None:
@@ -53,7 +53,7 @@ def test_concurrent_writers_never_fork(url: str) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(append, range(24)))
-    verdict = verify(AuditReader(engines[0]).links(), AuditLog(b"key"))
+    verdict = verify(AuditReader(engines[0]).entries(), AuditLog(b"key"))
     assert (verdict.links, verdict.faults) == (24, [])
     for engine in engines:
         engine.dispose()
@@ -71,15 +71,15 @@ def test_a_failed_change_leaves_no_entry(engine: Engine) -> None:
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    assert AuditReader(engine).head() is None
+    assert AuditReader(engine).last_entry() is None
 
 
 def test_digests_depend_on_the_key() -> None:
     """Equal values have equal digests under one key, and different digests under another."""
     audit = AuditLog(b"key")
-    assert audit.mark({"a": 1, "b": 2}) == audit.mark({"b": 2, "a": 1})
-    assert audit.mark("7") != AuditLog(b"other").mark("7")
-    assert audit.mark("7") != audit.mark("9")
+    assert audit.pseudonymize({"a": 1, "b": 2}) == audit.pseudonymize({"b": 2, "a": 1})
+    assert audit.pseudonymize("7") != AuditLog(b"other").pseudonymize("7")
+    assert audit.pseudonymize("7") != audit.pseudonymize("9")
 
 
 def test_every_change_is_recorded(engine: Engine, audit_log: AuditLog) -> None:
@@ -87,12 +87,12 @@ def test_every_change_is_recorded(engine: Engine, audit_log: AuditLog) -> None:
     registry, labels, user_store = Registry(engine, audit_log), Labels(engine, audit_log), Users(engine, audit_log)
     at, by = datetime.now(UTC), Actor(actor="user:1", address="10.0.0.1")
     for _ in range(2):
-        registry.add(model="digits", digest="ab" * 32, summary={}, who="ana", at=at, by=by)
-        registry.move_alias("digits", "champion", 1, who="ana", why="first", at=at, by=by)
+        registry.add(model="digits", digest="ab" * 32, summary={}, author="ana", at=at, by=by)
+        registry.move_alias("digits", "champion", 1, author="ana", reason="first", at=at, by=by)
     labels.put(Label(prediction=new_id(1), value="7", author="ana", source="api", at=at), by=by)
     user = user_store.add_user("ana", Role.ADMIN, at=at, by=by)
     user_store.add_key(user, "script", [Scope.PREDICT], at=at, by=by)
-    links = list(AuditReader(engine).links())
+    links = list(AuditReader(engine).entries())
     assert [link.action for link in links] == ["version.add", "alias.move", "label.give", "user.add", "key.add"]
     assert {(link.actor, link.address) for link in links} == {("user:1", "10.0.0.1")}
     assert (links[1].object, links[1].before, without_marks(links[1].after), links[1].reason) == (

@@ -51,7 +51,7 @@ def test_an_object_filter_includes_nested_objects(read: AuditReader) -> None:
 
 def test_the_head_is_the_last_entry(read: AuditReader) -> None:
     """The head is the newest entry."""
-    head = read.head()
+    head = read.last_entry()
     assert head is not None
     assert head == read.page(limit=1).items[0]
 

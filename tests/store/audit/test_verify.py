@@ -12,7 +12,7 @@ from sqlalchemy import text
 from relevo.domain.access import Role, Scope
 from relevo.domain.audit import Actor, AuditEvent
 from relevo.errors import ConfigError
-from relevo.store.audit.checkpoints import FILE, LAST, Checkpoint, Checkpoints, load_checkpoints, read_heads
+from relevo.store.audit.checkpoints import FILE, LAST, Checkpoint, Checkpoints, load_checkpoints, read_checkpoints
 from relevo.store.audit.log import AuditLog
 from relevo.store.audit.reader import AuditReader
 from relevo.store.audit.state import read_state
@@ -61,7 +61,7 @@ def _without_refusals(connection: Connection) -> None:
 
 @pytest.fixture
 def check(engine: Engine, audit_log: AuditLog) -> Callable[..., VerificationReport]:
-    return lambda heads=(): verify(AuditReader(engine).links(), audit_log, heads)
+    return lambda heads=(): verify(AuditReader(engine).entries(), audit_log, heads)
 
 
 def kinds(verdict: VerificationReport) -> list[tuple[int, str]]:
@@ -70,10 +70,10 @@ def kinds(verdict: VerificationReport) -> list[tuple[int, str]]:
 
 def test_an_unchanged_chain_has_no_fault(engine: Engine, audit_log: AuditLog, check: Callable[..., VerificationReport]) -> None:
     """An unchanged chain has no fault, and the report contains its end."""
-    assert check().whole
+    assert check().is_whole
     grow(engine, audit_log, 5)
     verdict = check()
-    assert (verdict.whole, verdict.links, verdict.head) == (True, 5, 5)
+    assert (verdict.is_whole, verdict.links, verdict.head) == (True, 5, 5)
 
 
 def test_an_edited_entry_is_detected(engine: Engine, audit_log: AuditLog, check: Callable[..., VerificationReport]) -> None:
@@ -117,10 +117,10 @@ def test_a_cut_end_is_detected_by_checkpoints(
 ) -> None:
     """A chain without its end verifies by itself; a checkpoint reveals the cut."""
     grow(engine, audit_log, 5)
-    Checkpoints(tmp_path, AuditReader(engine), audit_log).keep(AT, at_once=True)
-    heads = read_heads(tmp_path / FILE)
+    Checkpoints(tmp_path, AuditReader(engine), audit_log).append(AT, at_once=True)
+    heads = read_checkpoints(tmp_path / FILE)
     tamper(engine, "DELETE FROM audit WHERE sequence > 3")
-    assert check().whole
+    assert check().is_whole
     assert kinds(check(heads)) == [(4, "cut")]
     tamper(engine, "DELETE FROM audit")
     assert kinds(check(heads)) == [(1, "cut")]
@@ -131,13 +131,13 @@ def test_a_rollback_is_detected_by_checkpoints(
 ) -> None:
     """An older state, restored and extended by the program itself, has other MACs than the checkpoints."""
     grow(engine, audit_log, 5)
-    Checkpoints(tmp_path, AuditReader(engine), audit_log).keep(AT, at_once=True)
+    Checkpoints(tmp_path, AuditReader(engine), audit_log).append(AT, at_once=True)
     tamper(engine, "DELETE FROM audit WHERE sequence > 3")
     with write_transaction(engine) as connection:
         audit_log.append(connection, AuditEvent(by=Actor(actor="cli"), action="user.role", object="user:1"), at=AT)
         audit_log.append(connection, AuditEvent(by=Actor(actor="cli"), action="user.role", object="user:2"), at=AT)
-    assert check().whole
-    assert kinds(check(read_heads(tmp_path / FILE))) == [(5, "other_past")]
+    assert check().is_whole
+    assert kinds(check(read_checkpoints(tmp_path / FILE))) == [(5, "other_past")]
 
 
 def test_a_copied_entry_is_detected(engine: Engine, audit_log: AuditLog, check: Callable[..., VerificationReport]) -> None:
@@ -155,7 +155,7 @@ def test_a_copied_entry_is_detected(engine: Engine, audit_log: AuditLog, check: 
 def test_a_fork_is_detected(engine: Engine, audit_log: AuditLog) -> None:
     """A second entry after the same one is reported if the database was made to accept it."""
     grow(engine, audit_log, 2)
-    links = list(AuditReader(engine).links())
+    links = list(AuditReader(engine).entries())
     assert kinds(verify([*links, links[-1]], audit_log)) == [(2, "forked")]
 
 
@@ -171,33 +171,33 @@ def test_an_entry_by_another_key_is_detected(engine: Engine, audit_log: AuditLog
 def test_a_forged_checkpoint_is_detected(engine: Engine, audit_log: AuditLog, check: Callable[..., VerificationReport]) -> None:
     """A checkpoint written without the key is reported as forged, not as a cut end."""
     grow(engine, audit_log, 2)
-    assert kinds(check([Checkpoint(sequence=2, seal=check().seal, at_us=1, mark="00")])) == [(2, "head_forged")]
-    assert check([Checkpoint(sequence=2, seal=check().seal)]).whole
+    assert kinds(check([Checkpoint(sequence=2, mac=check().mac, at_us=1, signature="00")])) == [(2, "head_forged")]
+    assert check([Checkpoint(sequence=2, mac=check().mac)]).is_whole
 
 
 def test_checkpoints_are_due_every_hundred_entries_and_every_hour(engine: Engine, audit_log: AuditLog, tmp_path: Path) -> None:
     """A permanent checkpoint needs a hundred new entries, or one new entry within an hour; otherwise nothing is written."""
     heads = Checkpoints(tmp_path, AuditReader(engine), audit_log)
-    assert heads.keep(AT) is None
+    assert heads.append(AT) is None
     grow(engine, audit_log, 1)
-    first = heads.keep(AT)
+    first = heads.append(AT)
     assert first is not None
     assert first.sequence == 1
     grow(engine, audit_log, 1)
-    assert heads.keep(AT + timedelta(minutes=59)) is None
-    assert heads.keep(AT + timedelta(minutes=61)) is not None
-    assert Checkpoints(tmp_path, AuditReader(engine), audit_log).keep(AT + timedelta(hours=9)) is None
+    assert heads.append(AT + timedelta(minutes=59)) is None
+    assert heads.append(AT + timedelta(minutes=61)) is not None
+    assert Checkpoints(tmp_path, AuditReader(engine), audit_log).append(AT + timedelta(hours=9)) is None
     grow(engine, audit_log, 100)
-    assert heads.keep(AT + timedelta(minutes=62)) is not None
-    assert [head.sequence for head in read_heads(tmp_path / FILE)] == [1, 2, 102]
+    assert heads.append(AT + timedelta(minutes=62)) is not None
+    assert [head.sequence for head in read_checkpoints(tmp_path / FILE)] == [1, 2, 102]
 
 
 def test_a_file_with_other_content_is_rejected(tmp_path: Path) -> None:
     """A file with other content is an error, not an empty list of checkpoints."""
     (tmp_path / FILE).write_text("hello\n")
     with pytest.raises(ConfigError):
-        read_heads(tmp_path / FILE)
-    assert read_heads(tmp_path / "absent") == []
+        read_checkpoints(tmp_path / FILE)
+    assert read_checkpoints(tmp_path / "absent") == []
 
 
 def test_the_last_checkpoint_follows_the_chain(
@@ -205,14 +205,14 @@ def test_the_last_checkpoint_follows_the_chain(
 ) -> None:
     """Each update replaces the last checkpoint; entries appended later, even by a process that dies, are no fault."""
     heads = Checkpoints(tmp_path, AuditReader(engine), audit_log)
-    assert heads.look(AT) is None
+    assert heads.update(AT) is None
     for count in (1, 2):
         grow(engine, audit_log, 1)
-        heads.look(AT)
+        heads.update(AT)
         assert [head.sequence for head in load_checkpoints(tmp_path)] == [count]
-    assert heads.look(AT) is None
+    assert heads.update(AT) is None
     grow(engine, audit_log, 1)
-    assert check(load_checkpoints(tmp_path)).whole
+    assert check(load_checkpoints(tmp_path)).is_whole
     assert [path.name for path in tmp_path.glob("*.json*")] == [LAST]
 
 
@@ -227,14 +227,14 @@ def test_a_cut_end_is_kept_as_evidence(
 ) -> None:
     """A checkpoint that the chain no longer contains is kept as evidence and logged, however long the chain grows again."""
     grow(engine, audit_log, 5)
-    Checkpoints(tmp_path, AuditReader(engine), audit_log).look(AT)
+    Checkpoints(tmp_path, AuditReader(engine), audit_log).update(AT)
     tamper(engine, "DELETE FROM audit WHERE sequence > 3")
     grow(engine, audit_log, regrown)
     for _ in range(2):
-        Checkpoints(tmp_path, AuditReader(engine), audit_log).look(AT)
-        assert not check(load_checkpoints(tmp_path)).whole
+        Checkpoints(tmp_path, AuditReader(engine), audit_log).update(AT)
+        assert not check(load_checkpoints(tmp_path)).is_whole
         grow(engine, audit_log, 3)
-    assert [head.sequence for head in read_heads(tmp_path / FILE)] == [5]
+    assert [head.sequence for head in read_checkpoints(tmp_path / FILE)] == [5]
     assert caplog.text.count("cut off or exchanged at entry 5") == 1
 
 
@@ -246,12 +246,12 @@ def test_concurrent_updates_never_go_back(url: str, engine: Engine, audit_log: A
         heads = Checkpoints(tmp_path, AuditReader(one), audit_log)
         for _ in range(8):
             grow(one, audit_log, 1)
-            heads.look(AT)
+            heads.update(AT)
 
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(work, engines))
     assert [head.sequence for head in load_checkpoints(tmp_path)] == [24]
-    assert verify(AuditReader(engine).links(), audit_log, load_checkpoints(tmp_path)).whole
+    assert verify(AuditReader(engine).entries(), audit_log, load_checkpoints(tmp_path)).is_whole
     for one in engines:
         one.dispose()
 
@@ -260,14 +260,14 @@ def test_a_partial_last_line_is_ignored(engine: Engine, audit_log: AuditLog, tmp
     """A partial last line is ignored and dropped at the next write; one in the middle is an error."""
     heads = Checkpoints(tmp_path, AuditReader(engine), audit_log)
     grow(engine, audit_log, 1)
-    heads.keep(AT)
+    heads.append(AT)
     whole = (tmp_path / FILE).read_text()
     for left in ('{"sequence":2,"se', '{"'):
         (tmp_path / FILE).write_text(whole + left)
-        assert [head.sequence for head in read_heads(tmp_path / FILE)] == [1]
+        assert [head.sequence for head in read_checkpoints(tmp_path / FILE)] == [1]
     grow(engine, audit_log, 1)
-    Checkpoints(tmp_path, AuditReader(engine), audit_log).keep(AT, at_once=True)
-    assert [head.sequence for head in read_heads(tmp_path / FILE)] == [1, 2]
+    Checkpoints(tmp_path, AuditReader(engine), audit_log).append(AT, at_once=True)
+    assert [head.sequence for head in read_checkpoints(tmp_path / FILE)] == [1, 2]
 
 
 BEHIND_ITS_BACK = """
@@ -304,22 +304,22 @@ def changed_by_sql(engine: Engine, audit: AuditLog, statement: str) -> list[str]
     bob = user_store.add_user("bob", Role.VIEWER, grants={"churn": Role.LABELER}, at=AT)
     user_store.change_user(user_store.add_user("carol", None, at=AT), UserChange(disabled=True), at=AT)
     dave = user_store.add_user("dave", Role.VIEWER, identity=("https://id.example", "one"), at=AT)
-    user_store.elsewhere.link(dave, ExternalIdentity(issuer="https://id.example", subject="two"), at=AT)
+    user_store.elsewhere.link_user(dave, ExternalIdentity(issuer="https://id.example", subject="two"), at=AT)
     user_store.change_user(dave, UserChange(name="david"), at=AT)
     user_store.change_user(dave, UserChange(name="dave", role=Role.LABELER), at=AT)
-    user_store.set_password(user_store.named("carol").id, "first", at=AT)
-    user_store.rehash(user_store.named("carol").id, "first", "second", at=AT)
+    user_store.set_password(user_store.get_by_name("carol").id, "first", at=AT)
+    user_store.rehash(user_store.get_by_name("carol").id, "first", "second", at=AT)
     key = user_store.keys.add(bob, "test", [Scope.PREDICT], at=AT, ends=AT + timedelta(days=9))
     user_store.keys.revoke(user_store.keys.rotate(key.key.id, at=AT, old_ends=AT).key.id, at=AT)
     for digest, called in (("ab", ()), ("cd", ["old.bin"]), ("cd", ["clf.pickle"])):
-        registry.add(model="digits", digest=digest * 32, summary={}, who="ana", at=AT, synonyms=called)
-    registry.move_alias("digits", "champion", 1, who="ana", why="", at=AT)
-    registry.move_alias("digits", "champion", 2, who="ana", why="better", at=AT)
-    assert verify(AuditReader(engine).links(), audit, state=read_state(engine)).whole
+        registry.add(model="digits", digest=digest * 32, summary={}, author="ana", at=AT, synonyms=called)
+    registry.move_alias("digits", "champion", 1, author="ana", reason="", at=AT)
+    registry.move_alias("digits", "champion", 2, author="ana", reason="better", at=AT)
+    assert verify(AuditReader(engine).entries(), audit, state=read_state(engine)).is_whole
     with write_transaction(engine) as connection:
         for one in statement.strip(" ;").split(";"):
             connection.execute(text(one))
-    return [fault.kind for fault in verify(AuditReader(engine).links(), audit, state=read_state(engine)).faults]
+    return [fault.kind for fault in verify(AuditReader(engine).entries(), audit, state=read_state(engine)).faults]
 
 
 @pytest.mark.parametrize("statement", BEHIND_ITS_BACK)
@@ -334,16 +334,16 @@ def test_changes_during_the_verification_are_no_fault(engine: Engine, audit_log:
     user_store.add_user("ana", Role.ADMIN, password_hash="", at=AT)
     state = read_state(engine)
     user_store.add_user("bob", Role.VIEWER, at=AT)
-    assert verify(AuditReader(engine).links(), audit_log, state=state).whole
+    assert verify(AuditReader(engine).entries(), audit_log, state=state).is_whole
 
 
 def test_a_deleted_log_is_detected(engine: Engine, audit_log: AuditLog) -> None:
     """With all entries and checkpoints deleted, the users in the database or the home reveal that a log existed."""
-    assert verify([], audit_log, state=read_state(engine), kept=False).whole
-    assert kinds(verify([], audit_log, state=read_state(engine), kept=False, past=True)) == [(0, "heads_missing")]
+    assert verify([], audit_log, state=read_state(engine), has_file=False).is_whole
+    assert kinds(verify([], audit_log, state=read_state(engine), has_file=False, past=True)) == [(0, "heads_missing")]
     Users(engine, audit_log).add_user("ana", Role.ADMIN, password_hash="", at=AT)
     tamper(engine, "DELETE FROM audit")
-    assert kinds(verify(AuditReader(engine).links(), audit_log, state=read_state(engine), kept=False)) == [
+    assert kinds(verify(AuditReader(engine).entries(), audit_log, state=read_state(engine), has_file=False)) == [
         (0, "heads_missing"),
         (0, "state"),
     ]
@@ -351,13 +351,13 @@ def test_a_deleted_log_is_detected(engine: Engine, audit_log: AuditLog) -> None:
 
 def test_missing_checkpoints_are_reported(engine: Engine, audit_log: AuditLog, tmp_path: Path) -> None:
     """Missing checkpoints of a non-empty chain are reported; a process that has seen one reports a cut although the file was deleted."""
-    assert verify([], audit_log, kept=False).whole
+    assert verify([], audit_log, has_file=False).is_whole
     grow(engine, audit_log, 3)
     heads = Checkpoints(tmp_path / "heads", AuditReader(engine), audit_log)
-    heads.look(AT)
+    heads.update(AT)
     (tmp_path / "heads" / LAST).unlink()
-    assert kinds(verify(AuditReader(engine).links(), audit_log, kept=False)) == [(3, "heads_missing")]
+    assert kinds(verify(AuditReader(engine).entries(), audit_log, has_file=False)) == [(3, "heads_missing")]
     tamper(engine, "DELETE FROM audit WHERE sequence = 3")
-    heads.look(AT)
-    verdict = verify(AuditReader(engine).links(), audit_log, load_checkpoints(tmp_path / "heads"))
+    heads.update(AT)
+    verdict = verify(AuditReader(engine).entries(), audit_log, load_checkpoints(tmp_path / "heads"))
     assert [fault.kind for fault in verdict.faults] == ["cut"]

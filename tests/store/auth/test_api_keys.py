@@ -40,7 +40,7 @@ def user_store(emptied: Engine) -> Users:
 @pytest.fixture
 def ana(user_store: Users) -> str:
     """Id of ana."""
-    return user_store.named("ana").id
+    return user_store.get_by_name("ana").id
 
 
 def test_no_table_contains_the_secret(user_store: Users, ana: str, emptied: Engine) -> None:
@@ -75,9 +75,9 @@ def test_key_names_of_one_owner_are_unique(user_store: Users, ana: str, other: s
 def test_a_key_is_valid_until_its_end(user_store: Users, ana: str) -> None:
     """A key is invalid from the microsecond of its end."""
     key = user_store.keys.add(ana, "shop", [Scope.PREDICT], at=NOW, ends=NOW + timedelta(days=1)).secret.encode()
-    roll = user_store.roll()
-    assert roll.by_key(key, us(NOW + timedelta(days=1)) - 1) is not None
-    assert roll.by_key(key, us(NOW + timedelta(days=1))) is None
+    roll = user_store.access_snapshot()
+    assert roll.find_key(key, us(NOW + timedelta(days=1)) - 1) is not None
+    assert roll.find_key(key, us(NOW + timedelta(days=1))) is None
 
 
 def test_a_revoked_key_stays_revoked(user_store: Users, ana: str) -> None:
@@ -85,7 +85,7 @@ def test_a_revoked_key_stays_revoked(user_store: Users, ana: str) -> None:
     made = user_store.keys.add(ana, "shop", [Scope.PREDICT], at=NOW)
     assert user_store.keys.revoke(made.key.id, at=NOW).revoked == NOW
     assert user_store.keys.revoke(made.key.id, at=NOW + timedelta(days=1)).revoked == NOW
-    assert user_store.roll().by_key(made.secret.encode(), us(NOW)) is None
+    assert user_store.access_snapshot().find_key(made.secret.encode(), us(NOW)) is None
     with pytest.raises(ApiKeyNotFoundError):
         user_store.keys.rotate(made.key.id, at=NOW, old_ends=NOW + timedelta(days=1))
 
@@ -95,13 +95,13 @@ def test_both_keys_are_valid_during_a_rotation(user_store: Users, ana: str) -> N
     old = user_store.keys.add(ana, "shop", [Scope.PREDICT, Scope.READ], model="digits", at=NOW)
     new = user_store.keys.rotate(old.key.id, at=NOW, old_ends=NOW + timedelta(hours=24))
     assert (new.key.scopes, new.key.model, new.key.name) == (old.key.scopes, "digits", "shop")
-    roll = user_store.roll()
+    roll = user_store.access_snapshot()
     for hours, counts in ((23, True), (24, False)):
         then = us(NOW + timedelta(hours=hours))
-        assert (roll.by_key(old.secret.encode(), then) is not None) is counts
-        assert roll.by_key(new.secret.encode(), then) is not None
+        assert (roll.find_key(old.secret.encode(), then) is not None) is counts
+        assert roll.find_key(new.secret.encode(), then) is not None
     again = user_store.keys.rotate(old.key.id, at=NOW, old_ends=NOW + timedelta(days=30))
-    assert user_store.keys.one(old.key.id).ends == NOW + timedelta(hours=24)
+    assert user_store.keys.get(old.key.id).ends == NOW + timedelta(hours=24)
     assert again.secret != new.secret
     # The same rule: the lifetime of the old key is now the shortened one.
     assert (new.key.ends, again.key.ends) == (None, NOW + timedelta(hours=24))
@@ -130,23 +130,23 @@ def test_keys_of_a_disabled_user_are_rejected(user_store: Users) -> None:
     bob = user_store.add_user("bob", Role.VIEWER, at=NOW)
     made = user_store.keys.add(bob, "shop", [Scope.PREDICT], at=NOW)
     user_store.change_user(bob, UserChange(disabled=True), at=NOW + timedelta(hours=1))
-    assert user_store.keys.one(made.key.id).owner_disabled == NOW + timedelta(hours=1)
+    assert user_store.keys.get(made.key.id).owner_disabled == NOW + timedelta(hours=1)
     with pytest.raises(OriginError, match="owner of the key"):
         user_store.keys.rotate(made.key.id, at=NOW, old_ends=NOW)
-    assert [one.ends for one in user_store.keys.each()] == [None]
+    assert [one.ends for one in user_store.keys.iter_all()] == [None]
     user_store.change_user(bob, UserChange(disabled=False), at=NOW)
-    assert user_store.keys.one(made.key.id) == made.key
+    assert user_store.keys.get(made.key.id) == made.key
     assert user_store.keys.rotate(made.key.id, at=NOW, old_ends=NOW).key.owner_disabled is None
 
 
 def test_a_key_for_one_model_is_limited_to_it(user_store: Users, ana: str) -> None:
     """A key for one model is limited to it, whatever its owner's permissions."""
     key = user_store.keys.add(ana, "shop", [Scope.PREDICT], model="digits", at=NOW).secret.encode()
-    known = user_store.roll().by_key(key, us(NOW))
+    known = user_store.access_snapshot().find_key(key, us(NOW))
     assert known is not None
-    assert known.may(Action.PREDICT, "digits")
-    assert not known.may(Action.PREDICT, "churn")
-    assert not known.sees("churn")
+    assert known.can(Action.PREDICT, "digits")
+    assert not known.can(Action.PREDICT, "churn")
+    assert not known.can_see("churn")
 
 
 @pytest.mark.parametrize("scopes", [[], list(Scope)])
@@ -157,10 +157,10 @@ def test_no_key_manages_users(user_store: Users, ana: str, scopes: list[Scope]) 
             user_store.keys.add(ana, "shop", scopes, at=NOW)
         return
     secret = user_store.keys.add(ana, "shop", scopes, at=NOW).secret
-    known = user_store.roll().by_key(secret.encode(), us(NOW))
+    known = user_store.access_snapshot().find_key(secret.encode(), us(NOW))
     assert known is not None
-    assert not known.may(Action.ADMINISTER)
-    assert not known.may(Action.TRUST)
+    assert not known.can(Action.ADMINISTER)
+    assert not known.can(Action.TRUST_CODE)
 
 
 def test_unknown_names_are_different_errors(user_store: Users, ana: str) -> None:
@@ -178,8 +178,8 @@ def test_keys_are_listed_the_newest_first(user_store: Users, ana: str) -> None:
     bob = user_store.add_user("bob", Role.VIEWER, at=NOW)
     first = user_store.keys.add(ana, "first", [Scope.PREDICT], at=NOW).key
     second = user_store.keys.add(bob, "second", [Scope.READ], at=NOW + timedelta(seconds=1)).key
-    assert list(user_store.keys.each()) == [second, first]
-    assert list(user_store.keys.each(ana)) == [first]
+    assert list(user_store.keys.iter_all()) == [second, first]
+    assert list(user_store.keys.iter_all(ana)) == [first]
     assert (second.owner, second.scopes) == ("bob", (Scope.READ,))
 
 
@@ -197,7 +197,7 @@ def test_keys_come_in_pages(user_store: Users, ana: str, monkeypatch: pytest.Mon
     assert sorted(seen) == sorted(made)
     assert set(seen[:2]) == set(made[6:])
     monkeypatch.setattr("relevo.store.auth.api_keys.MOST_ITEMS", 2)
-    assert [key.id for key in user_store.keys.each()] == seen
+    assert [key.id for key in user_store.keys.iter_all()] == seen
     for foreign in ("", "x", cursor_of("ana"), cursor_of([1, 2]), cursor_of([1]), "\x00" * 9):
         with pytest.raises(FieldTypeError):
             user_store.keys.page(cursor=foreign)

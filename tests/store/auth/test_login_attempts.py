@@ -40,7 +40,7 @@ def test_equal_attempts_of_an_hour_are_one_row(emptied: Engine) -> None:
 
 def test_only_the_newest_rows_are_kept(emptied: Engine) -> None:
     """Above the maximum number of rows the oldest are deleted, whatever was typed."""
-    attempts = Attempts(emptied, AuditLog(b"key"), most=5)
+    attempts = Attempts(emptied, AuditLog(b"key"), max_rows=5)
     for number in range(12):
         attempts.note(None, f"\x00{number}", "x" * 300, UNKNOWN, at=NOW)
     with read_transaction(emptied) as connection:

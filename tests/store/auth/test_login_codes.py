@@ -33,7 +33,7 @@ def user_store(emptied: Engine) -> Users:
 @pytest.fixture
 def login_code(user_store: Users) -> LoginCode:
     """A login code for ana and a console."""
-    return LoginCode(user=user_store.named("ana").id, console="https://console.example", challenge="c" * 43)
+    return LoginCode(user=user_store.get_by_name("ana").id, console="https://console.example", challenge="c" * 43)
 
 
 def test_a_code_is_redeemed_once_and_in_time(user_store: Users, login_code: LoginCode) -> None:

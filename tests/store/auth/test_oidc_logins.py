@@ -33,14 +33,16 @@ def user_store(emptied: Engine) -> Users:
 
 
 def went(user_store: Users, number: int, *, address: str = "203.0.113.9", at: datetime = NOW) -> None:
-    user_store.elsewhere.begin(LoginAttempt(state=f"s{number}", tie=f"t{number}", back=f"/{number}", address=address), at=at)
+    user_store.elsewhere.start(
+        LoginAttempt(state=f"s{number}", browser_secret=f"t{number}", return_to=f"/{number}", address=address), at=at
+    )
 
 
 def test_an_attempt_is_accepted_once_from_its_browser_in_time(user_store: Users) -> None:
     """State and browser secret must belong to one attempt, in time, and are accepted once."""
     for number in (1, 2, 3):
         went(user_store, number)
-    take = user_store.elsewhere.take
+    take = user_store.elsewhere.finish
     assert take("s1", "t2", at=NOW) is None
     assert take("s1", "", at=NOW) is None
     assert take("s1", "t1", at=NOW) == "/1"
@@ -57,7 +59,7 @@ def test_concurrent_callbacks_succeed_once(user_store: Users) -> None:
 
     def take() -> None:
         start.wait()
-        told.append(user_store.elsewhere.take("s1", "t1", at=NOW))
+        told.append(user_store.elsewhere.finish("s1", "t1", at=NOW))
 
     both = [threading.Thread(target=take) for _ in range(2)]
     for one in both:
@@ -76,7 +78,7 @@ def test_attempts_are_limited_and_hashed(user_store: Users, emptied: Engine) -> 
         rows = connection.execute(select(oidc_login_attempts)).all()
     assert len(rows) == 21
     assert not any(word in str(rows) for word in ("s29", "t29"))
-    take = user_store.elsewhere.take
+    take = user_store.elsewhere.finish
     assert take("s9", "t9", at=NOW) is None
     assert take("s10", "t10", at=NOW) == "/10"
     assert take("s100", "t100", at=NOW) == "/100"
@@ -88,37 +90,37 @@ def test_attempts_are_limited_and_hashed(user_store: Users, emptied: Engine) -> 
 def test_an_identity_becomes_one_user(user_store: Users, emptied: Engine) -> None:
     """The first login adds a user under the first free name, the second finds it; the audit has one entry, without the name."""
     user_store.add_user("ana", Role.ADMIN, at=NOW)
-    epoch = user_store.epoch()
-    user = user_store.elsewhere.add(THERE, ["ana", "ana@example.org"], Role.VIEWER, at=NOW, by=BY)
-    assert user_store.epoch() > epoch
-    assert user_store.elsewhere.add(THERE, ["another"], Role.OPERATOR, at=NOW, by=BY) == user
-    made = user_store.identified(THERE.issuer, THERE.subject)
+    epoch = user_store.revision()
+    user = user_store.elsewhere.create_user(THERE, ["ana", "ana@example.org"], Role.VIEWER, at=NOW, by=BY)
+    assert user_store.revision() > epoch
+    assert user_store.elsewhere.create_user(THERE, ["another"], Role.OPERATOR, at=NOW, by=BY) == user
+    made = user_store.get_by_identity(THERE.issuer, THERE.subject)
     assert (made.id, made.name, made.role, made.has_password) == (user, "ana@example.org", Role.VIEWER, False)
     with read_transaction(emptied) as connection:
         rows = connection.execute(select(audit).where(audit.c.object == f"user:{user}")).all()
     assert [(row.action, row.actor, row.address) for row in rows] == [("user.add", "oidc", "203.0.113.9")]
     with pytest.raises(NameTakenError):
-        user_store.elsewhere.add(ExternalIdentity(issuer=THERE.issuer, subject="8"), ["ana"], Role.VIEWER, at=NOW, by=BY)
+        user_store.elsewhere.create_user(ExternalIdentity(issuer=THERE.issuer, subject="8"), ["ana"], Role.VIEWER, at=NOW, by=BY)
 
 
 def test_the_first_user_cannot_come_from_oidc(user_store: Users) -> None:
     """The first user cannot come from OIDC: otherwise the server would require authentication without an admin."""
     with pytest.raises(LastAdminError):
-        user_store.elsewhere.add(THERE, ["ana"], Role.VIEWER, at=NOW, by=BY)
-    assert user_store.roll().open
+        user_store.elsewhere.create_user(THERE, ["ana"], Role.VIEWER, at=NOW, by=BY)
+    assert user_store.access_snapshot().no_users
 
 
 def test_an_identity_is_linked_to_one_user(user_store: Users) -> None:
     """Linking ends the user's sessions, rejects an identity of another user, and replaces a former one."""
     ana, ben = (user_store.add_user(name, Role.VIEWER, at=NOW) for name in ("ana", "ben"))
     token = user_store.sessions.open(ana, at=NOW, by=BY)
-    user_store.elsewhere.link(ana, THERE, at=NOW)
+    user_store.elsewhere.link_user(ana, THERE, at=NOW)
     with pytest.raises(AuthenticationError):
         user_store.sessions.find(token, at=NOW)
     with pytest.raises(IdentityTakenError):
-        user_store.elsewhere.link(ben, THERE, at=NOW)
-    user_store.elsewhere.link(ana, ExternalIdentity(issuer=THERE.issuer, subject="8"), at=NOW)
-    user_store.elsewhere.link(ben, THERE, at=NOW)
-    assert user_store.identified(THERE.issuer, THERE.subject).id == ben
+        user_store.elsewhere.link_user(ben, THERE, at=NOW)
+    user_store.elsewhere.link_user(ana, ExternalIdentity(issuer=THERE.issuer, subject="8"), at=NOW)
+    user_store.elsewhere.link_user(ben, THERE, at=NOW)
+    assert user_store.get_by_identity(THERE.issuer, THERE.subject).id == ben
     with pytest.raises(UserNotFoundError):
-        user_store.elsewhere.link("nobody", ExternalIdentity(issuer=THERE.issuer, subject="9"), at=NOW)
+        user_store.elsewhere.link_user("nobody", ExternalIdentity(issuer=THERE.issuer, subject="9"), at=NOW)

@@ -38,7 +38,7 @@ def user_store(emptied: Engine) -> Users:
 @pytest.fixture
 def ana(user_store: Users) -> str:
     """Id of ana."""
-    return user_store.named("ana").id
+    return user_store.get_by_name("ana").id
 
 
 @pytest.fixture
@@ -49,14 +49,14 @@ def session_store(user_store: Users) -> Sessions:
 
 def unknown_source(name: str) -> Desk:
     """A login source that is known for no user."""
-    return Desk(name=name, known=False)
+    return Desk(name=name, is_known=False)
 
 
 def test_a_session_returns_its_user(session_store: Sessions, ana: str) -> None:
     """A session returns its user with role, grants and authentication method."""
     found = session_store.find(session_store.open(ana, at=NOW, by=LOCAL_ACTOR), at=NOW)
     assert (found.id, found.name, found.role, found.grants) == (ana, "ana", Role.ADMIN, {"digits": Role.VIEWER})
-    assert found.way is AuthMethod.SESSION
+    assert found.auth_method is AuthMethod.SESSION
     with pytest.raises(AuthenticationError):
         session_store.find("made up", at=NOW)
 
@@ -140,35 +140,37 @@ def test_failures_increase_the_delay(session_store: Sessions) -> None:
     at = NOW
     waits: list[int] = []
     for _ in range(FREE_TRIES):
-        session_store.try_password("ana", unknown_source("10.0.0.1"), at=at)
+        session_store.register_attempt("ana", unknown_source("10.0.0.1"), at=at)
     for _ in range(8):
         with pytest.raises(LoginThrottledError) as refused:
-            session_store.try_password("ana", unknown_source("10.0.0.1"), at=at)
+            session_store.register_attempt("ana", unknown_source("10.0.0.1"), at=at)
         waits.append(int(str(refused.value.facts["retry_after"])))
         at += timedelta(seconds=waits[-1])
-        session_store.try_password("ana", unknown_source("10.0.0.1"), at=at)
+        session_store.register_attempt("ana", unknown_source("10.0.0.1"), at=at)
     assert waits == [1, 2, 4, 8, 16, 32, LONGEST_WAIT_S, LONGEST_WAIT_S]
 
 
 def test_failures_throttle_no_other_user_or_source(session_store: Sessions) -> None:
     """Failures throttle neither the same user from another source nor another user from the same source."""
     for _ in range(FREE_TRIES):
-        session_store.try_password("ana", unknown_source("10.0.0.1"), at=NOW)
+        session_store.register_attempt("ana", unknown_source("10.0.0.1"), at=NOW)
     with pytest.raises(LoginThrottledError):
-        session_store.try_password("ana", unknown_source("10.0.0.1"), at=NOW)
-    session_store.try_password("ana", unknown_source("10.0.0.2"), at=NOW)
-    session_store.try_password("bob", unknown_source("10.0.0.1"), at=NOW)
+        session_store.register_attempt("ana", unknown_source("10.0.0.1"), at=NOW)
+    session_store.register_attempt("ana", unknown_source("10.0.0.2"), at=NOW)
+    session_store.register_attempt("bob", unknown_source("10.0.0.1"), at=NOW)
 
 
 def test_a_network_is_known_for_its_user(session_store: Sessions, ana: str) -> None:
     """A network (64 bits of IPv6) is known for its user only; the most recent ones are kept."""
-    session_store.was_at(ana, "2001:db8:1:2::7", at=NOW)
-    assert session_store.desk(ana, None, "2001:db8:1:2:ffff::1") == Desk(name="2001:db8:1:2::/64", known=True)
-    assert not session_store.desk(ana, None, "2001:db8:1:3::7").known
-    assert not session_store.desk(None, None, "2001:db8:1:2::7").known
+    session_store.record_address(ana, "2001:db8:1:2::7", at=NOW)
+    assert session_store.throttle_key(ana, None, "2001:db8:1:2:ffff::1") == Desk(name="2001:db8:1:2::/64", is_known=True)
+    assert not session_store.throttle_key(ana, None, "2001:db8:1:3::7").is_known
+    assert not session_store.throttle_key(None, None, "2001:db8:1:2::7").is_known
     for number in range(30):
-        session_store.was_at(ana, f"10.0.0.{number}", at=NOW + timedelta(seconds=number))
-    assert [session_store.desk(ana, None, address).known for address in ("2001:db8:1:2::7", "10.0.0.9", "10.0.0.29")] == [
+        session_store.record_address(ana, f"10.0.0.{number}", at=NOW + timedelta(seconds=number))
+    assert [
+        session_store.throttle_key(ana, None, address).is_known for address in ("2001:db8:1:2::7", "10.0.0.9", "10.0.0.29")
+    ] == [
         False,
         False,
         True,
@@ -177,27 +179,29 @@ def test_a_network_is_known_for_its_user(session_store: Sessions, ana: str) -> N
 
 def test_distributed_guessing_is_throttled_by_name(session_store: Sessions, ana: str) -> None:
     """After a hundred failures of one name, in any spelling, one attempt in ten seconds is allowed; known sources never wait."""
-    session_store.was_at(ana, "192.0.2.1", at=NOW)
+    session_store.record_address(ana, "192.0.2.1", at=NOW)
     spelled = ("ana", "ANA", "ａｎａ", "аna")
     for number in range(FREE_TRIES_OF_NAME):
-        session_store.try_password(spelled[number % 4], unknown_source(f"10.0.{number}.1"), at=NOW)
+        session_store.register_attempt(spelled[number % 4], unknown_source(f"10.0.{number}.1"), at=NOW)
     with pytest.raises(LoginThrottledError) as told:
-        session_store.try_password("ana", session_store.desk(ana, None, "10.1.1.1"), at=NOW)
+        session_store.register_attempt("ana", session_store.throttle_key(ana, None, "10.1.1.1"), at=NOW)
     assert told.value.facts["retry_after"] == NAME_WAIT_S
-    for kept, address in ((None, "192.0.2.1"), (session_store.recognised(ana), "10.1.1.1")):
-        session_store.try_password("ana", session_store.desk(ana, kept, address), at=NOW)
-    session_store.try_password("ana", session_store.desk(ana, None, "10.1.1.1"), at=NOW + timedelta(seconds=NAME_WAIT_S))
-    session_store.try_password("bob", unknown_source("10.1.1.1"), at=NOW)
+    for kept, address in ((None, "192.0.2.1"), (session_store.device_token(ana), "10.1.1.1")):
+        session_store.register_attempt("ana", session_store.throttle_key(ana, kept, address), at=NOW)
+    session_store.register_attempt(
+        "ana", session_store.throttle_key(ana, None, "10.1.1.1"), at=NOW + timedelta(seconds=NAME_WAIT_S)
+    )
+    session_store.register_attempt("bob", unknown_source("10.1.1.1"), at=NOW)
 
 
 def test_a_device_token_is_valid_for_its_user(session_store: Sessions, ana: str) -> None:
     """A device token is valid for its user only and identifies one browser; any other value falls back to the address."""
-    mine, other = session_store.recognised(ana), session_store.recognised(ana)
-    assert session_store.desk(ana, mine, "10.0.0.1") != unknown_source("10.0.0.1")
+    mine, other = session_store.device_token(ana), session_store.device_token(ana)
+    assert session_store.throttle_key(ana, mine, "10.0.0.1") != unknown_source("10.0.0.1")
     assert (
-        session_store.desk(ana, mine, "10.0.0.1")
-        == session_store.desk(ana, mine, "10.0.0.2")
-        != session_store.desk(ana, other, "10.0.0.1")
+        session_store.throttle_key(ana, mine, "10.0.0.1")
+        == session_store.throttle_key(ana, mine, "10.0.0.2")
+        != session_store.throttle_key(ana, other, "10.0.0.1")
     )
     for user, kept in (
         ("another", mine),
@@ -208,22 +212,22 @@ def test_a_device_token_is_valid_for_its_user(session_store: Sessions, ana: str)
         (ana, mine + "0"),
         (ana, "\u00e9.\u00e9"),
     ):
-        assert session_store.desk(user, kept, "10.0.0.1") == unknown_source("10.0.0.1")
+        assert session_store.throttle_key(user, kept, "10.0.0.1") == unknown_source("10.0.0.1")
 
 
 def test_a_login_deletes_the_failures(session_store: Sessions, emptied: Engine) -> None:
     """A successful login deletes the failures, and old ones expire."""
     for _ in range(FREE_TRIES):
-        session_store.try_password("ana", unknown_source("10.0.0.1"), at=NOW)
-    session_store.forget_tries("ana", unknown_source("10.0.0.1"))
-    session_store.try_password("ana", unknown_source("10.0.0.1"), at=NOW)
-    session_store.try_password("bob", unknown_source("x" * 300), at=NOW + timedelta(seconds=WINDOW_S + 1))
+        session_store.register_attempt("ana", unknown_source("10.0.0.1"), at=NOW)
+    session_store.reset_attempts("ana", unknown_source("10.0.0.1"))
+    session_store.register_attempt("ana", unknown_source("10.0.0.1"), at=NOW)
+    session_store.register_attempt("bob", unknown_source("x" * 300), at=NOW + timedelta(seconds=WINDOW_S + 1))
     with read_transaction(emptied) as connection:
         assert connection.scalar(select(func.count()).select_from(sign_in_failures)) == 1
 
 
 def test_the_typed_name_is_not_stored(session_store: Sessions, emptied: Engine) -> None:
     """The typed name is not stored: users type passwords there by mistake."""
-    session_store.try_password("my secret password\x00", unknown_source("10.0.0.1"), at=NOW)
+    session_store.register_attempt("my secret password\x00", unknown_source("10.0.0.1"), at=NOW)
     with read_transaction(emptied) as connection:
         assert "secret" not in repr(connection.execute(select(sign_in_failures)).all())

@@ -48,16 +48,16 @@ def acts(engine: Engine, begun: int) -> list[tuple[str, str, str, str]]:
 def test_a_user_is_found_by_name_and_by_id(user_store: Users) -> None:
     """A user is read back with the values it was added with."""
     made = user_store.add_user("Ana López", Role.OPERATOR, grants={"digits": Role.ADMIN}, password_hash=KEPT, at=NOW)
-    user = user_store.one(made)
+    user = user_store.get(made)
     assert (user.name, user.role, user.grants, user.made) == ("Ana López", Role.OPERATOR, {"digits": Role.ADMIN}, NOW)
     assert user.has_password
-    assert user_store.named("Ana López") == user
-    assert list(user_store.each()) == [user]
-    assert user_store.named("ANA LÓPEZ") == user, "and however it is written"
+    assert user_store.get_by_name("Ana López") == user
+    assert list(user_store.iter_all()) == [user]
+    assert user_store.get_by_name("ANA LÓPEZ") == user, "and however it is written"
     with pytest.raises(UserNotFoundError):
-        user_store.named("ana lopez")
+        user_store.get_by_name("ana lopez")
     with pytest.raises(UserNotFoundError):
-        user_store.one("nobody\x00")
+        user_store.get("nobody\x00")
 
 
 @pytest.mark.parametrize("other", ["USER-A", "User-a", "\uff55ser-a", "us\u0435r-a"])
@@ -75,7 +75,7 @@ def test_look_alike_names_are_taken(user_store: Users, other: str) -> None:
 def test_names_are_normalized(user_store: Users) -> None:
     """An accent as one code point or as two is the same user name."""
     user_store.add_user("Jos\u00e9", Role.VIEWER, at=NOW)
-    assert user_store.named("Jose\u0301").name == "Jos\u00e9"
+    assert user_store.get_by_name("Jose\u0301").name == "Jos\u00e9"
     with pytest.raises(NameTakenError):
         user_store.add_user("Jose\u0301", Role.ADMIN, at=NOW)
 
@@ -90,15 +90,15 @@ def test_unreadable_names_are_rejected(user_store: Users, name: str) -> None:
 def test_every_change_increases_the_epoch_and_is_audited(user_store: Users, emptied: Engine, begun: int) -> None:
     """Each change increases the epoch and adds an audit entry with actor, before and after, without names."""
     by = Actor(actor="user:boss", address="10.0.0.9")
-    seen = [user_store.epoch()]
+    seen = [user_store.revision()]
     user = user_store.add_user("ana", Role.ADMIN, password_hash=KEPT, at=NOW, by=by)
-    seen.append(user_store.epoch())
+    seen.append(user_store.revision())
     other = user_store.add_user("bob", Role.VIEWER, at=NOW, by=by)
     user_store.change_user(other, UserChange(role=Role.LABELER, grants={"digits": Role.OPERATOR}), at=NOW, by=by)
     user_store.change_user(other, UserChange(name="rob", disabled=True), at=NOW, by=by)
     user_store.change_user(other, UserChange(disabled=False, no_role=True, grants={"digits": None}), at=NOW, by=by)
     user_store.set_password(user, "y", at=NOW, by=LOCAL_ACTOR)
-    seen.append(user_store.epoch())
+    seen.append(user_store.revision())
     assert sorted(set(seen)) == seen
     assert acts(emptied, begun) == [
         ("user:boss", "user.add", "", "admin"),
@@ -153,8 +153,8 @@ def test_the_last_admin_stays(user_store: Users, change: UserChange, emptied: En
     before = acts(emptied, begun)
     with pytest.raises(LastAdminError):
         user_store.change_user(user, change, at=NOW)
-    assert user_store.one(user).role is Role.ADMIN
-    assert user_store.one(user).disabled is None
+    assert user_store.get(user).role is Role.ADMIN
+    assert user_store.get(user).disabled is None
     assert acts(emptied, begun) == before
     user_store.add_user("bob", Role.ADMIN, password_hash=KEPT, at=NOW)
     user_store.change_user(user, change, at=NOW)
@@ -186,7 +186,7 @@ def test_concurrent_demotions_leave_one_admin(user_store: Users) -> None:
     for thread in threads:
         thread.join()
     assert len(refused) == 1
-    assert [one.role for one in user_store.each()].count(Role.ADMIN) == 1
+    assert [one.role for one in user_store.iter_all()].count(Role.ADMIN) == 1
 
 
 def test_names_are_unique(user_store: Users) -> None:
@@ -219,12 +219,12 @@ def test_a_user_is_found_by_external_identity(user_store: Users) -> None:
     """An external identity is issuer and subject together, of enabled users only."""
     user_store.add_user("boss", Role.ADMIN, password_hash=KEPT, at=NOW)
     user = user_store.add_user("ana", Role.VIEWER, identity=("https://id.example", "42"), at=NOW)
-    assert user_store.identified("https://id.example", "42").id == user
+    assert user_store.get_by_identity("https://id.example", "42").id == user
     with pytest.raises(UserNotFoundError):
-        user_store.identified("https://other.example", "42")
+        user_store.get_by_identity("https://other.example", "42")
     user_store.change_user(user, UserChange(disabled=True), at=NOW)
     with pytest.raises(UserNotFoundError):
-        user_store.identified("https://id.example", "42")
+        user_store.get_by_identity("https://id.example", "42")
 
 
 def test_the_access_snapshot_has_current_permissions(user_store: Users) -> None:
@@ -234,12 +234,12 @@ def test_the_access_snapshot_has_current_permissions(user_store: Users) -> None:
     key = user_store.add_key(user, "test", [Scope.READ], at=NOW).encode()
     now_us = int((NOW + timedelta(days=1)).timestamp() * 1e6)
     user_store.change_user(user, UserChange(role=Role.LABELER, grants={"digits": Role.OPERATOR}), at=NOW)
-    known = user_store.roll().by_key(key, now_us)
+    known = user_store.access_snapshot().find_key(key, now_us)
     assert known is not None
     assert (known.role, known.grants) == (Role.LABELER, {"digits": Role.OPERATOR})
     user_store.change_user(user, UserChange(disabled=True), at=NOW)
-    assert user_store.roll().by_key(key, now_us) is None
-    assert not user_store.roll().open
+    assert user_store.access_snapshot().find_key(key, now_us) is None
+    assert not user_store.access_snapshot().no_users
 
 
 def test_users_come_in_pages(user_store: Users, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,7 +254,7 @@ def test_users_come_in_pages(user_store: Users, monkeypatch: pytest.MonkeyPatch)
             break
     assert seen == [(f"user {number}%", [f"m{number}"]) for number in range(7)]
     monkeypatch.setattr("relevo.store.auth.users.MOST_ITEMS", 2)
-    assert [user.name for user in user_store.each()] == [name for name, _ in seen]
+    assert [user.name for user in user_store.iter_all()] == [name for name, _ in seen]
     assert [user.name for user in user_store.page(name="SER 3").items] == ["user 3%"]
     assert [len(user_store.page(name=part).items) for part in ("%", "r%", "_", "3%")] == [7, 0, 0, 1]
     assert user_store.page(name="user", limit=2).next_cursor is not None

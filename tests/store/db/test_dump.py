@@ -34,8 +34,8 @@ def test_a_dump_is_restored_as_the_page_says(page: str, postgres: Postgres, prog
     (tmp_path / "backup").mkdir()
     first, second = postgres.fresh(), postgres.fresh()
     store = _store(tmp_path, first)
-    store.registry.add(model="digits", digest="ab" * 32, summary={}, who="ana", at=datetime(2026, 3, 1, tzinfo=UTC))
-    told = [link.seal for link in store.trail.links()]
+    store.registry.add(model="digits", digest="ab" * 32, summary={}, author="ana", at=datetime(2026, 3, 1, tzinfo=UTC))
+    told = [link.mac for link in store.audit_reader.entries()]
     store.engine.dispose()
     for line, database in ((dump, first), (restore, second)):
         program, *arguments = line.replace("DATABASE", database).split()
@@ -43,7 +43,7 @@ def test_a_dump_is_restored_as_the_page_says(page: str, postgres: Postgres, prog
         assert done.returncode == 0, done.stderr
     store = _store(tmp_path, second)
     assert store.registry.version("digits", 1).digest == "ab" * 32
-    assert [link.seal for link in store.trail.links()] == told
+    assert [link.mac for link in store.audit_reader.entries()] == told
     store.engine.dispose()
 
 

@@ -113,17 +113,17 @@ class TestPostgresOutage:
         """A stopped server is reported as unavailable at once; after its restart the same objects work, without duplicates."""
         history = PredictionStore(engine)
         some = [prediction(), prediction()]
-        history.ship("w1.spool", 10, some[:1])
+        history.insert_from_journal("w1.spool", 10, some[:1])
         postgres.stop()
         try:
             for _ in range(3):
                 before = time.monotonic()
                 with pytest.raises(DatabaseUnavailableError):
-                    history.ship("w1.spool", 20, some)
+                    history.insert_from_journal("w1.spool", 20, some)
                 assert time.monotonic() - before < 3
         finally:
             postgres.start()
-        assert history.ship("w1.spool", 20, some) == 1
+        assert history.insert_from_journal("w1.spool", 20, some) == 1
         assert history.positions() == {"w1.spool": 20}
 
     def test_a_cut_connection_is_not_noticed(self, engine: Engine, url: str) -> None:
@@ -176,7 +176,7 @@ class TestSqliteOutage:
         holder.execute("BEGIN IMMEDIATE")
         with pytest.raises(DatabaseUnavailableError):
             labels.put(label())
-        assert labels.of(bytes(16)) == []
+        assert labels.for_prediction(bytes(16)) == []
         holder.execute("ROLLBACK")
         holder.close()
         labels.put(label())
@@ -204,11 +204,11 @@ class TestSqliteOutage:
             with pytest.raises(DatabaseUnavailableError):
                 labels.put(given)
             with pytest.raises(DatabaseUnavailableError):
-                labels.of(given.prediction)
+                labels.for_prediction(given.prediction)
         assert not path.exists()
         away.rename(path)
         corrected = labels.put(replace(given, value="9"))
-        assert labels.of(given.prediction) == [given, corrected]
+        assert labels.for_prediction(given.prediction) == [given, corrected]
 
     def test_a_replaced_file_is_followed(self, engine: Engine, path: Path, tmp_path: Path) -> None:
         """After a backup replaced the file, writes go to the new file, not to the unlinked one."""
@@ -223,7 +223,7 @@ class TestSqliteOutage:
         for tail in ("-wal", "-shm"):
             path.with_name(path.name + tail).unlink()
         backup.replace(path)
-        assert labels.of(given.prediction) == []
+        assert labels.for_prediction(given.prediction) == []
         labels.put(given)
         witness = sqlite3.connect(path)
         assert witness.execute("SELECT count(*) FROM labels").fetchone() == (1,)
@@ -248,16 +248,16 @@ class TestSqliteOutage:
             pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
             connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
         with pytest.raises(DatabaseUnavailableError):
-            history.ship("w1.spool", 10, some)
+            history.insert_from_journal("w1.spool", 10, some)
         assert (history.count(), history.positions()) == (0, {})
         with read_transaction(engine) as connection:
             connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
-        assert history.ship("w1.spool", 10, some) == 100
+        assert history.insert_from_journal("w1.spool", 10, some) == 100
 
     def test_only_checkpoint_moves_the_log(self, engine: Engine, path: Path, prediction: Callable[..., PredictionRecord]) -> None:
         """Writes never copy the log into the file; `checkpoint` copies all commits."""
         size = path.stat().st_size
-        PredictionStore(engine).record([prediction(input=bytes(8000)) for _ in range(2000)])
+        PredictionStore(engine).insert([prediction(input=bytes(8000)) for _ in range(2000)])
         assert path.stat().st_size == size
         checkpoint(engine)
         assert path.stat().st_size > size + 16_000_000

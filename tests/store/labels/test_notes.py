@@ -41,7 +41,7 @@ def disk(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 
 
 def sealed_labels(engine: Engine, audit_log: AuditLog, *, master: bytes = MASTER) -> Labels:
-    return Labels(engine, audit_log, Notes(engine, InputEncryption(engine, master), seals=True))
+    return Labels(engine, audit_log, Notes(engine, InputEncryption(engine, master), encrypts=True))
 
 
 def holding(disk: Path, *needles: str) -> set[str]:
@@ -60,25 +60,28 @@ def test_no_note_is_stored_in_plain_text(
 ) -> None:
     """With encryption no file of the database contains a note or reason, and both are read back unchanged."""
     note, reason, batch = (f"{text} {backend} {seals}" for text in (NOTE, REASON, BATCH))
-    some = Labels(engine, audit_log, Notes(engine, InputEncryption(engine, MASTER), seals=seals))
+    some = Labels(engine, audit_log, Notes(engine, InputEncryption(engine, MASTER), encrypts=seals))
     one, other = prediction(subject="ana"), prediction()
-    PredictionStore(engine).record([one, other])
+    PredictionStore(engine).insert([one, other])
     kept = some.put(said(one.id, note))
-    some.judge(one.id, kept.serial, ReviewStatus.ACCEPTED, judge="leo", at=AT, reason=reason)
+    some.review(one.id, kept.serial, ReviewStatus.ACCEPTED, reviewer="leo", at=AT, reason=reason)
     some.put_many([said(other.id, batch)])
     assert holding(disk, note, reason, batch) == (set() if seals else {note, reason, batch})
     assert kept.note == note
     assert some.put(said(one.id, note)) == kept, "the same again is kept once"
-    assert [label.note for label in some.of(one.id)] == [note]
-    assert [label.note for label in some.current_many([one.id, other.id]).values()] == [note, batch]
-    assert {item.label.note for item in some.given().items} == {note, batch}
+    assert [label.note for label in some.for_prediction(one.id)] == [note]
+    assert [label.note for label in some.resolved_many([one.id, other.id]).values()] == [note, batch]
+    assert {item.label.note for item in some.page().items} == {note, batch}
     assert {label.note for found in some.labelled("digits") for several in found.values() for label in several} == {note, batch}
     with read_transaction(engine) as connection:
         keys = set(connection.scalars(select(data_keys.c.subject)))
         row = connection.execute(select(label_reviews)).one()
         if seals:
             tied = b"label_reviews\0reason\0" + str(kept.serial).encode()
-            assert InputEncryption(engine, MASTER).open_text(connection, bytes(row.sealed_reason), row.reason_key, tied) == reason
+            assert (
+                InputEncryption(engine, MASTER).decrypt_text(connection, bytes(row.encrypted_reason), row.reason_key, tied)
+                == reason
+            )
     assert keys == ({"ana", "day:2023-11-14"} if seals else set())
 
 
@@ -88,8 +91,8 @@ def test_a_note_is_unreadable_without_the_subject_key(
     """A note uses the key of its input; once that is destroyed, a copy of the label's row shows only its value."""
     encryption = InputEncryption(engine, MASTER)
     encryption.prepare("ana", at=AT)
-    one = encryption.seal(prediction(subject="ana"))
-    PredictionStore(engine).record([one])
+    one = encryption.encrypt(prediction(subject="ana"))
+    PredictionStore(engine).insert([one])
     some = sealed_labels(engine, audit_log)
     some.put(said(one.id, NOTE))
     with read_transaction(engine) as connection:
@@ -97,7 +100,7 @@ def test_a_note_is_unreadable_without_the_subject_key(
         assert (row.note, row.note_key) == ("", one.key)
     Erasure(engine, Blobs(tmp_path / "blobs"), audit_log).erase("ana", at=AT, by=LOCAL_ACTOR)
     with read_transaction(engine) as connection:
-        assert Notes(engine, encryption, seals=True).of(connection, row) == SEALED
+        assert Notes(engine, encryption, encrypts=True).read(connection, row) == SEALED
 
 
 def test_a_label_applies_without_its_note_key(
@@ -105,23 +108,23 @@ def test_a_label_applies_without_its_note_key(
 ) -> None:
     """With another master key or none the note is shown as sealed; the label still applies, and one without a note needs no key."""
     one = prediction()
-    PredictionStore(engine).record([one])
+    PredictionStore(engine).insert([one])
     sealed_labels(engine, audit_log).put(said(one.id, NOTE))
     for others in (Labels(engine, audit_log), sealed_labels(engine, audit_log, master=bytes(32))):
-        assert [(label.value, label.note) for label in others.of(one.id)] == [("7", SEALED)]
+        assert [(label.value, label.note) for label in others.for_prediction(one.id)] == [("7", SEALED)]
     plain = Labels(engine, audit_log).put(said(one.id, "", author="bob"))
-    assert [label.note for label in sealed_labels(engine, audit_log).of(one.id)] == [NOTE, plain.note]
+    assert [label.note for label in sealed_labels(engine, audit_log).for_prediction(one.id)] == [NOTE, plain.note]
 
 
 def test_a_moved_note_does_not_decrypt(engine: Engine, audit_log: AuditLog, prediction: Callable[..., PredictionRecord]) -> None:
     """A ciphertext decrypts only with its own row and key."""
     some = [prediction(subject="ana"), prediction(subject="ana")]
-    PredictionStore(engine).record(some)
-    notes = Notes(engine, InputEncryption(engine, MASTER), seals=True)
+    PredictionStore(engine).insert(some)
+    notes = Notes(engine, InputEncryption(engine, MASTER), encrypts=True)
     first, second = (notes.columns(said(one.id, NOTE), 1) for one in some)
     assert first["note_key"] == second["note_key"]
     told = {"prediction": some[1].id, "value": "7", "author": "eva", "source": "api", "at_us": 1}
     with write_transaction(engine) as connection:
         connection.execute(labels.insert().values(**told, **first))
         connection.execute(labels.insert().values(**told, **second))
-    assert [label.note for label in Labels(engine, audit_log, notes).of(some[1].id)] == [SEALED, NOTE]
+    assert [label.note for label in Labels(engine, audit_log, notes).for_prediction(some[1].id)] == [SEALED, NOTE]

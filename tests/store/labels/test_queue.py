@@ -42,7 +42,7 @@ def with_sampling_key(prediction: Callable[..., PredictionRecord]) -> Callable[.
 
 
 def kinds(asks: list[QueueItem]) -> list[tuple[bytes, str, float]]:
-    return [(ask.prediction, ask.why.value, ask.propensity) for ask in asks]
+    return [(ask.prediction, ask.reason.value, ask.propensity) for ask in asks]
 
 
 class TestLabelQueue:
@@ -64,10 +64,10 @@ class TestLabelQueue:
             "elsewhere": with_sampling_key(0.1, 9, model="churn", uncertain=True),
             "labelled": with_sampling_key(0.1, 10, uncertain=True),
         }
-        history.record(list(some.values()))
+        history.insert(list(some.values()))
         for name, author, value in (("disputed", "bob", "7"), ("disputed", "cid", "9"), ("labelled", "bob", "7")):
             labels.put(Label(prediction=some[name].id, value=value, author=author, source="page", at=NOW))
-        assert kinds(queue.slate("digits", "ana", 9, now=NOW)) == [
+        assert kinds(queue.next_items("digits", "ana", 9, now=NOW)) == [
             (some["early"].id, "uncertain", 1.0),
             (some["late"].id, "uncertain", 1.0),
             (some["disputed"].id, "disagreement", 1.0),
@@ -79,12 +79,12 @@ class TestLabelQueue:
     ) -> None:
         """An item stays assigned until it is labelled or skipped; then the next ones follow."""
         some = [with_sampling_key(number / 10, number, uncertain=True) for number in range(4)]
-        history.record(some)
-        first = queue.slate("digits", "ana", 2, now=NOW)
-        assert queue.slate("digits", "ana", 2, now=NOW) == first
+        history.insert(some)
+        first = queue.next_items("digits", "ana", 2, now=NOW)
+        assert queue.next_items("digits", "ana", 2, now=NOW) == first
         labels.put(Label(prediction=some[0].id, value="7", author="ana", source="page", at=NOW), user="ana")
         queue.skip(some[1].id, "ana", now=NOW)
-        assert [ask.prediction for ask in queue.slate("digits", "ana", 9, now=NOW)] == [some[2].id, some[3].id]
+        assert [ask.prediction for ask in queue.next_items("digits", "ana", 9, now=NOW)] == [some[2].id, some[3].id]
         with pytest.raises(PredictionNotFoundError):
             queue.skip(some[2].id, "eva", now=NOW)
 
@@ -93,32 +93,32 @@ class TestLabelQueue:
     ) -> None:
         """A prediction assigned to one person is not assigned to another within an hour, unless it was skipped."""
         some = [with_sampling_key(number / 10, number, uncertain=True) for number in range(3)]
-        history.record(some)
-        queue.slate("digits", "ana", 2, now=NOW)
-        assert [ask.prediction for ask in queue.slate("digits", "eva", 9, now=NOW)] == [some[2].id]
+        history.insert(some)
+        queue.next_items("digits", "ana", 2, now=NOW)
+        assert [ask.prediction for ask in queue.next_items("digits", "eva", 9, now=NOW)] == [some[2].id]
         queue.skip(some[0].id, "ana", now=NOW)
-        assert {ask.prediction for ask in queue.slate("digits", "eva", 9, now=NOW)} == {some[0].id, some[2].id}
+        assert {ask.prediction for ask in queue.next_items("digits", "eva", 9, now=NOW)} == {some[0].id, some[2].id}
         later = NOW + ALONE + timedelta(seconds=1)
-        assert len(queue.slate("digits", "eva", 9, now=later)) == 3
-        assert queue.asked(some[1].id, "eva", now=later)
-        assert not queue.asked(some[2].id, "ana", now=later)
-        assert queue.asked(some[0].id, "ana", now=NOW)
-        assert not queue.asked(some[0].id, "ana", now=later)
+        assert len(queue.next_items("digits", "eva", 9, now=later)) == 3
+        assert queue.was_asked(some[1].id, "eva", now=later)
+        assert not queue.was_asked(some[2].id, "ana", now=later)
+        assert queue.was_asked(some[0].id, "ana", now=NOW)
+        assert not queue.was_asked(some[0].id, "ana", now=later)
 
     def test_a_disputed_item_waits_for_its_person(
         self, queue: LabelQueue, history: PredictionStore, labels: Labels, with_sampling_key: Callable[..., PredictionRecord]
     ) -> None:
         """The labels that make a dispute do not complete its item; a label by the assigned person does."""
         one = with_sampling_key(0.9)
-        history.record([one])
+        history.insert([one])
         for author, value in (("ana", "7"), ("eva", "9")):
             labels.put(Label(prediction=one.id, value=value, author=author, source="page", at=NOW))
-        assert [ask.why for ask in queue.slate("digits", "bob", 5, now=NOW)] == [SamplingReason.DISAGREEMENT]
-        assert queue.of([one.id, new_id(1)]) == {
-            one.id: QueueItem(prediction=one.id, why=SamplingReason.DISAGREEMENT, propensity=1.0)
+        assert [ask.reason for ask in queue.next_items("digits", "bob", 5, now=NOW)] == [SamplingReason.DISAGREEMENT]
+        assert queue.sampling_info([one.id, new_id(1)]) == {
+            one.id: QueueItem(prediction=one.id, reason=SamplingReason.DISAGREEMENT, propensity=1.0)
         }
         labels.put(Label(prediction=one.id, value="7", author="bob", source="page", at=NOW), user="bob")
-        assert queue.slate("digits", "bob", 5, now=NOW) == []
+        assert queue.next_items("digits", "bob", 5, now=NOW) == []
 
 
 def test_disagreeing_versions_are_assigned(
@@ -134,8 +134,8 @@ def test_disagreeing_versions_are_assigned(
         with_sampling_key(0.9, 5, version=2, label="3", input=b"once"),
         with_sampling_key(0.9, 6, version=2, label="4", input=b"once"),
     ]
-    history.record(some)
-    assert kinds(queue.slate("digits", "ana", 9, now=NOW)) == [(some[1].id, "disagreement", 1.0)]
+    history.insert(some)
+    assert kinds(queue.next_items("digits", "ana", 9, now=NOW)) == [(some[1].id, "disagreement", 1.0)]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.25, 1.0])
@@ -150,8 +150,8 @@ def test_any_prefix_of_the_queue_is_a_fair_sample(
     queue: LabelQueue, history: PredictionStore, prediction: Callable[..., PredictionRecord]
 ) -> None:
     """The items labelled first are spread over the whole period: the order is random, independent of time."""
-    history.record([prediction(START + number, uncertain=True) for number in range(1000)])
-    asked = queue.slate("digits", "ana", 100, now=NOW)
+    history.insert([prediction(START + number, uncertain=True) for number in range(1000)])
+    asked = queue.next_items("digits", "ana", 100, now=NOW)
     moments = [int.from_bytes(ask.prediction[:6], "big") - START for ask in asked]
     assert abs(sum(moments) / 100 - 500) < 5 * 289 / 10
 
@@ -162,8 +162,8 @@ def test_only_the_newest_predictions_are_assigned(
     """Predictions outside the newest ones are not assigned; items assigned earlier stay."""
     monkeypatch.setattr("relevo.store.labels.queue.NEWEST", 3)
     first = [with_sampling_key(0.1, number, uncertain=number == 0) for number in range(3)]
-    history.record(first)
-    assert {ask.prediction for ask in queue.slate("digits", "ana", 9, now=NOW)} == {one.id for one in first}
+    history.insert(first)
+    assert {ask.prediction for ask in queue.next_items("digits", "ana", 9, now=NOW)} == {one.id for one in first}
     later = [with_sampling_key(0.1, 10 + number) for number in range(5)]
-    history.record(later)
-    assert {ask.prediction for ask in queue.slate("digits", "ana", 9, now=NOW)} == {one.id for one in [*first, *later[2:]]}
+    history.insert(later)
+    assert {ask.prediction for ask in queue.next_items("digits", "ana", 9, now=NOW)} == {one.id for one in [*first, *later[2:]]}

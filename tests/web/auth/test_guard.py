@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 @pytest.fixture
 def key(world: World) -> str:
     """A predict key; creating it adds the first user."""
-    user = world.store.people.add_user("ana", Role.ADMIN, at=datetime.now(UTC))
-    made = world.store.people.add_key(user, "test", [Scope.PREDICT], at=datetime.now(UTC))
-    world.parts.door.roll = world.store.people.roll()
+    user = world.store.users.add_user("ana", Role.ADMIN, at=datetime.now(UTC))
+    made = world.store.users.add_key(user, "test", [Scope.PREDICT], at=datetime.now(UTC))
+    world.context.authenticator.access = world.store.users.access_snapshot()
     return made
 
 
 def test_every_route_is_classified(world: World) -> None:
     """A route without an access rule fails this test."""
-    api = build_api(world.parts)
+    api = build_api(world.context)
     for room in api.state.routers:
         for route in room.routes:
             assert isinstance(route, APIRoute)
@@ -41,7 +41,7 @@ def test_every_route_is_classified(world: World) -> None:
 
 def test_no_row_is_for_a_route_that_is_gone(world: World) -> None:
     """Every access rule belongs to an existing route."""
-    api = build_api(world.parts)
+    api = build_api(world.context)
     there = {(method, route.path_format) for room in api.state.routers for route in room.routes for method in route.methods or ()}
     there |= {("POST", path) for path in ("/predict", "/predict/", "/submit", "/models/{name}/predict")}
     assert {(rule.method, rule.path) for rule in RULES} == there
@@ -76,9 +76,9 @@ def test_whether_it_is_ready_is_told_to_all_and_of_what_to_those_who_may_see_it(
     """Readiness needs no key; model names and reasons need authentication."""
     well = {"ok": True, "code": "", "reason": "", "exchanged": None}
     assert [one["name"] for one in client.get("/health/ready").json()["models"]] == ["churn", "digits", "rent"]
-    user = world.store.people.add_user("ana", None, grants={"digits": Role.VIEWER}, at=datetime.now(UTC))
-    reader = world.store.people.add_key(user, "test", [Scope.READ], at=datetime.now(UTC))
-    world.parts.door.roll = world.store.people.roll()
+    user = world.store.users.add_user("ana", None, grants={"digits": Role.VIEWER}, at=datetime.now(UTC))
+    reader = world.store.users.add_key(user, "test", [Scope.READ], at=datetime.now(UTC))
+    world.context.authenticator.access = world.store.users.access_snapshot()
     assert client.get("/health/ready").json() == {"ready": True, "reason": "", "models": [], "store": well}
     known = client.get("/health/ready", headers={"authorization": f"Bearer {reader}"}).json()
     assert [one["name"] for one in known["models"]] == ["digits"]
@@ -89,7 +89,7 @@ def test_whether_it_is_ready_is_told_to_all_and_of_what_to_those_who_may_see_it(
 
 def test_until_the_store_has_told_nobody_is_let_in(world: World, client: httpx.Client) -> None:
     """A server that has never read its store answers 503, not 401."""
-    world.parts.door.roll = NOT_LOADED
+    world.context.authenticator.access = NOT_LOADED
     answer = client.get("/models")
     assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
     assert client.get("/health/live").status_code == 200

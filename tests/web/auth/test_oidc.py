@@ -47,14 +47,14 @@ def world(provider: IdentityProvider) -> Iterator[World]:
     """A world with an admin, where new accounts become viewers."""
     settings = Settings(oidc_issuer=provider.issuer, oidc_client_id=CLIENT, oidc_client_secret=SECRET, oidc_default_role="viewer")
     with memory_store() as store:
-        store.people.add_user("boss", Role.ADMIN, at=utc_now())
+        store.users.add_user("boss", Role.ADMIN, at=utc_now())
         built = build_world(store, [])
-        yield dataclasses.replace(built, parts=dataclasses.replace(built.parts, settings=settings, provider=Provider(settings)))
+        yield dataclasses.replace(built, context=dataclasses.replace(built.context, settings=settings, provider=Provider(settings)))
 
 
 @pytest.fixture
 def address(world: World) -> Iterator[str]:
-    with served(build_app(world.parts)) as where:
+    with served(build_app(world.context)) as where:
         yield where
 
 
@@ -82,12 +82,12 @@ def test_who_signs_in_there_is_signed_in_here(browser: httpx.Client, provider: I
     done = browser.get(callback_of(browser, "/login/oidc?next=/predictions%3Flimit%3D5"))
     assert (done.status_code, done.headers["location"]) == (303, "/predictions?limit=5")
     body = browser.get("/me", headers={"accept": "application/json"}).json()
-    assert (body["name"], body["role"], body["way"]) == ("ana", "viewer", "session")
+    assert (body["name"], body["role"], body["auth_method"]) == ("ana", "viewer", "session")
     browser.cookies.clear()
     provider.person["preferred_username"] = "renamed"
     assert signed_in(browser).status_code == 303
     assert browser.get("/me").json()["id"] == body["id"]
-    assert [user.name for user in world.store.people.each()] == ["ana", "boss"]
+    assert [user.name for user in world.store.users.iter_all()] == ["ana", "boss"]
 
 
 def test_what_the_provider_is_asked(browser: httpx.Client, provider: IdentityProvider) -> None:
@@ -117,7 +117,7 @@ def _refused(browser: httpx.Client, done: httpx.Response, world: World, code: in
     assert done.status_code == code
     assert 'role="alert"' in done.text
     assert browser.get("/me", headers={"accept": "application/json"}).status_code == 401
-    assert [user.name for user in world.store.people.each()] == ["boss"]
+    assert [user.name for user in world.store.users.iter_all()] == ["boss"]
 
 
 def test_a_way_back_is_gone_once(browser: httpx.Client, provider: IdentityProvider) -> None:
@@ -189,8 +189,8 @@ def test_too_late_is_refused(world: World, provider: IdentityProvider) -> None:
     from datetime import timedelta
 
     late = timedelta()
-    parts = dataclasses.replace(world.parts, now=lambda: utc_now() + late)
-    with served(build_app(parts)) as address, httpx.Client(base_url=address, headers=PAGE) as browser:
+    context = dataclasses.replace(world.context, now=lambda: utc_now() + late)
+    with served(build_app(context)) as address, httpx.Client(base_url=address, headers=PAGE) as browser:
         back = callback_of(browser)
         late = timedelta(minutes=10, seconds=1)
         _refused(browser, browser.get(back), world)
@@ -203,7 +203,7 @@ def test_a_new_key_of_the_provider_is_read(browser: httpx.Client, provider: Iden
     provider.new_key()
     assert signed_in(browser).status_code == 401, "keys were read a moment ago"
     reads = provider.jwks_reads
-    known = world.parts.provider
+    known = world.context.provider
     assert known is not None
     assert known._cached_keys is not None
     known._cached_keys = (time.monotonic() - 11, known._cached_keys[1])
@@ -229,8 +229,8 @@ def test_a_provider_that_is_not_itself_is_not_used(browser: httpx.Client, provid
 def test_a_provider_that_is_away_keeps_nobody_else_out(world: World) -> None:
     """If the provider is unavailable, the page says so, and password login works."""
     settings = Settings(oidc_issuer="http://127.0.0.1:9", oidc_client_id=CLIENT)
-    parts = dataclasses.replace(world.parts, settings=settings, provider=Provider(settings))
-    with served(build_app(parts)) as address, httpx.Client(base_url=address, headers=PAGE) as browser:
+    context = dataclasses.replace(world.context, settings=settings, provider=Provider(settings))
+    with served(build_app(context)) as address, httpx.Client(base_url=address, headers=PAGE) as browser:
         assert browser.get("/login/oidc").status_code == 503
         assert browser.get("/login").status_code == 200
 
@@ -238,24 +238,28 @@ def test_a_provider_that_is_away_keeps_nobody_else_out(world: World) -> None:
 def test_who_is_switched_off_stays_out(browser: httpx.Client, world: World) -> None:
     """A disabled user cannot log in, and no second user is created."""
     signed_in(browser)
-    people = world.store.people
-    people.change_user(people.named("ana").id, UserChange(disabled=True), at=utc_now())
+    people = world.store.users
+    people.change_user(people.get_by_name("ana").id, UserChange(disabled=True), at=utc_now())
     browser.cookies.clear()
     assert signed_in(browser).status_code == 401
-    assert len(list(people.each())) == 2
+    assert len(list(people.iter_all())) == 2
 
 
 def test_where_nobody_is_made_an_account_must_be_linked(world: World, provider: IdentityProvider) -> None:
     """With oidc_default_role = nobody, an account needs a link to a user; its names do not matter."""
-    settings = dataclasses.replace(world.parts.settings, oidc_default_role="nobody")
-    people = world.store.people
-    app = build_app(dataclasses.replace(world.parts, settings=settings))
+    settings = dataclasses.replace(world.context.settings, oidc_default_role="nobody")
+    people = world.store.users
+    app = build_app(dataclasses.replace(world.context, settings=settings))
     with served(app) as address, httpx.Client(base_url=address, headers=PAGE) as browser:
         _refused(browser, signed_in(browser), world)
-        people.elsewhere.link(people.named("boss").id, ExternalIdentity(issuer=provider.issuer, subject="7"), at=utc_now())
+        people.elsewhere.link_user(
+            people.get_by_name("boss").id, ExternalIdentity(issuer=provider.issuer, subject="7"), at=utc_now()
+        )
         assert signed_in(browser).status_code == 303
         assert browser.get("/me").json()["name"] == "boss"
-        people.elsewhere.link(people.named("boss").id, ExternalIdentity(issuer=provider.issuer, subject="8"), at=utc_now())
+        people.elsewhere.link_user(
+            people.get_by_name("boss").id, ExternalIdentity(issuer=provider.issuer, subject="8"), at=utc_now()
+        )
         time.sleep(0.4)
         assert browser.get("/me", headers={"accept": "application/json"}).status_code == 401, (
             "linked to another, the session is over"
@@ -268,7 +272,7 @@ def test_names_that_are_taken_are_not_taken_over(browser: httpx.Client, provider
     assert signed_in(browser).status_code == 303
     me = browser.get("/me").json()
     assert (me["name"], me["role"]) == ("boss@example.org", "viewer")
-    assert world.store.people.named("boss").role is Role.ADMIN
+    assert world.store.users.get_by_name("boss").role is Role.ADMIN
 
 
 def test_the_session_is_a_new_one(browser: httpx.Client) -> None:
@@ -304,7 +308,7 @@ def test_what_is_safe() -> None:
 def test_the_settings_reach_the_server(tmp_path: Path, provider: IdentityProvider) -> None:
     """oidc_issuer, oidc_client_id, oidc_client_secret and oidc_default_role take effect in a real server."""
     store = relevo.server.open_store(settings_of(tmp_path))
-    store.people.add_user("boss", Role.ADMIN, at=utc_now())
+    store.users.add_user("boss", Role.ADMIN, at=utc_now())
     store.engine.dispose()
     told = {"oidc_issuer": provider.issuer, "oidc_client_id": CLIENT, "oidc_client_secret": SECRET, "oidc_default_role": "labeler"}
     with running(tmp_path, **told) as server, httpx.Client(base_url=server.url, headers=PAGE) as browser:

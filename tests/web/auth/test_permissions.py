@@ -45,18 +45,18 @@ URL = "http://127.0.0.1"
 #: Placeholder for a password hash; these tests do not log in by password.
 KEPT = "$argon2id$"
 
-_VIEWER = {Action.LOOK, Action.PREDICT, Action.SEE_ANSWERS}
+_VIEWER = {Action.VIEW_MODEL, Action.PREDICT, Action.READ_PREDICTIONS}
 _LABELER = _VIEWER | {Action.LABEL}
-_OPERATOR = _LABELER | {Action.SEE_INPUTS, Action.JUDGE_LABELS, Action.EXPORT, Action.OPERATE, Action.READ_AUDIT}
-_ADMIN = _OPERATOR | {Action.TRUST, Action.ADMINISTER}
+_OPERATOR = _LABELER | {Action.READ_INPUTS, Action.REVIEW_LABELS, Action.EXPORT, Action.MANAGE_MODEL, Action.READ_AUDIT}
+_ADMIN = _OPERATOR | {Action.TRUST_CODE, Action.ADMINISTER}
 ALLOWED = {Role.VIEWER: _VIEWER, Role.LABELER: _LABELER, Role.OPERATOR: _OPERATOR, Role.ADMIN: _ADMIN}
 SCOPED = {
     Scope.PREDICT: {Action.PREDICT},
     Scope.LABEL: {Action.LABEL},
-    Scope.READ: {Action.LOOK, Action.SEE_ANSWERS, Action.SEE_INPUTS, Action.EXPORT, Action.READ_AUDIT},
-    Scope.OPERATE: {Action.OPERATE, Action.JUDGE_LABELS},
+    Scope.READ: {Action.VIEW_MODEL, Action.READ_PREDICTIONS, Action.READ_INPUTS, Action.EXPORT, Action.READ_AUDIT},
+    Scope.OPERATE: {Action.MANAGE_MODEL, Action.REVIEW_LABELS},
 }
-EVERYWHERE = {Action.ADMINISTER, Action.TRUST}
+EVERYWHERE = {Action.ADMINISTER, Action.TRUST_CODE}
 #: Request body that a route needs before it checks the permission; {} where the middleware decides.
 BODIES: dict[tuple[str, str], Any] = {
     ("PUT", "/predictions/{query_id}/label"): lambda model: {"value": "7" if model == "digits" else "stays"},
@@ -173,32 +173,32 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """Two models with one labelled prediction each, and all callers."""
     with memory_store() as store:
         world = build_world(store, [DIGITS, CHURN])
-        boss = store.people.add_user("boss", Role.ADMIN, password_hash=KEPT, at=NOW)
+        boss = store.users.add_user("boss", Role.ADMIN, password_hash=KEPT, at=NOW)
         headers = {caller.label: _headers(world, caller) for caller in CALLERS}
-        world.parts.door.roll = store.people.roll()
+        world.context.authenticator.access = store.users.access_snapshot()
         handlers = _handlers(world, tmp_path_factory.mktemp("telemetry"))
         app = build_app(_with(world, handlers))
         yield House(
-            world=World(store=store, service=world.service, predict=world.predict, parts=world.parts, app=app),
+            world=World(store=store, service=world.service, predict=world.predict, context=world.context, app=app),
             handlers=handlers,
             headers=headers,
             ids={model: _predicted(world, model) for model in ("digits", "churn")},
             user=boss,
-            key=store.people.keys.add(boss, "left alone", [Scope.READ], at=NOW).key.id,
+            key=store.users.keys.add(boss, "left alone", [Scope.READ], at=NOW).key.id,
         )
 
 
 def _handlers(world: World, folder: Path) -> PredictHandlers:
     service = WaitingService(manifests=world.service.manifests)
-    return PredictHandlers(service, Settings(), Telemetry(folder, "1-a"), world.parts.door)  # type: ignore[arg-type]  # stands in
+    return PredictHandlers(service, Settings(), Telemetry(folder, "1-a"), world.context.authenticator)  # type: ignore[arg-type]  # stands in
 
 
 def _with(world: World, handlers: PredictHandlers) -> AppContext:
-    return replace(world.parts, predict=handlers)
+    return replace(world.context, predict=handlers)
 
 
 def _headers(world: World, caller: Caller) -> dict[str, str]:
-    people = world.store.people
+    people = world.store.users
     user = people.add_user(caller.label, caller.role, grants=caller.grants, password_hash=KEPT, at=NOW)
     if caller.scopes is not None:
         key = people.keys.add(user, "test", caller.scopes, model=caller.only_model, at=NOW).secret
@@ -209,8 +209,8 @@ def _headers(world: World, caller: Caller) -> dict[str, str]:
 
 def _predicted(world: World, model: str) -> str:
     made = prediction(model=model, label="7" if model == "digits" else "stays", input=f"input of {model}".encode())
-    world.store.history.record([made])
-    world.store.labels.put(Label(prediction=made.id, value=made.label or "", author="boss", source="test", at=NOW))
+    world.store.predictions.insert([made])
+    world.store.labels.put(Label(prediction=made.id, value=made.predicted_label or "", author="boss", source="test", at=NOW))
     return ids.text(made.id)
 
 

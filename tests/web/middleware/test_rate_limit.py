@@ -115,8 +115,8 @@ def test_an_address_is_one_caller(address: str, same: str, other: str) -> None:
 
 def test_a_key_is_a_caller_wherever_it_asks_from() -> None:
     """The key identifies a client, else the user, else the address."""
-    key = Principal(id="u1", name="ana", way=AuthMethod.KEY, role=Role.VIEWER, key="rlv_1")
-    session = Principal(id="u1", name="ana", way=AuthMethod.SESSION, role=Role.VIEWER)
+    key = Principal(id="u1", name="ana", auth_method=AuthMethod.KEY, role=Role.VIEWER, key="rlv_1")
+    session = Principal(id="u1", name="ana", auth_method=AuthMethod.SESSION, role=Role.VIEWER)
     assert client_id(key, ("10.0.0.1", 1)) == client_id(key, ("10.0.0.2", 1)) != client_id(session, ("10.0.0.1", 1))
 
 

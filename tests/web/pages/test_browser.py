@@ -38,7 +38,7 @@ def test_a_record_is_asked_and_corrected(world: World, visit: Callable[..., Page
     assert "leaves" in verdict(page)
     page.click(".feedback button:has-text('stays')")
     page.wait_for_selector(".kept:has-text('Thank you')")
-    label = world.store.labels.current(world.store.history.window().items[0].prediction.id)
+    label = world.store.labels.resolved(world.store.predictions.page().items[0].prediction.id)
     assert label is not None
     assert (label.value, label.source) == ("stays", "api")
 
@@ -65,8 +65,8 @@ def test_a_drawing_is_sent_at_the_models_size(world: World, visit: Callable[...,
     draw_a_seven(page)
     page.click(".primary")
     assert verdict(page) == "7"
-    stored = world.store.history.window().items[0].prediction
-    picture = Image.open(io.BytesIO(world.store.history.input(stored.id)[1])).convert("L")
+    stored = world.store.predictions.page().items[0].prediction
+    picture = Image.open(io.BytesIO(world.store.predictions.input(stored.id)[1])).convert("L")
     assert picture.size == (8, 8)
     rows = [[picture.getpixel((x, y)) for x in range(8)] for y in range(8)]
     assert min(rows[0][2:6]) > 100, "the bar of the seven fills the top row"  # type: ignore[type-var, operator]  # grey pixels
@@ -216,7 +216,7 @@ def test_without_a_script_the_whole_path_works(world: World, tmp_path: Path, vis
     page.select_option("#truth", "1")
     page.click(".feedback >> text=Send")
     page.wait_for_selector("h1:has-text('Thank you')")
-    label = world.store.labels.current(world.store.history.window().items[0].prediction.id)
+    label = world.store.labels.resolved(world.store.predictions.page().items[0].prediction.id)
     assert label is not None
     assert label.value == "1"
 
@@ -286,4 +286,4 @@ def test_ids_in_the_page_are_those_of_the_history(world: World, visit: Callable[
     page.click(".primary")
     verdict(page)
     page.click(".facts-list summary")
-    assert page.inner_text(".facts-list dd code") == ids.text(world.store.history.window().items[0].prediction.id)
+    assert page.inner_text(".facts-list dd code") == ids.text(world.store.predictions.page().items[0].prediction.id)

@@ -224,7 +224,7 @@ def test_the_form_works_without_a_script(world: World, client: httpx.Client) -> 
     assert "Gracias" in thanks.text
     key = ids.raw(query_id[1])
     assert key is not None
-    label = world.store.labels.current(key)
+    label = world.store.labels.resolved(key)
     assert label is not None
     assert (label.value, label.source) == ("stays", "page")
 
@@ -232,18 +232,18 @@ def test_the_form_works_without_a_script(world: World, client: httpx.Client) -> 
 def test_feedback_from_another_site_is_refused(world: World, client: httpx.Client) -> None:
     """A cross-site form cannot submit labels."""
     made = prediction()
-    world.store.history.record([made])
+    world.store.predictions.insert([made])
     form = {"query_id": ids.text(made.id), "value": "3"}
     answered = client.post("/feedback", data=form, headers={"Sec-Fetch-Site": "cross-site"})
     assert (answered.status_code, answered.json()["code"]) == (403, "forbidden")
     assert "another site" in answered.text
-    assert world.store.labels.current(made.id) is None
+    assert world.store.labels.resolved(made.id) is None
 
 
 def test_refused_feedback_is_a_page(world: World, client: httpx.Client) -> None:
     """An invalid label gives an error page in the user's language."""
     made = prediction()
-    world.store.history.record([made])
+    world.store.predictions.insert([made])
     answered = client.post("/feedback?lang=es", data={"query_id": ids.text(made.id), "value": "ten"})
     assert answered.status_code == 422
     assert "La etiqueta debe ser una de" in answered.text

@@ -313,7 +313,7 @@ def test_bodies_being_read_share_a_bounded_room() -> None:
     scope = {"headers": [(b"content-type", b"image/png")]}
     with pytest.raises(OverloadedByBytesError):
         asyncio.run(read_body(scope, receive, LIMITS, room))
-    assert room.held == 0
+    assert room.used == 0
 
 
 # --- heavy bodies -------------------------------------------------------------------------------------------------------

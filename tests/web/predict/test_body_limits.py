@@ -106,7 +106,7 @@ def test_a_body_that_does_not_come_is_refused_in_time() -> None:
     room = ByteBudget()
     with pytest.raises(BodyTimeoutError):
         _asked([{"type": "http.request", "body": b"half", "more_body": True}], room)
-    assert room.held == 0
+    assert room.used == 0
 
 
 def test_small_bodies_share_the_room_of_large_ones() -> None:

@@ -110,7 +110,7 @@ def test_an_image_in_a_form(http: httpx.Client, digits_package: Package, digit_p
     """An image in the part `file`, `image` or `my_image` gets the prediction of the package."""
     response = http.post("/predict", files={part: ("digit.png", digit_pngs[0], "image/png")})
     assert response.status_code == 200
-    assert response.json()["prediction"] == digits_package.predict(digit_pngs[0]).label
+    assert response.json()["prediction"] == digits_package.predict(digit_pngs[0]).predicted_label
 
 
 def test_the_whole_answer_to_a_picture(http: httpx.Client, digits_package: Package, digit_pngs: list[bytes]) -> None:
@@ -129,7 +129,12 @@ def test_the_whole_answer_to_a_picture(http: httpx.Client, digits_package: Packa
         "uncertain",
         "execution_time",
     ]
-    assert (body["model"], body["version"], body["prediction"], body["class"]) == ("digits", 1, expected.label, expected.index)
+    assert (body["model"], body["version"], body["prediction"], body["class"]) == (
+        "digits",
+        1,
+        expected.predicted_label,
+        expected.index,
+    )
     assert np.allclose(body["probabilities"], expected.probabilities, rtol=0, atol=digits_package.manifest.golden_tolerance)
     assert body["confidence"] == body["probabilities"][body["class"]]
     assert body["uncertain"] is expected.uncertain
@@ -150,8 +155,8 @@ def test_a_record_and_a_batch_of_records(http: httpx.Client, churn_package: Pack
     one = http.post("/models/churn/predict", json=churn_records[0]).json()
     many = http.post("/models/churn/predict", json=churn_records[:20]).json()
     expected = [churn_package.predict(record) for record in churn_records[:20]]
-    assert one["prediction"] == expected[0].label
-    assert [it["prediction"] for it in many] == [it.label for it in expected]
+    assert one["prediction"] == expected[0].predicted_label
+    assert [it["prediction"] for it in many] == [it.predicted_label for it in expected]
     assert [it["uncertain"] for it in many] == [it.uncertain for it in expected]
     for told, alone in zip(many, expected, strict=True):
         assert np.allclose(told["probabilities"], alone.probabilities, rtol=0, atol=churn_package.manifest.golden_tolerance)
@@ -167,7 +172,7 @@ def test_an_empty_batch_is_an_empty_answer(http: httpx.Client) -> None:
 def test_a_record_as_a_plain_form(http: httpx.Client, churn_package: Package, churn_records: list[dict[str, Any]]) -> None:
     """Form fields are converted by the signature, url-encoded or multipart."""
     texts = {name: str(value) for name, value in churn_records[0].items()}
-    label = churn_package.predict(churn_records[0]).label
+    label = churn_package.predict(churn_records[0]).predicted_label
     assert http.post("/models/churn/predict", data=texts).json()["prediction"] == label
     parts = {name: (None, text) for name, text in texts.items()}
     assert http.post("/models/churn/predict", files=parts).json()["prediction"] == label
@@ -178,7 +183,9 @@ def test_the_short_path_answers_its_five_facts(http: httpx.Client, digits_packag
     body = http.post("/predict/", files={"image": ("a.png", digit_pngs[5])}, data={"model": "digits"}).json()
     assert set(body) == {"status_code", "query_id", "prediction", "execution_time", "error"}
     assert (body["status_code"], body["error"]) == (200, None)
-    assert body["prediction"] == int(str(digits_package.predict(digit_pngs[5]).label)), "a label that is a number stays one"
+    assert body["prediction"] == int(str(digits_package.predict(digit_pngs[5]).predicted_label)), (
+        "a label that is a number stays one"
+    )
 
 
 def test_the_short_path_refuses_in_the_same_shape(http: httpx.Client, digit_pngs: list[bytes]) -> None:
@@ -216,7 +223,7 @@ def test_the_page_answers_a_form_without_javascript(http: httpx.Client, digits_p
     response = http.post("/submit?model=digits", files={"file": ("a.png", digit_pngs[2])})
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/html")
-    assert str(digits_package.predict(digit_pngs[2]).label) in response.text
+    assert str(digits_package.predict(digit_pngs[2]).predicted_label) in response.text
     refusal = http.post("/submit?model=digits", content=_UNCHOSEN, headers={**_BROWSER, "accept-language": "es"})
     assert refusal.status_code == 422
     assert "No se ha elegido ningún archivo" in refusal.text
@@ -431,7 +438,7 @@ def test_pipelined_requests_are_answered_in_order(raw: socket.socket, digits_pac
     pngs = digit_pngs[:8]
     raw.sendall(b"".join(head(len(png), "Content-Type: image/png") + png for png in pngs))
     found = [json.loads(answer_exactly(raw)) for _ in pngs]
-    assert [it["prediction"] for it in found] == [digits_package.predict(png).label for png in pngs]
+    assert [it["prediction"] for it in found] == [digits_package.predict(png).predicted_label for png in pngs]
 
 
 def answer_exactly(connection: socket.socket) -> bytes:
@@ -462,7 +469,7 @@ def test_callers_who_hang_up_disturb_nobody(url: str, digits_package: Package, d
         for png in digit_pngs[:50]:
             pool.submit(leave, png)
         labels = list(pool.map(stay, digit_pngs[:50]))
-    assert labels == [digits_package.predict(png).label for png in digit_pngs[:50]]
+    assert labels == [digits_package.predict(png).predicted_label for png in digit_pngs[:50]]
 
 
 # --- fast path and ASGI path are equal ----------------------------------------------------------------------------------
@@ -528,7 +535,7 @@ def test_answers_among_strangers_are_those_alone(
     def pictures(place: int) -> None:
         body = httpx.post(f"{url}/predict", content=digit_pngs[place], headers=PNG_TYPE, timeout=20).json()
         alone = digits_package.predict(digit_pngs[place])
-        assert body["prediction"] == alone.label
+        assert body["prediction"] == alone.predicted_label
         assert np.allclose(body["probabilities"], alone.probabilities, rtol=0, atol=digits_package.manifest.golden_tolerance)
 
     def records(place: int) -> None:
@@ -536,7 +543,7 @@ def test_answers_among_strangers_are_those_alone(
         many = httpx.post(f"{url}/models/churn/predict", json=some, timeout=20).json()
         for told, record in zip(many, some, strict=True):
             alone = churn_package.predict(record)
-            assert told["prediction"] == alone.label
+            assert told["prediction"] == alone.predicted_label
             assert np.allclose(told["probabilities"], alone.probabilities, rtol=0, atol=churn_package.manifest.golden_tolerance)
 
     with ThreadPoolExecutor(16) as pool:

@@ -48,11 +48,11 @@ def test_a_subjects_key_is_at_hand_before_its_request_goes_on() -> None:
     """With encryption the subject key is loaded once; without the database, a new subject is rejected."""
     pytest.importorskip("cryptography", reason="sealing is an extra")
     with memory_store() as store:
-        sealing = InputEncryption(store.engine, bytes(32))
-        subjects = SubjectResolver(store.erasing.pseudonym, sealing, now=lambda: datetime.now(UTC))
+        encryption = InputEncryption(store.engine, bytes(32))
+        subjects = SubjectResolver(store.erasure.pseudonymize, encryption, now=lambda: datetime.now(UTC))
         known = asyncio.run(subjects.of({"headers": [(b"relevo-subject", b"ana")]}))
         assert known is not None
-        assert sealing.is_ready(known)
+        assert encryption.is_ready(known)
         with write_transaction(store.engine) as connection:
             connection.execute(text("DROP TABLE data_keys"))
         assert asyncio.run(subjects.of({"headers": [(b"relevo-subject", b"ana")]})) == known
@@ -64,6 +64,6 @@ def test_a_subjects_key_is_at_hand_before_its_request_goes_on() -> None:
 def test_whoever_may_be_named_can_be_erased(world: World, client: httpx.Client, name: str) -> None:
     """Any valid subject can be erased, with slashes, signs or blanks in it."""
     assert validate_subject(name) == name
-    world.store.history.record([prediction(subject=world.store.erasing.pseudonym(name))])
+    world.store.predictions.insert([prediction(subject=world.store.erasure.pseudonymize(name))])
     response = client.delete(f"/subjects/{quote(name, safe='')}")
-    assert (response.status_code, response.json()["predictions"], world.store.history.count()) == (200, 1, 0)
+    assert (response.status_code, response.json()["predictions"], world.store.predictions.count()) == (200, 1, 0)

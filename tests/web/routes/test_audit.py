@@ -27,10 +27,10 @@ STORES = ("people", "keys", "sessions", "elsewhere", "registry", "labels", "eras
 
 def test_changes_over_http_are_on_record(world: World, client: httpx.Client) -> None:
     """An alias change and a label are recorded with the caller and its address."""
-    world.store.registry.add(model="digits", digest="f" * 64, summary={}, who="test", at=datetime.now(UTC))
+    world.store.registry.add(model="digits", digest="f" * 64, summary={}, author="test", at=datetime.now(UTC))
     client.put("/models/digits/aliases/champion", json={"version": 2, "reason": "fewer errors"}).raise_for_status()
     one = prediction()
-    world.store.history.record([one])
+    world.store.predictions.insert([one])
     query_id = ids.text(one.id)
     client.put(f"/predictions/{query_id}/label", json={"value": "7"}).raise_for_status()
     newest, before = client.get("/audit", params={"limit": 2}).json()["items"]
@@ -54,19 +54,19 @@ def test_a_viewer_does_not_read_it(world: World, client: httpx.Client) -> None:
     at = datetime.now(UTC)
     cases = ((Role.VIEWER, [Scope.READ], 403), (Role.OPERATOR, [Scope.READ], 200), (Role.ADMIN, [Scope.PREDICT], 403))
     for role, scopes, status in cases:
-        user = world.store.people.add_user(f"a {role}", role, at=at)
-        key = world.store.people.add_key(user, "test", scopes, at=at)
-        world.parts.door.roll = world.store.people.roll()
+        user = world.store.users.add_user(f"a {role}", role, at=at)
+        key = world.store.users.add_key(user, "test", scopes, at=at)
+        world.context.authenticator.access = world.store.users.access_snapshot()
         assert client.get("/audit", headers={"authorization": f"Bearer {key}"}).status_code == status
 
 
 def test_who_operates_one_model_reads_of_that_one() -> None:
     """An operator grant shows entries of its model; a viewer grant shows none."""
-    someone = Principal(id="1", name="ana", way=AuthMethod.SESSION, grants={"digits": Role.OPERATOR, "churn": Role.VIEWER})
+    someone = Principal(id="1", name="ana", auth_method=AuthMethod.SESSION, grants={"digits": Role.OPERATOR, "churn": Role.VIEWER})
     assert audited_models(someone) == ["digits"]
     assert audited_models(replace(someone, role=Role.LABELER)) == ["digits"]
     assert audited_models(replace(someone, role=Role.OPERATOR)) is None
-    assert audited_models(replace(someone, role=Role.ADMIN, only_model="rent")) == ["rent"]
+    assert audited_models(replace(someone, role=Role.ADMIN, restricted_to="rent")) == ["rent"]
 
 
 def test_every_change_by_a_route_names_its_caller() -> None:

@@ -51,14 +51,14 @@ def world(provider: IdentityProvider, late: list[timedelta]) -> Iterator[World]:
     settings = Settings(oidc_issuer=provider.issuer, oidc_client_id=CLIENT, oidc_client_secret=SECRET, oidc_default_role="viewer")
     more: dict[str, Any] = {"settings": settings, "provider": Provider(settings), "console_key": KEY}
     with memory_store() as store:
-        store.people.add_user("boss", Role.ADMIN, at=utc_now())
+        store.users.add_user("boss", Role.ADMIN, at=utc_now())
         built = build_world(store, [])
-        yield dataclasses.replace(built, parts=dataclasses.replace(built.parts, now=lambda: utc_now() + late[0], **more))
+        yield dataclasses.replace(built, context=dataclasses.replace(built.context, now=lambda: utc_now() + late[0], **more))
 
 
 @pytest.fixture
 def address(world: World) -> Iterator[str]:
-    with served(build_app(world.parts)) as where:
+    with served(build_app(world.context)) as where:
         yield where
 
 
@@ -109,7 +109,7 @@ def test_who_signs_in_there_is_handed_over_to_the_console(browser: httpx.Client,
     assert (done.status_code, done.json()["user"]["name"]) == (200, "ana")
     with httpx.Client(base_url=address, cookies={"relevo_session": done.cookies["relevo_session"]}) as console:
         assert console.get("/me").json()["csrf"] == done.json()["csrf"]
-    acts = [act.action for act in world.store.trail.page(limit=5).items]
+    acts = [act.action for act in world.store.audit_reader.page(limit=5).items]
     assert acts.count("session.open") == 1
 
 
@@ -177,15 +177,15 @@ def test_the_way_back_cannot_be_named_by_others(browser: httpx.Client) -> None:
 def test_who_is_switched_off_on_the_way_stays_out(browser: httpx.Client, address: str, world: World) -> None:
     """A user disabled between code and redemption is rejected."""
     code = code_of(come_back(browser))
-    people = world.store.people
-    people.change_user(people.named("ana").id, UserChange(disabled=True), at=utc_now())
+    people = world.store.users
+    people.change_user(people.get_by_name("ana").id, UserChange(disabled=True), at=utc_now())
     _is_refused(redeem(address, code))
 
 
 def test_a_console_learns_where_else_people_sign_in(address: str, provider: IdentityProvider, world: World) -> None:
     """The provider's name, or null; without a provider codes cannot be redeemed."""
     assert httpx.get(f"{address}/login/elsewhere").json() == {"provider": urlsplit(provider.issuer).hostname}
-    with served(build_app(dataclasses.replace(world.parts, provider=None))) as alone:
+    with served(build_app(dataclasses.replace(world.context, provider=None))) as alone:
         assert httpx.get(f"{alone}/login/elsewhere").json() == {"provider": None}
         assert httpx.get(alone + leaving()).status_code == 404
         assert redeem(alone, "x").status_code == 404

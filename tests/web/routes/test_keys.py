@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def who(world: World, address: str, key: str) -> httpx.Response:
     """The response of /me to this key, once the server has synced."""
-    world.parts.door.roll = world.store.people.roll()
+    world.context.authenticator.access = world.store.users.access_snapshot()
     return httpx.get(f"{address}/me", headers={"authorization": f"Bearer {key}"})
 
 
@@ -36,7 +36,7 @@ def test_a_key_is_shown_once_and_lets_its_owner_in(world: World, address: str, a
     assert datetime.fromisoformat(key["ends"]) - datetime.fromisoformat(key["made"]) == timedelta(days=30)
     assert admin.get("/keys").json()["keys"] == [key]
     me = who(world, address, made(admin, name="second", model="digits")["key"]).json()
-    assert (me["name"], me["way"], me["scopes"], me["model"]) == ("ana", "key", ["read"], "digits")
+    assert (me["name"], me["auth_method"], me["scopes"], me["model"]) == ("ana", "key", ["read"], "digits")
     assert me["csrf"] is None
 
 
@@ -112,7 +112,7 @@ def test_what_cannot_be_a_key_is_refused(admin: httpx.Client) -> None:
 def test_how_a_key_is_sent(world: World, address: str, admin: httpx.Client) -> None:
     """`Bearer` in any case; other schemes give 401, never a 500."""
     key = made(admin)["key"]
-    world.parts.door.roll = world.store.people.roll()
+    world.context.authenticator.access = world.store.users.access_snapshot()
     with httpx.Client(base_url=address) as caller:
         for sent in (f"Bearer {key}", f"bearer {key}", f"BEARER  {key}"):
             assert caller.get("/me", headers={"authorization": sent}).status_code == 200, sent

@@ -25,15 +25,15 @@ NEVER_DRAWN = b"\xff" * 16
 def doubtful(world: World) -> str:
     """An uncertain prediction of the digits model."""
     one = prediction(uncertain=True, confidence=0.3)
-    world.store.history.record([one])
+    world.store.predictions.insert([one])
     return ids.text(one.id)
 
 
 def key_of(world: World, name: str, role: Role) -> str:
-    user = world.store.people.add_user(name, role, at=datetime.now(UTC))
+    user = world.store.users.add_user(name, role, at=datetime.now(UTC))
     scopes = [Scope.LABEL] if role is Role.LABELER else [Scope.READ]
-    key = world.store.people.add_key(user, name, scopes, at=datetime.now(UTC))
-    world.parts.door.roll = world.store.people.roll()
+    key = world.store.users.add_key(user, name, scopes, at=datetime.now(UTC))
+    world.context.authenticator.access = world.store.users.access_snapshot()
     return f"Bearer {key}"
 
 
@@ -47,7 +47,7 @@ def test_an_uncertain_answer_is_asked_about(client: httpx.Client, doubtful: str)
             "version": 1,
             "prediction": "7",
             "confidence": 0.3,
-            "why": "uncertain",
+            "reason": "uncertain",
             "propensity": 1.0,
             "kind": "record",
             "input_kept": True,
@@ -69,7 +69,7 @@ def test_what_is_skipped_does_not_come_back(client: httpx.Client, doubtful: str)
 def test_a_labeler_sees_the_inputs_of_their_own_queue(world: World, client: httpx.Client, doubtful: str) -> None:
     """Inputs are visible to the labeler with the item and to operators, not to other labelers or viewers."""
     other = prediction(id=NEVER_DRAWN)
-    world.store.history.record([other])
+    world.store.predictions.insert([other])
     ana, eva, vic = (
         key_of(world, name, role) for name, role in (("ana", Role.LABELER), ("eva", Role.LABELER), ("vic", Role.VIEWER))
     )

@@ -25,18 +25,18 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 @pytest.fixture
 def keys(world: World) -> dict[str, dict[str, str]]:
     """Headers of three users: ana and eva are labelers, olga is an operator."""
-    people, found = world.store.people, {}
+    people, found = world.store.users, {}
     for name, role in (("ana", Role.LABELER), ("eva", Role.LABELER), ("olga", Role.OPERATOR)):
         key = people.add_key(people.add_user(name, role, at=NOW), name, list(Scope), at=NOW)
         found[name] = {"authorization": f"Bearer {key}"}
-    world.parts.door.roll = people.roll()
+    world.context.authenticator.access = people.access_snapshot()
     return found
 
 
 def recorded(world: World, count: int = 1, **facts: Any) -> list[str]:
     """Query ids of this many new predictions."""
     some = [prediction(**facts) for _ in range(count)]
-    world.store.history.record(some)
+    world.store.predictions.insert(some)
     return [ids.text(one.id) for one in some]
 
 
@@ -64,7 +64,7 @@ def test_labels_are_judged(world: World, client: httpx.Client, keys: dict[str, d
 
 def test_everybody_has_a_vote(world: World, client: httpx.Client, keys: dict[str, dict[str, str]]) -> None:
     """An agreeing label by another user is stored, since majorities count users; a repeated one is not."""
-    world.store.labels.settle(LabelAggregation(rule=AggregationStrategy.MAJORITY), at=NOW)
+    world.store.labels.apply_aggregation(LabelAggregation(strategy=AggregationStrategy.MAJORITY), at=NOW)
     one = recorded(world)[0]
     for who, value in (("ana", "3"), ("eva", "5"), ("olga", "3"), ("olga", "3")):
         client.put(f"/predictions/{one}/label", json={"value": value}, headers=keys[who])
@@ -97,11 +97,11 @@ def test_labels_are_listed(world: World, client: httpx.Client, keys: dict[str, d
     rest = client.get(f"/labels?cursor={page['next_cursor']}", headers=keys["olga"]).json()
     assert ([it["value"] for it in rest["items"]], rest["next_cursor"]) == (["0"], None)
     assert [it["value"] for it in client.get("/labels?author=eva", headers=keys["olga"]).json()["items"]] == ["0"]
-    people = world.store.people
+    people = world.store.users
     user = people.add_user("vic", None, at=NOW)
     people.change_user(user, UserChange(grants={"churn": Role.VIEWER}), at=NOW)
     key = people.add_key(user, "vic", list(Scope), at=NOW)
-    world.parts.door.roll = people.roll()
+    world.context.authenticator.access = people.access_snapshot()
     assert client.get("/labels", headers={"authorization": f"Bearer {key}"}).json()["items"] == []
 
 
@@ -111,7 +111,7 @@ def test_two_who_differ_make_a_third_be_asked(world: World, client: httpx.Client
     for who, value in (("ana", "3"), ("eva", "5")):
         client.put(f"/predictions/{one}/label", json={"value": value}, headers=keys[who])
     asked = client.get("/queue?model=digits", headers=keys["olga"]).json()["items"]
-    assert [(it["query_id"], it["why"], it["propensity"]) for it in asked] == [(one, "disagreement", 1.0)]
+    assert [(it["query_id"], it["reason"], it["propensity"]) for it in asked] == [(one, "disagreement", 1.0)]
     client.put(f"/predictions/{one}/label", json={"value": "3"}, headers=keys["olga"])
     assert client.get("/queue?model=digits", headers=keys["olga"]).json()["items"] == []
 

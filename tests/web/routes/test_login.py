@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 NOW = datetime.now(UTC)
 #: Network of the tests' clients, before any login from it.
-GUESSED_FROM = Desk(name="127.0.0.1", known=False)
+GUESSED_FROM = Desk(name="127.0.0.1", is_known=False)
 HTML = {"accept": "text/html,application/xhtml+xml"}
 
 
@@ -57,7 +57,9 @@ def test_a_program_signs_in_and_out(client: httpx.Client, address: str, ana: str
     """Name and password give a cookie and a CSRF token; after logout the cookie is invalid."""
     response = client.post("/login", json={"name": "ana", "password": PASSWORD})
     assert response.status_code == 200
-    assert response.json()["user"] | {"id": ana, "name": "ana", "role": "admin", "way": "session"} == response.json()["user"]
+    assert (
+        response.json()["user"] | {"id": ana, "name": "ana", "role": "admin", "auth_method": "session"} == response.json()["user"]
+    )
     assert "no-store" in response.headers["cache-control"]
     me = client.get("/me").json()
     assert (me["name"], me["csrf"]) == ("ana", response.json()["csrf"])
@@ -104,7 +106,7 @@ def test_without_users_the_form_says_how_to_make_one(client: httpx.Client) -> No
     """Without users the page explains how to create one."""
     assert "relevo user add" in client.get("/login").text
     assert code(client.post("/login", json={"name": "ana", "password": PASSWORD})) == (401, "sign_in_refused")
-    assert client.get("/me").json()["way"] == "open"
+    assert client.get("/me").json()["auth_method"] == "open"
 
 
 def test_what_is_no_sign_in_is_told_so(client: httpx.Client, ana: str) -> None:
@@ -169,7 +171,7 @@ def test_whoever_is_switched_off_is_out(world: World, address: str, ana: str) ->
     assert ana
     bob = add(world, "bob", Role.VIEWER)
     with signed_in(address, "bob") as caller:
-        world.store.people.change_user(bob, UserChange(disabled=True), at=NOW)
+        world.store.users.change_user(bob, UserChange(disabled=True), at=NOW)
         time.sleep(0.35)
         assert caller.get("/me").status_code == 401
         assert code(caller.post("/login", json={"name": "bob", "password": PASSWORD})) == (401, "sign_in_refused")
@@ -232,12 +234,12 @@ def test_the_fetch_header_stands_for_the_origin(address: str, ana: str) -> None:
 
 def test_a_key_needs_no_token(world: World, client: httpx.Client, ana: str) -> None:
     """API keys need no CSRF token, since browsers never send them by themselves."""
-    key = world.store.people.add_key(ana, "test", list(Scope), at=NOW)
-    world.parts.door.roll = world.store.people.roll()
+    key = world.store.users.add_key(ana, "test", list(Scope), at=NOW)
+    world.context.authenticator.access = world.store.users.access_snapshot()
     client.headers["authorization"] = f"Bearer {key}"
     assert client.put("/models/digits/aliases/champion", json={"version": 1, "reason": "test"}).status_code == 200
     client.cookies.set("relevo_session", "anybodys")
-    assert client.get("/me").json()["way"] == "key", "what is said aloud counts before what comes along"
+    assert client.get("/me").json()["auth_method"] == "key", "what is said aloud counts before what comes along"
 
 
 @pytest.mark.parametrize("rule", [one for one in RULES if one.csrf_in_form and one.path != "/submit"], ids=lambda rule: rule.path)
@@ -310,7 +312,7 @@ def mistyped(world: World, name: str) -> None:
     at = datetime.now(UTC) - timedelta(seconds=200)
     for pause in (0, 0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 60, 60):
         at += timedelta(seconds=pause)
-        world.store.people.sessions.try_password(name, GUESSED_FROM, at=at)
+        world.store.users.sessions.register_attempt(name, GUESSED_FROM, at=at)
 
 
 def test_guessing_is_slowed_and_nobody_else_waits(world: World, address: str, ana: str) -> None:
@@ -330,7 +332,7 @@ def test_guessing_is_slowed_and_nobody_else_waits(world: World, address: str, an
         assert 20 < int(by_form.headers["retry-after"]) <= 60
     add(world, "carol", Role.VIEWER)
     signs_in(address, "carol")
-    world.store.people.sessions.forget_tries("ana", GUESSED_FROM)
+    world.store.users.sessions.reset_attempts("ana", GUESSED_FROM)
     signs_in(address, "ana")
 
 
@@ -411,9 +413,9 @@ def test_a_password_of_other_days_is_kept_anew(world: World, address: str, ana: 
     from argon2 import PasswordHasher
 
     weak = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1).hash(PASSWORD.encode())
-    world.store.people.set_password(ana, weak, at=NOW)
+    world.store.users.set_password(ana, weak, at=NOW)
     signs_in(address, "ana")
-    now_kept = world.store.people.sign_in("ana")[1]
+    now_kept = world.store.users.sign_in("ana")[1]
     assert now_kept is not None
     assert now_kept != weak
     assert not password_hash.needs_rehash(now_kept)
@@ -462,8 +464,8 @@ def flooded(address: str, names: Sequence[str]) -> Iterator[None]:
 
 def test_a_flood_of_sign_ins_does_not_lock_the_owner_out(world: World, address: str, ana: str) -> None:
     """Device cookie, network or key let the right password in at once during a flood."""
-    key = world.store.people.add_key(ana, "mine", [Scope.PREDICT], at=datetime.now(UTC))
-    world.parts.door.roll = world.store.people.roll()
+    key = world.store.users.add_key(ana, "mine", [Scope.PREDICT], at=datetime.now(UTC))
+    world.context.authenticator.access = world.store.users.access_snapshot()
     known = {"authorization": f"Bearer {key}"}
     with signed_in(address, "ana") as mine:
         kept = mine.cookies["relevo_known"]
@@ -488,7 +490,7 @@ def test_who_tried_is_told_without_what_was_typed(world: World, address: str, an
         guesser.post("/login", json={"name": "ana", "password": PASSWORD})
     with signed_in(address, "bob") as caller:
         assert caller.get("/audit/sign-ins").status_code == 403
-    world.store.people.sessions.forget_tries("ana", GUESSED_FROM)
+    world.store.users.sessions.reset_attempts("ana", GUESSED_FROM)
     with signed_in(address, "ana") as caller:
         told = caller.get("/audit/sign-ins").json()["items"]
     assert [(one["user"], one["name"], one["reason"], one["tries"], one["address"]) for one in told] == [
@@ -502,8 +504,8 @@ def test_who_tried_is_told_without_what_was_typed(world: World, address: str, an
 @pytest.mark.usefixtures("ana")
 def test_no_password_is_hashed_to_predict(world: World, address: str, ana: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither sessions nor keys run argon2 after the login."""
-    key = world.store.people.add_key(ana, "test", [Scope.PREDICT], at=NOW)
-    world.parts.door.roll = world.store.people.roll()
+    key = world.store.users.add_key(ana, "test", [Scope.PREDICT], at=NOW)
+    world.context.authenticator.access = world.store.users.access_snapshot()
     with signed_in(address, "ana") as caller:
         monkeypatch.setattr(password_hash, "_hasher", lambda: pytest.fail("a password was hashed"))
         record = {"tenure": 3, "monthlycharges": 20.0, "contract": "one_year", "paperless": True}
@@ -517,9 +519,9 @@ def test_no_password_is_hashed_to_predict(world: World, address: str, ana: str, 
 
 def test_a_session_just_seen_outlives_the_store(world: World, ana: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the database is unavailable, cached sessions work and unknown ones are rejected."""
-    people = world.store.people
+    people = world.store.users
     token = people.sessions.open(ana, at=NOW, by=LOCAL_ACTOR)
-    door = Authenticator(people.roll(), sessions=SessionCache(people.sessions, lambda: NOW))
+    door = Authenticator(people.access_snapshot(), sessions=SessionCache(people.sessions, lambda: NOW))
 
     def who(cookie: str) -> str:
         scope = {"scheme": "http", "headers": [(b"cookie", f"relevo_session={cookie}".encode())], "method": "GET"}

@@ -32,7 +32,7 @@ def sign_in(page: Page, name: str, password: str = PASSWORD) -> None:
 
 def label(world: World) -> tuple[str, str] | None:
     """Label and author of the newest prediction."""
-    current = world.store.labels.current(world.store.history.window().items[0].prediction.id)
+    current = world.store.labels.resolved(world.store.predictions.page().items[0].prediction.id)
     return None if current is None else (current.value, current.author)
 
 
@@ -71,7 +71,7 @@ def test_a_session_that_ended_leads_to_the_form(world: World, visit: Callable[..
     page = visit("/?model=churn")
     sign_in(page, "ana")
     page.wait_for_url("**/?model=churn")
-    world.store.people.change_user(ana, UserChange(role=Role.LABELER), at=datetime.now(UTC))
+    world.store.users.change_user(ana, UserChange(role=Role.LABELER), at=datetime.now(UTC))
     page.click("#fill")
     page.wait_for_timeout(400)
     page.click("main .primary")

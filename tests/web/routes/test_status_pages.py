@@ -97,4 +97,4 @@ def test_a_prediction_of_the_history_is_a_page(world: World, client: httpx.Clien
     assert f'href="{link[1]}/input"' in page.text
     gone = client.get("/predictions/00000000-0000-7000-8000-000000000000", headers=BROWSER)
     assert (gone.status_code, gone.headers["content-type"]) == (404, "text/html; charset=utf-8")
-    assert world.store.history.count() == 1
+    assert world.store.predictions.count() == 1

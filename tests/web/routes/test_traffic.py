@@ -22,7 +22,7 @@ def at_us(minutes: float) -> int:
 
 def test_traffic_by_version_and_time(client: httpx.Client, world: World) -> None:
     """Requests, errors, latency and confidence by version and bucket, and in total."""
-    world.store.history.record(
+    world.store.predictions.insert(
         [
             prediction(at_us=at_us(1), latency_us=2000, confidence=0.75),
             prediction(at_us=at_us(2), latency_us=4000, confidence=0.25, uncertain=True),
@@ -46,7 +46,7 @@ def test_traffic_by_version_and_time(client: httpx.Client, world: World) -> None
 
 def test_the_last_day_unless_said(client: httpx.Client, world: World) -> None:
     """The default range is the last day, with buckets short enough for a plot."""
-    world.store.history.record([prediction()])
+    world.store.predictions.insert([prediction()])
     body = client.get("/models/digits/traffic").json()
     assert (body["bucket_s"], body["total"]["requests"]) == (900, 1)
 
@@ -54,7 +54,7 @@ def test_the_last_day_unless_said(client: httpx.Client, world: World) -> None:
 def test_minutes_of_long_ago_are_told_as_hours(client: httpx.Client, world: World) -> None:
     """Where minute buckets were deleted, the response has hour buckets and says so."""
     long_ago = datetime.now(UTC) - timedelta(days=40)
-    world.store.history.record([prediction(at_us=int(long_ago.timestamp() * 1e6))])
+    world.store.predictions.insert([prediction(at_us=int(long_ago.timestamp() * 1e6))])
     hour = {"since": (long_ago - timedelta(minutes=1)).isoformat(), "until": (long_ago + timedelta(minutes=1)).isoformat()}
     for bucket, told in (("60", 3600), ("900", 3600), ("10800", 10_800)):
         body = client.get("/models/digits/traffic", params=hour | {"bucket": bucket}).json()

@@ -23,7 +23,7 @@ def test_the_first_user_is_an_admin_with_a_password(client: httpx.Client, world:
         assert code(client.post("/users", json={"name": "ana", **lacking})) == (409, "last_admin")
     made = client.post("/users", json={"name": "ana", "role": "admin", "password": PASSWORD})
     assert made.status_code == 201
-    world.parts.door.roll = world.store.people.roll()
+    world.context.authenticator.access = world.store.users.access_snapshot()
     assert client.get("/users").status_code == 401
 
 
@@ -98,8 +98,8 @@ def test_an_admin_sets_anybodys_password_and_others_only_their_own(
 ) -> None:
     """Viewers set only their own password, and keys none."""
     bob = add(world, "bob", Role.VIEWER)
-    key = world.store.people.add_key(ana, "test", list(Scope), at=datetime.now(UTC))
-    world.parts.door.roll = world.store.people.roll()
+    key = world.store.users.add_key(ana, "test", list(Scope), at=datetime.now(UTC))
+    world.context.authenticator.access = world.store.users.access_snapshot()
     with signed_in(address, "bob") as caller:
         assert code(caller.post(f"/users/{ana}/password", json={"password": OTHER, "current": PASSWORD})) == (403, "not_allowed")
     by_key = httpx.post(f"{address}/users/{ana}/password", json={"password": OTHER}, headers={"authorization": f"Bearer {key}"})
@@ -113,7 +113,7 @@ def test_every_change_says_who_made_it_and_from_where(world: World, admin: httpx
     """The audit records actor and address, by id only."""
     bob = admin.post("/users", json={"name": "bob", "role": "viewer", "password": PASSWORD}).json()["id"]
     admin.patch(f"/users/{bob}", json={"role": "labeler"})
-    links = world.store.trail.page(object=f"user:{bob}", actor=None, limit=10, cursor=None).items
+    links = world.store.audit_reader.page(object=f"user:{bob}", actor=None, limit=10, cursor=None).items
     assert [(one.actor, one.action, one.address) for one in links] == [
         (f"user:{ana}", "user.role", "127.0.0.1"),
         (f"user:{ana}", "user.add", "127.0.0.1"),
@@ -123,7 +123,7 @@ def test_every_change_says_who_made_it_and_from_where(world: World, admin: httpx
 def test_users_come_in_pages(admin: httpx.Client, world: World) -> None:
     """By name, paginated, filtered by a part of the name; an invalid cursor is rejected."""
     for number in range(5):
-        world.store.people.add_user(f"u{number}", Role.VIEWER, at=datetime.now(UTC))
+        world.store.users.add_user(f"u{number}", Role.VIEWER, at=datetime.now(UTC))
     first = admin.get("/users", params={"limit": 4}).json()
     assert [one["name"] for one in first["users"]] == ["ana", "u0", "u1", "u2"]
     rest = admin.get("/users", params={"limit": 4, "cursor": first["next_cursor"]}).json()

@@ -51,7 +51,7 @@ def reader(packages: PackageStore, digits_package: Package) -> Iterator[httpx.Cl
     digest = put_with_figure(packages, digits_package)
     with memory_store() as store:
         world = build_world(store, [DIGITS], packages)
-        store.registry.add(model="digits", digest=digest, summary={}, who="test", at=datetime.now(UTC))
+        store.registry.add(model="digits", digest=digest, summary={}, author="test", at=datetime.now(UTC))
         with served(world.app) as address, httpx.Client(base_url=f"{address}/models/digits/versions/2", timeout=10) as client:
             yield client
 
@@ -71,7 +71,7 @@ def test_a_card_comes_in_the_callers_language(packages: PackageStore, digits_pac
     packages.put(digits_package.digest, digits_package.files())
     with memory_store() as store:
         world = build_world(store, [DIGITS], packages)
-        store.registry.add(model="digits", digest=digits_package.digest, summary={}, who="test", at=datetime.now(UTC))
+        store.registry.add(model="digits", digest=digits_package.digest, summary={}, author="test", at=datetime.now(UTC))
         with served(world.app) as address, httpx.Client(base_url=f"{address}/models/digits/versions/2", timeout=10) as client:
             english, spanish = (client.get("/card", headers={"accept-language": language}) for language in ("en", "es"))
     assert english.content == digits_package.read("card.md")

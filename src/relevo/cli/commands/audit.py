@@ -50,13 +50,13 @@ def list_(
 ) -> None:
     """Who changed what, newest first."""
     store = _store(require_home(home))
-    page = store.trail.page(object=object_, actor=actor, limit=limit, cursor=cursor)
+    page = store.audit_reader.page(object=object_, actor=actor, limit=limit, cursor=cursor)
     if as_json:
-        from relevo.web.schemas.audit import TrailView
+        from relevo.web.schemas.audit import AuditPageOut
 
-        show_json(TrailView.from_domain(page).model_dump(mode="json"))
+        show_json(AuditPageOut.from_domain(page).model_dump(mode="json"))
         return
-    names = {user.id: user.name for user in store.people.each()}
+    names = {user.id: user.name for user in store.users.iter_all()}
     show_table(_HEADS, (_row(entry, names) for entry in page.items), empty="Nothing was changed yet.")
     if page.next_cursor is not None:
         say(f"Older ones: --cursor {page.next_cursor}")
@@ -71,11 +71,11 @@ def sign_ins(
     as_json: AsJson = False,
 ) -> None:
     """Who tried to sign in and was refused, newest first; alike ones of an hour stand together."""
-    page = _store(require_home(home)).people.attempts.page(limit=limit, cursor=cursor)
+    page = _store(require_home(home)).users.attempts.page(limit=limit, cursor=cursor)
     if as_json:
-        from relevo.web.schemas.audit import AttemptsView
+        from relevo.web.schemas.audit import LoginAttemptPage
 
-        show_json(AttemptsView.from_domain(page).model_dump(mode="json"))
+        show_json(LoginAttemptPage.from_domain(page).model_dump(mode="json"))
         return
     rows = (
         (
@@ -95,11 +95,11 @@ def sign_ins(
 @group.command("head")
 def head(*, home: Home = None, as_json: AsJson = False) -> None:
     """The end of the record, to be kept elsewhere: `relevo audit verify --head` holds the record against it."""
-    last_entry = _store(require_home(home)).trail.head()
+    last_entry = _store(require_home(home)).audit_reader.last_entry()
     if as_json:
-        show_json({"sequence": last_entry.sequence, "seal": last_entry.seal} if last_entry else {"sequence": 0, "seal": ""})
+        show_json({"sequence": last_entry.sequence, "mac": last_entry.mac} if last_entry else {"sequence": 0, "mac": ""})
         return
-    say(f"{last_entry.sequence}:{last_entry.seal}" if last_entry else "0:")
+    say(f"{last_entry.sequence}:{last_entry.mac}" if last_entry else "0:")
 
 
 @group.command("verify")
@@ -123,7 +123,7 @@ def verify(
         show_json(report)
     else:
         _show_report(report)
-    if not report.whole:
+    if not report.is_whole:
         raise typer.Exit(1)
 
 
@@ -190,27 +190,29 @@ def _report(settings: Settings, heads: list[str], copy: Path | None) -> Verifica
     store = _store(settings)
     saved = [*checkpoints.load_checkpoints(settings.audit_folder), *map(_parse_head, heads)]
     if copy is not None:
-        saved += checkpoints.read_heads(copy)
+        saved += checkpoints.read_checkpoints(copy)
     state, has_checkpoint = state_module.read_state(store.engine), checkpoints.read_last(settings.audit_folder) is not None
-    return verify_module.verify(store.trail.links(), store.audit, saved, state=state, kept=has_checkpoint, past=had_some)
+    return verify_module.verify(
+        store.audit_reader.entries(), store.audit, saved, state=state, has_file=has_checkpoint, past=had_some
+    )
 
 
 def _show_report(report: VerificationReport) -> None:
-    if report.whole:
-        say(f"The audit is whole: {report.links} entries, held against {report.heads} heads.")
+    if report.is_whole:
+        say(f"The audit is whole: {report.links} entries, held against {report.checkpoints} heads.")
         return
     for fault in report.faults:
-        show_text(f"{translate(fault.kind)}: {translate(fault.told)}")
+        show_text(f"{translate(fault.kind)}: {translate(fault.message)}")
     say(f"The audit is not whole. Faults found: {len(report.faults)}.")
 
 
 def _parse_head(text: str) -> Checkpoint:
     from relevo.store.audit.checkpoints import Checkpoint
 
-    sequence, separator, seal = text.partition(":")
+    sequence, separator, mac = text.partition(":")
     if not (separator and sequence.isascii() and sequence.isdigit()):
         raise ConfigError(reason="--head takes what `relevo audit head` said: a number, a colon, a seal")
-    return Checkpoint(sequence=int(sequence), seal=seal)
+    return Checkpoint(sequence=int(sequence), mac=mac)
 
 
 def _store(settings: Settings) -> Store:

@@ -103,7 +103,9 @@ def _prepare(settings: Settings, step: Callable[[int, int, str], object]) -> tup
     start_project(folder, language=language())
     project = read_project(folder)
     package = train_project(project, folder / "package", step, language=language())
-    relevo.server.register(settings, folder / "package", alias="champion", who=current_user(), why=translate("the demo trained it"))
+    relevo.server.register(
+        settings, folder / "package", alias="champion", author=current_user(), reason=translate("the demo trained it")
+    )
     held_out = split_examples(load_examples(project), project.data.held_out)[1]
     return held_out, settings.packages_folder / package.digest
 

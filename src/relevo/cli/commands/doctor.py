@@ -35,8 +35,8 @@ def doctor(
         show_json(findings)
     else:
         for finding in findings:
-            show_text(f"{translate(_SIGNS[finding.verdict]):<4}  {translate(finding.what):<13}  {translate(finding.told)}")
-            if finding.mend:
-                show_text(f"{'':21}{translate(finding.mend)}")
+            show_text(f"{translate(_SIGNS[finding.verdict]):<4}  {translate(finding.subject):<13}  {translate(finding.message)}")
+            if finding.suggestion:
+                show_text(f"{'':21}{translate(finding.suggestion)}")
     if any(finding.verdict == "fail" for finding in findings):
         raise typer.Exit(1)

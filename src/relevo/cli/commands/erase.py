@@ -92,19 +92,19 @@ def rewrap(
 def _erase_in_folder(subject: str, why: str, home: Path | None, *, vacuum: bool) -> dict[str, Any]:
     from relevo.server.admin import erase_offline
     from relevo.web.predict.subjects import validate_subject
-    from relevo.web.schemas.erasure import ErasedView
+    from relevo.web.schemas.erasure import ErasureOut
 
     settings = require_home(home)
     postgres = settings.store_url.startswith("postgres")
     if vacuum and not postgres:
         raise ConfigError(reason="--vacuum is for PostgreSQL; SQLite overwrites what is erased by itself")
-    report = erase_offline(settings, validate_subject(subject), why=why, write_anew=vacuum)
-    return ErasedView.from_domain(report, left_in_files=postgres and not vacuum).model_dump(mode="json")
+    report = erase_offline(settings, validate_subject(subject), why=why, vacuum=vacuum)
+    return ErasureOut.from_domain(report, left_in_files=postgres and not vacuum).model_dump(mode="json")
 
 
 def _erase_at_server(subject: str, why: str, url: str, key: str | None, ca: Path | None) -> dict[str, Any]:
     from relevo.client import Client
 
     with Client(url, key, verify=ca) as client:
-        report: dict[str, Any] = client.ask("DELETE", f"/subjects/{quote(subject, safe='')}", params={"reason": why})
+        report: dict[str, Any] = client.request_json("DELETE", f"/subjects/{quote(subject, safe='')}", params={"reason": why})
     return report

@@ -252,7 +252,13 @@ def import_file(
         version = champion = None
         if register:
             version = server.register(
-                settings, package_path, alias=alias, who=current_user(), why=recorded_reason, force=force, synonyms=extra_synonyms
+                settings,
+                package_path,
+                alias=alias,
+                author=current_user(),
+                reason=recorded_reason,
+                force=force,
+                synonyms=extra_synonyms,
             )
             champion = server.champion_of(settings, version.model)
     if as_json:
@@ -341,7 +347,7 @@ def _decision(accept: float | None, reject: float | None, least: float | None) -
     from relevo.domain.decision import ArgmaxDecision, ThresholdDecision
 
     if accept is None and reject is None:
-        return None if least is None else ArgmaxDecision(least=least)
+        return None if least is None else ArgmaxDecision(min_confidence=least)
     if accept is None or reject is None or least is not None:
         raise usage_error("--accept and --reject go together, and not with --least.")
-    return ThresholdDecision(accept=accept, reject=reject)
+    return ThresholdDecision(accept_at=accept, reject_at=reject)

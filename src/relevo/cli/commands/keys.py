@@ -50,7 +50,7 @@ def add(
 
     users, now = _users(home), server.utc_now()
     scopes = [_scope(text) for text in scope or [Scope.PREDICT]]
-    new_key = users.keys.add(users.named(user).id, name, scopes, model=model, ends=_expiry(now, days), at=now)
+    new_key = users.keys.add(users.get_by_name(user).id, name, scopes, model=model, ends=_expiry(now, days), at=now)
     _show_new_key(new_key, as_json=as_json)
 
 
@@ -65,7 +65,7 @@ def list_(
     from relevo import server
 
     users = _users(home)
-    keys = list(users.keys.each(None if user is None else users.named(user).id))
+    keys = list(users.keys.iter_all(None if user is None else users.get_by_name(user).id))
     if as_json:
         show_json([_to_json(key) for key in keys])
         return
@@ -81,7 +81,7 @@ def revoke(key: KeyId, *, yes: Yes = False, home: Home = None, as_json: AsJson =
     from relevo import server
 
     users = _users(home)
-    existing = users.keys.one(key)
+    existing = users.keys.get(key)
     question = phrase(
         "Revoke the key '{name}' ({id}) of {user}? It cannot be brought back.", name=existing.name, id=key, user=existing.owner
     )
@@ -118,7 +118,7 @@ def rotate(
     from relevo import server
 
     users, now = _users(home), server.utc_now()
-    existing = users.keys.one(key)
+    existing = users.keys.get(key)
     question = phrase(
         "Change the key '{name}' ({id}) of {user} for a new one? The old one ends after {hours} hours.",
         name=existing.name, id=key, user=existing.owner, hours=f"{overlap_hours:g}",
@@ -131,7 +131,7 @@ def rotate(
 def _users(home: Path | None) -> Users:
     from relevo import server
 
-    return server.open_store(require_home(home), begins=False).people
+    return server.open_store(require_home(home), begins=False).users
 
 
 def _show_new_key(new_key: NewKey, *, as_json: bool) -> None:
@@ -143,9 +143,9 @@ def _show_new_key(new_key: NewKey, *, as_json: bool) -> None:
 
 
 def _to_json(key: ApiKey) -> dict[str, object]:
-    from relevo.web.schemas.users import KeyShape
+    from relevo.web.schemas.users import ApiKeyOut
 
-    return KeyShape.from_domain(key).model_dump(mode="json")
+    return ApiKeyOut.from_domain(key).model_dump(mode="json")
 
 
 def _state(key: ApiKey, now: datetime) -> str:

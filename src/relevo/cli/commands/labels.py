@@ -229,7 +229,7 @@ def _export_from_folder(home: Path | None, model: str | None) -> Iterable[bytes]
     from relevo.web.csv_export import csv_lines
 
     store = open_store(require_home(home), begins=False)
-    return csv_lines(store.history, store.labels, store.asking, model=model, labelled=True)
+    return csv_lines(store.predictions, store.labels, store.label_queue, model=model, labelled=True)
 
 
 def _export_from_server(url: str, key: str | None, ca: Path | None, model: str | None) -> Iterable[bytes]:
@@ -237,7 +237,7 @@ def _export_from_server(url: str, key: str | None, ca: Path | None, model: str |
 
     with Client(url, key, verify=ca) as client:
         filters = {"labelled": "true"} | ({"model": model} if model else {})
-        return [client.file("/predictions.csv", **filters)[1]]
+        return [client.download("/predictions.csv", **filters)[1]]
 
 
 def _write(file: Path, chunks: Iterable[bytes]) -> None:
@@ -250,7 +250,7 @@ def _write(file: Path, chunks: Iterable[bytes]) -> None:
             with file.open("wb") as target:
                 target.writelines(chunks)
     except OSError as cause:
-        raise MissingInputError.told(f"'{file}' cannot be written: {cause.strerror or cause}.") from cause
+        raise MissingInputError.with_message(f"'{file}' cannot be written: {cause.strerror or cause}.") from cause
 
 
 @group.command("clean")
@@ -283,12 +283,12 @@ def _curation_in_folder(settings: Settings, model: str) -> dict[str, Any]:
     """Counts and all exclusions, as the server reports them. Raises ModelNotFoundError."""
     from relevo.server import open_store
     from relevo.server.admin import LabelCuration
-    from relevo.web.schemas.labels import CleaningPage
+    from relevo.web.schemas.labels import CurationPage
 
     store = open_store(settings, begins=False)
     store.registry.aliases(model)  # raises ModelNotFoundError
-    report = LabelCuration(store.history, store.labels, settings).report(model)
-    return CleaningPage.from_domain(report, b"", max(len(report.excluded), 1)).model_dump(mode="json", exclude={"next_cursor"})
+    report = LabelCuration(store.predictions, store.labels, settings).report(model)
+    return CurationPage.from_domain(report, b"", max(len(report.excluded), 1)).model_dump(mode="json", exclude={"next_cursor"})
 
 
 def _curation_at_server(url: str, key: str | None, ca: Path | None, model: str) -> dict[str, Any]:
@@ -297,9 +297,9 @@ def _curation_at_server(url: str, key: str | None, ca: Path | None, model: str) 
 
     with Client(url, key, verify=ca) as client:
         path = f"/models/{quote(model, safe='')}/cleaning"
-        report: dict[str, Any] = client.ask("GET", path, params={"limit": _PAGE_SIZE})
+        report: dict[str, Any] = client.request_json("GET", path, params={"limit": _PAGE_SIZE})
         while (cursor := report.pop("next_cursor")) is not None:
-            page = client.ask("GET", path, params={"limit": _PAGE_SIZE, "cursor": cursor})
+            page = client.request_json("GET", path, params={"limit": _PAGE_SIZE, "cursor": cursor})
             report["excluded"] += page["excluded"]
             report["next_cursor"] = page["next_cursor"]
     return report

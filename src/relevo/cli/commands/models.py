@@ -51,7 +51,7 @@ def show(name: Name, *, home: Home = None, as_json: AsJson = False) -> None:
         show_json({"name": name, "versions": versions, "aliases": aliases})
         return
     names = {number: ", ".join(sorted(alias for alias, at in aliases.items() if at == number)) for number in aliases.values()}
-    rows = [(entry.number, names.get(entry.number), moment(entry.at), entry.who, entry.digest[:12]) for entry in versions]
+    rows = [(entry.number, names.get(entry.number), moment(entry.at), entry.author, entry.digest[:12]) for entry in versions]
     show_table(("version", "aliases", "registered", "by", "package"), rows, empty="")
 
 
@@ -90,7 +90,7 @@ def alias(
             version=version, model=name, before=current,
         )  # fmt: skip
         confirmed(question, yes=yes)
-    move = server.move_alias(store, name, which, version, who=current_user(), why=why, at=now, force=force)
+    move = server.move_alias(store, name, which, version, author=current_user(), reason=why, at=now, force=force)
     if as_json:
         show_json(move)
     elif move.at < now:
@@ -108,7 +108,7 @@ def history(name: Name, *, home: Home = None, as_json: AsJson = False) -> None:
     if as_json:
         show_json(moves)
         return
-    rows = [(moment(move.at), move.alias, move.previous, move.version, move.who, move.why) for move in moves]
+    rows = [(moment(move.at), move.alias, move.previous, move.version, move.author, move.reason) for move in moves]
     show_table(("when", "alias", "from", "to", "who", "why"), rows, empty="No alias of this model has moved yet.")
 
 

@@ -101,14 +101,18 @@ def _decision(package: Package) -> str:
     from relevo.domain.decision import ThresholdDecision
 
     rule, labels = package.manifest.decision, package.manifest.output.labels
-    if isinstance(rule, ThresholdDecision) and rule.accept == rule.reject:
-        return f"{labels[1]} from {number(rule.accept)} on, else {labels[0]}"
+    if isinstance(rule, ThresholdDecision) and rule.accept_at == rule.reject_at:
+        return f"{labels[1]} from {number(rule.accept_at)} on, else {labels[0]}"
     if isinstance(rule, ThresholdDecision):
-        return f"{labels[1]} from {number(rule.accept)} on, {labels[0]} up to {number(rule.reject)}, uncertain between"
+        return f"{labels[1]} from {number(rule.accept_at)} on, {labels[0]} up to {number(rule.reject_at)}, uncertain between"
     if package.manifest.output.label_column:
-        text = f"the label that the model itself answers, uncertain below {number(rule.least)}"
-        return text if rule.least else "the label that the model itself answers"
-    return f"the most probable label, uncertain below {number(rule.least)}" if rule.least else "the most probable label"
+        text = f"the label that the model itself answers, uncertain below {number(rule.min_confidence)}"
+        return text if rule.min_confidence else "the label that the model itself answers"
+    return (
+        f"the most probable label, uncertain below {number(rule.min_confidence)}"
+        if rule.min_confidence
+        else "the most probable label"
+    )
 
 
 def _input(package: Package) -> str:

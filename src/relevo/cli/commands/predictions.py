@@ -64,7 +64,7 @@ def predict(
     failures: dict[int, RelevoError] = {}
     results: list[Result | None]
     with connect(url, key, ca) as client, progress(quiet=as_json) as step:
-        client.speak(language())
+        client.set_language(language())
         try:
             results = [
                 *client.predict_many(model, payloads, progress=lambda done: step(done, len(payloads), "asking"), subject=subject)
@@ -118,9 +118,11 @@ def _read_inputs(argument: str) -> list[tuple[str, Any]]:
             return [(argument, path)]
         return [(f"{argument}[{index}]", record) for index, record in enumerate(_parse_records(read_plain_text(path)))]
     except FileNotFoundError:
-        raise MissingInputError.told(f"There is no file '{argument}'.") from None
+        raise MissingInputError.with_message(f"There is no file '{argument}'.") from None
     except (OSError, UnicodeDecodeError) as cause:
-        raise MissingInputError.told(f"'{argument}' cannot be read: {getattr(cause, 'strerror', None) or cause}.") from cause
+        raise MissingInputError.with_message(
+            f"'{argument}' cannot be read: {getattr(cause, 'strerror', None) or cause}."
+        ) from cause
 
 
 def _read_stdin() -> str:
@@ -170,7 +172,7 @@ def history(
     labelled: Annotated[
         bool | None, typer.Option("--labelled/--unlabelled", help="Only those with a label that counts, or only the others.")
     ] = None,
-    asked_by: Annotated[
+    requested_by: Annotated[
         str | None, typer.Option("--asked-by", help="Only what this key or user asked: key:ID, user:ID.", metavar="WHO")
     ] = None,
     since: Annotated[
@@ -202,7 +204,7 @@ def history(
         "uncertain": uncertain,
         "truth": truth,
         "labelled": labelled,
-        "asked_by": asked_by,
+        "requested_by": requested_by,
         "since": _parse_time("--since", since),
         "until": _parse_time("--until", until),
     }

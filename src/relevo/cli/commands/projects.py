@@ -74,10 +74,14 @@ def train(
     with TemporaryDirectory(prefix="relevo-train-") as folder, progress(quiet=as_json) as step:
         package_path = out or Path(folder) / "package"
         skipped: list[Unreadable] = []
-        package = train_project(read_project(project), package_path, step, most=most, language=language(), tell=skipped.append)
+        package = train_project(
+            read_project(project), package_path, step, max_examples=most, language=language(), tell=skipped.append
+        )
         version = champion = None
         if register:
-            version = server.register(settings, package_path, alias=alias, who=current_user(), why=recorded_reason, force=force)
+            version = server.register(
+                settings, package_path, alias=alias, author=current_user(), reason=recorded_reason, force=force
+            )
             champion = server.champion_of(settings, version.model)
     if as_json:
         unreadable = [{"path": image.path, "reason": image.reason} for image in skipped]

@@ -60,19 +60,19 @@ def add(
     grants = dict(_parse_grant(text) for text in grant or ())
     global_role = _parse_role(role) if role is not None else None
     store = server.open_store(load_command_settings(home))
-    users = store.people
-    if users.roll().open and (global_role is not Role.ADMIN or no_password):
+    users = store.users
+    if users.access_snapshot().no_users and (global_role is not Role.ADMIN or no_password):
         raise LastAdminError
     password_hash = None if no_password else hash_password(_new_password(name, _model_names(store)))
     user_id = users.add_user(name, global_role, grants=grants, password_hash=password_hash, at=server.utc_now())
-    _show_user(users.one(user_id), as_json=as_json, message=_welcome(name, may_something=bool(global_role or grants)))
+    _show_user(users.get(user_id), as_json=as_json, message=_welcome(name, may_something=bool(global_role or grants)))
     _warn_of_unknown_models(store, grants)
 
 
 @group.command("list")
 def list_(*, home: Home = None, as_json: AsJson = False) -> None:
     """Every user with role and grants."""
-    users = list(_users(home).each())
+    users = list(_users(home).iter_all())
     if as_json:
         show_json([_to_json(user) for user in users])
         return
@@ -142,10 +142,10 @@ def link(
     from relevo.store.auth.oidc_logins import ExternalIdentity
 
     users = _users(home)
-    user = users.named(name)
-    users.elsewhere.link(user.id, ExternalIdentity(issuer=issuer, subject=subject), at=server.utc_now())
+    user = users.get_by_name(name)
+    users.elsewhere.link_user(user.id, ExternalIdentity(issuer=issuer, subject=subject), at=server.utc_now())
     _show_user(
-        users.one(user.id),
+        users.get(user.id),
         as_json=as_json,
         message=phrase("{name} signs in at {issuer} from now on.", name=user.name, issuer=issuer),
     )
@@ -158,10 +158,10 @@ def password(name: Name, *, home: Home = None, as_json: AsJson = False) -> None:
     from relevo.store.auth.password_hash import hash_password
 
     store = server.open_store(require_home(home), begins=False)
-    users = store.people
-    user = users.named(name)
+    users = store.users
+    user = users.get_by_name(name)
     users.set_password(user.id, hash_password(_new_password(user.name, _model_names(store))), at=server.utc_now())
-    _show_user(users.one(user.id), as_json=as_json, message=phrase("{name} has a new password.", name=user.name))
+    _show_user(users.get(user.id), as_json=as_json, message=phrase("{name} has a new password.", name=user.name))
 
 
 def _model_names(store: Store) -> list[str]:
@@ -171,7 +171,7 @@ def _model_names(store: Store) -> list[str]:
 def _users(home: Path | None) -> Users:
     from relevo import server
 
-    return server.open_store(require_home(home), begins=False).people
+    return server.open_store(require_home(home), begins=False).users
 
 
 def _change(name: str, change: UserChange, home: Path | None, *, as_json: bool, question: str = "", yes: bool = False) -> None:
@@ -179,8 +179,8 @@ def _change(name: str, change: UserChange, home: Path | None, *, as_json: bool, 
     from relevo import server
 
     store = server.open_store(require_home(home), begins=False)
-    users = store.people
-    user = users.named(name)
+    users = store.users
+    user = users.get_by_name(name)
     if question:
         confirmed(question, yes=yes)
     changed = users.change_user(user.id, change, at=server.utc_now())
@@ -213,9 +213,9 @@ def _show_user(user: User, *, as_json: bool, message: str) -> None:
 
 
 def _to_json(user: User) -> dict[str, object]:
-    from relevo.web.schemas.users import UserShape
+    from relevo.web.schemas.users import UserOut
 
-    return UserShape.from_domain(user).model_dump(mode="json")
+    return UserOut.from_domain(user).model_dump(mode="json")
 
 
 def _state_text(user: User) -> str:

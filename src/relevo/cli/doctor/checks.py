@@ -23,7 +23,7 @@ from relevo.cli.doctor.security_checks import security_checks
 from relevo.cli.translate import day, fixed, moment, permission_text
 from relevo.errors import DatabaseMissingError, DatabaseUnavailableError, RelevoError
 from relevo.recording.journal import exchanged_at
-from relevo.util.files import look_into
+from relevo.util.files import check_readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,14 +66,16 @@ def _check(name: str, check: Callable[[Settings], Finding], settings: Settings) 
     try:
         return check(settings)
     except PermissionError as cause:
-        return Finding(what=name, verdict="fail", told=permission_text(cause), mend="Run it as its owner, or change its rights.")
+        return Finding(
+            subject=name, verdict="fail", message=permission_text(cause), suggestion="Run it as its owner, or change its rights."
+        )
 
 
 def _python() -> Finding:
     detail = sys.version.split()[0]
     if sys.version_info >= _MIN_PYTHON:
-        return Finding(what="python", verdict="ok", told=detail)
-    return Finding(what="python", verdict="fail", told=detail, mend="Install Python 3.11 or newer.")
+        return Finding(subject="python", verdict="ok", message=detail)
+    return Finding(subject="python", verdict="fail", message=detail, suggestion="Install Python 3.11 or newer.")
 
 
 def _libraries() -> Iterator[Finding]:
@@ -87,10 +89,13 @@ def _libraries() -> Iterator[Finding]:
             outdated.append(f"{name}>={minimum}")
     if outdated:
         yield Finding(
-            what="libraries", verdict="fail", told=f"missing or too old: {', '.join(outdated)}", mend="pip install -U relevo"
+            subject="libraries",
+            verdict="fail",
+            message=f"missing or too old: {', '.join(outdated)}",
+            suggestion="pip install -U relevo",
         )
     else:
-        yield Finding(what="libraries", verdict="ok", told="every version floor is met")
+        yield Finding(subject="libraries", verdict="ok", message="every version floor is met")
 
 
 def _requirements() -> list[str]:
@@ -115,15 +120,17 @@ def _version_numbers(text: str) -> tuple[int, ...]:
 def _sqlite() -> Finding:
     detail = sqlite3.sqlite_version
     if sqlite3.sqlite_version_info < _MIN_SQLITE:
-        return Finding(what="sqlite", verdict="fail", told=detail, mend="Use a Python that is linked with SQLite 3.35 or newer.")
+        return Finding(
+            subject="sqlite", verdict="fail", message=detail, suggestion="Use a Python that is linked with SQLite 3.35 or newer."
+        )
     if sqlite3.sqlite_version_info < _WAL_FIX_SQLITE:
         return Finding(
-            what="sqlite",
+            subject="sqlite",
             verdict="warn",
-            told=f"{detail}, older than 3.51.3, which mended a rare race of checkpoints",
-            mend="Relevo works around it: one process alone checkpoints. A newer SQLite is better still.",
+            message=f"{detail}, older than 3.51.3, which mended a rare race of checkpoints",
+            suggestion="Relevo works around it: one process alone checkpoints. A newer SQLite is better still.",
         )
-    return Finding(what="sqlite", verdict="ok", told=detail)
+    return Finding(subject="sqlite", verdict="ok", message=detail)
 
 
 #: Write permission bits of group and others.
@@ -131,20 +138,20 @@ _WRITABLE_BY_OTHERS = 0o022
 
 
 def _home(settings: Settings) -> Finding:
-    look_into(settings.home)
+    check_readable(settings.home)
     detail = str(settings.home.resolve())
     if settings.home.is_dir() and settings.home.stat().st_mode & _WRITABLE_BY_OTHERS:
         mend = f"Whoever may write in it may put another database or key in the place of yours: chmod go-w {detail}"
-        return Finding(what="home", verdict="warn", told=f"others than its owner may write in {detail}", mend=mend)
+        return Finding(subject="home", verdict="warn", message=f"others than its owner may write in {detail}", suggestion=mend)
     try:
         with tempfile.TemporaryFile(dir=_nearest_existing(settings.home)):
-            return Finding(what="home", verdict="ok", told=f"{detail} can be written")
+            return Finding(subject="home", verdict="ok", message=f"{detail} can be written")
     except OSError as cause:
         return Finding(
-            what="home",
+            subject="home",
             verdict="fail",
-            told=f"{detail} cannot be written: {cause.strerror}",
-            mend="Choose another --home, or mend its rights.",
+            message=f"{detail} cannot be written: {cause.strerror}",
+            suggestion="Choose another --home, or mend its rights.",
         )
 
 
@@ -153,25 +160,28 @@ def _disk(settings: Settings) -> Finding:
     detail = f"{fixed(free / (1 << 30), 1)} GiB free"
     needed = max(_MIN_FREE_BYTES, settings.spool_max_mb << 20)
     if free >= needed:
-        return Finding(what="disk", verdict="ok", told=detail)
+        return Finding(subject="disk", verdict="ok", message=detail)
     return Finding(
-        what="disk",
+        subject="disk",
         verdict="warn",
-        told=detail,
-        mend="Free some: journals alone may take spool_max_mb before predictions are refused.",
+        message=detail,
+        suggestion="Free some: journals alone may take spool_max_mb before predictions are refused.",
     )
 
 
 def _spool(settings: Settings) -> Finding:
     folder = settings.spool_folder
-    look_into(folder)
+    check_readable(folder)
     files = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
     size = sum(path.stat().st_size for path in files)
     detail = f"{len(files)} files, {fixed(size / (1 << 20), 1)} MiB"
     if size <= (settings.spool_max_mb << 20) // 2:
-        return Finding(what="spool", verdict="ok", told=detail)
+        return Finding(subject="spool", verdict="ok", message=detail)
     return Finding(
-        what="spool", verdict="warn", told=detail, mend="Is the database away? Journals are shipped while `relevo serve` runs."
+        subject="spool",
+        verdict="warn",
+        message=detail,
+        suggestion="Is the database away? Journals are shipped while `relevo serve` runs.",
     )
 
 
@@ -179,8 +189,8 @@ def _database(settings: Settings) -> Finding:
     from relevo import server
     from relevo.store.db.engine import check_integrity
 
-    look_into(settings.home)
-    not_created = Finding(what="database", verdict="ok", told="none yet; the first command that needs it makes it")
+    check_readable(settings.home)
+    not_created = Finding(subject="database", verdict="ok", message="none yet; the first command that needs it makes it")
     is_known = (settings.home / "database.json").exists()
     if not settings.database_url and not is_known and not (settings.home / "relevo.db").exists():
         return not_created
@@ -193,20 +203,20 @@ def _database(settings: Settings) -> Finding:
         if not is_known:
             return not_created
         mend = "If it is lost for good: remove database.json from the home, and the next start begins an empty one."
-        return Finding(what="database", verdict="fail", told=str(error), mend=mend)
+        return Finding(subject="database", verdict="fail", message=str(error), suggestion=mend)
     except RelevoError as error:
         is_unavailable = error.code == DatabaseUnavailableError.code
         mend = "Check the setting database_url and that it runs." if is_unavailable else "As it says; the rest works without it."
-        return Finding(what="database", verdict="fail", told=str(error), mend=mend)
+        return Finding(subject="database", verdict="fail", message=str(error), suggestion=mend)
     replaced_at = exchanged_at(settings.spool_folder)
     if replaced_at is not None:
         return Finding(
-            what="database",
+            subject="database",
             verdict="warn",
-            told=f"its file was exchanged, perhaps for an older state: {moment(datetime.fromtimestamp(replaced_at, UTC))}",
-            mend="Shipped journals are kept for a day from then; a newer relevo.db put back within it gets their rows too.",
+            message=f"its file was exchanged, perhaps for an older state: {moment(datetime.fromtimestamp(replaced_at, UTC))}",
+            suggestion="Shipped journals are kept for a day from then; a newer relevo.db put back within it gets their rows too.",
         )
-    return Finding(what="database", verdict="ok", told=f"reachable; models registered: {len(models)}")
+    return Finding(subject="database", verdict="ok", message=f"reachable; models registered: {len(models)}")
 
 
 def _port(settings: Settings) -> Finding:
@@ -216,7 +226,9 @@ def _port(settings: Settings) -> Finding:
     other_url = server.other_address(settings) if settings.port else ""
     if other_url:
         mend = "Other commands do not see the flags of `relevo serve`; write them into relevo.toml."
-        return Finding(what="port", verdict="warn", told=f"{detail}, but this home's server answers at {other_url}", mend=mend)
+        return Finding(
+            subject="port", verdict="warn", message=f"{detail}, but this home's server answers at {other_url}", suggestion=mend
+        )
     try:
         address_info = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
         with socket.socket(address_info[0], address_info[1]) as probe:
@@ -224,11 +236,11 @@ def _port(settings: Settings) -> Finding:
             probe.bind(address_info[4])
     except OSError as cause:
         if _is_relevo(settings):
-            return Finding(what="port", verdict="ok", told=f"{detail}: a Relevo server answers there")
+            return Finding(subject="port", verdict="ok", message=f"{detail}: a Relevo server answers there")
         mend = "Stop what listens there, or choose another --port."
         reason = cause.strerror or "not an address here"
-        return Finding(what="port", verdict="warn", told=f"{detail} cannot be used: {reason}", mend=mend)
-    return Finding(what="port", verdict="ok", told=f"{detail} is free")
+        return Finding(subject="port", verdict="warn", message=f"{detail} cannot be used: {reason}", suggestion=mend)
+    return Finding(subject="port", verdict="ok", message=f"{detail} is free")
 
 
 def _is_relevo(settings: Settings) -> bool:
@@ -248,19 +260,21 @@ def _encryption(settings: Settings) -> Finding:
     from relevo import server
 
     if not settings.encrypted:
-        return Finding(what="tls", verdict="ok", told="off: http only")
+        return Finding(subject="tls", verdict="ok", message="off: http only")
     if settings.tls == "auto" and not server.certificate_path(settings).exists():
-        return Finding(what="tls", verdict="ok", told="auto: `relevo serve` makes the certificate at its first start")
+        return Finding(subject="tls", verdict="ok", message="auto: `relevo serve` makes the certificate at its first start")
     now = server.utc_now()
     try:
         certificate = server.certificate_of(settings, now)
     except RelevoError as error:
-        return Finding(what="tls", verdict="fail", told=str(error), mend="Give another pair, or --tls auto.")
+        return Finding(subject="tls", verdict="fail", message=str(error), suggestion="Give another pair, or --tls auto.")
     assert certificate is not None  # noqa: S101 - narrows: settings.encrypted is true
     detail = f"{certificate.cert} until {day(certificate.until)}"
     if certificate.until - now < _RENEW_WITHIN:
-        return Finding(what="tls", verdict="warn", told=detail, mend="Renew it; running servers take the new files by themselves.")
-    return Finding(what="tls", verdict="ok", told=detail)
+        return Finding(
+            subject="tls", verdict="warn", message=detail, suggestion="Renew it; running servers take the new files by themselves."
+        )
+    return Finding(subject="tls", verdict="ok", message=detail)
 
 
 def _onnxruntime() -> Finding:
@@ -270,24 +284,27 @@ def _onnxruntime() -> Finding:
         library = load_onnxruntime()
     except ImportError as cause:
         return Finding(
-            what="onnxruntime", verdict="fail", told=type(cause).__name__, mend="pip install --force-reinstall onnxruntime"
+            subject="onnxruntime",
+            verdict="fail",
+            message=type(cause).__name__,
+            suggestion="pip install --force-reinstall onnxruntime",
         )
-    return Finding(what="onnxruntime", verdict="ok", told=f"{library.__version__} loads")
+    return Finding(subject="onnxruntime", verdict="ok", message=f"{library.__version__} loads")
 
 
 def _telemetry() -> Finding:
     if os.environ.get("ORT_DISABLE_TELEMETRY") == "1":
-        return Finding(what="telemetry", verdict="ok", told="off: nothing leaves this machine")
+        return Finding(subject="telemetry", verdict="ok", message="off: nothing leaves this machine")
     mend = "Set ORT_DISABLE_TELEMETRY=1 before Python starts."
-    return Finding(what="telemetry", verdict="fail", told="ONNX Runtime may report its use", mend=mend)
+    return Finding(subject="telemetry", verdict="fail", message="ONNX Runtime may report its use", suggestion=mend)
 
 
 def _extra(name: str, modules: tuple[str, ...]) -> Finding:
     missing = [module for module in modules if importlib.util.find_spec(module) is None]
     if not missing:
-        return Finding(what=name, verdict="ok", told="extra is installed")
+        return Finding(subject=name, verdict="ok", message="extra is installed")
     detail = "extra is not installed" if len(missing) == len(modules) else f"extra lacks {', '.join(missing)}"
-    return Finding(what=name, verdict="warn", told=detail, mend=f"If you need it: pip install 'relevo[{name}]'")
+    return Finding(subject=name, verdict="warn", message=detail, suggestion=f"If you need it: pip install 'relevo[{name}]'")
 
 
 def _nearest_existing(folder: Path) -> Path:

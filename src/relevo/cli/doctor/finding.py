@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Finding:
     """The result of one check. Its fields are the JSON output. Lifetime: one command."""
 
-    what: str
+    subject: str
     verdict: str  # ok | warn | fail
-    told: str
-    mend: str = ""  # how to fix it; empty if nothing is to be fixed
+    message: str
+    suggestion: str = ""  # how to fix it; empty if nothing is to be fixed

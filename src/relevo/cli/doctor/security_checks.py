@@ -38,10 +38,13 @@ def security_checks(settings: Settings) -> Iterator[Finding]:
         yield _audit(settings, store)
         yield _encryption(settings, store)
     except RelevoError as error:
-        yield Finding(what="records", verdict="fail", told=str(error))
+        yield Finding(subject="records", verdict="fail", message=str(error))
     except PermissionError as cause:
         yield Finding(
-            what="records", verdict="fail", told=permission_text(cause), mend="Run it as its owner, or change its rights."
+            subject="records",
+            verdict="fail",
+            message=permission_text(cause),
+            suggestion="Run it as its owner, or change its rights.",
         )
     finally:
         store.engine.dispose()
@@ -52,18 +55,18 @@ def _audit(settings: Settings, store: Store) -> Finding:
     from relevo.store.audit import checkpoints, verify
     from relevo.store.audit import state as state_module
 
-    last = store.trail.head()
+    last = store.audit_reader.last_entry()
     if last is not None and last.sequence > _MAX_ENTRIES:
-        return Finding(what="audit", verdict="ok", told=f"{last.sequence} entries; `relevo audit verify` checks them all")
+        return Finding(subject="audit", verdict="ok", message=f"{last.sequence} entries; `relevo audit verify` checks them all")
     has_checkpoint, state = checkpoints.read_last(settings.audit_folder) is not None, state_module.read_state(store.engine)
     saved = checkpoints.load_checkpoints(settings.audit_folder)
     had_some = had_users(settings.home)
-    report = verify.verify(store.trail.links(), store.audit, saved, state=state, kept=has_checkpoint, past=had_some)
-    if report.whole:
-        detail = f"whole: {report.links} entries, {report.heads} heads outside the database"
-        return Finding(what="audit", verdict="ok", told=detail)
+    report = verify.verify(store.audit_reader.entries(), store.audit, saved, state=state, has_file=has_checkpoint, past=had_some)
+    if report.is_whole:
+        detail = f"whole: {report.links} entries, {report.checkpoints} heads outside the database"
+        return Finding(subject="audit", verdict="ok", message=detail)
     mend = "Somebody changed it, or this home lacks the key it was sealed with (keys/audit.key). `relevo audit verify` tells all."
-    return Finding(what="audit", verdict="fail", told=report.faults[0].told, mend=mend)
+    return Finding(subject="audit", verdict="fail", message=report.faults[0].message, suggestion=mend)
 
 
 def _encryption(settings: Settings, store: Store) -> Finding:
@@ -72,19 +75,23 @@ def _encryption(settings: Settings, store: Store) -> Finding:
 
     is_off, keys = settings.encrypt_inputs == "off", count_data_keys(store.engine)
     if is_off and not keys:
-        return Finding(what="sealing", verdict="ok", told="off: inputs lie as they came (setting encrypt_inputs)")
+        return Finding(subject="sealing", verdict="ok", message="off: inputs lie as they came (setting encrypt_inputs)")
     if find_spec("cryptography") is None:
-        return Finding(what="sealing", verdict="fail", told="nothing here encrypts", mend="pip install 'relevo[sealing]'")
+        return Finding(
+            subject="sealing", verdict="fail", message="nothing here encrypts", suggestion="pip install 'relevo[sealing]'"
+        )
     # Without a master key no data key can be unwrapped.
-    unreadable = keys if store.sealing is None else store.sealing.closed_keys()
+    unreadable = keys if store.encryption is None else store.encryption.undecryptable_keys()
     if unreadable:
         mend = "Give the master key of that time: master_key_file, or the variable RELEVO_MASTER_KEY."
-        return Finding(what="sealing", verdict="fail", told=f"keys wrapped by another master key: {unreadable}", mend=mend)
+        return Finding(
+            subject="sealing", verdict="fail", message=f"keys wrapped by another master key: {unreadable}", suggestion=mend
+        )
     if is_off:
         detail = f"off in these settings, but inputs of this home were sealed; keys that open them: {keys}"
         mend = "If it was a flag of `relevo serve`, write encrypt_inputs into relevo.toml: other commands do not see flags."
-        return Finding(what="sealing", verdict="warn", told=detail, mend=mend)
+        return Finding(subject="sealing", verdict="warn", message=detail, suggestion=mend)
     if not settings.master_key_file and not os.environ.get(MASTER_KEY_VARIABLE):
         mend = "Let master_key_file name a file on another disk: whoever takes this one has both."
-        return Finding(what="sealing", verdict="warn", told="on, with its master key in the home itself", mend=mend)
-    return Finding(what="sealing", verdict="ok", told="on, and every key opens")
+        return Finding(subject="sealing", verdict="warn", message="on, with its master key in the home itself", suggestion=mend)
+    return Finding(subject="sealing", verdict="ok", message="on, and every key opens")

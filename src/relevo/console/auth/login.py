@@ -272,7 +272,7 @@ async def needs_login(sessions: ConsoleSessions, request: Request) -> bool:
 def _server_has_users(sessions: ConsoleSessions) -> bool:
     try:
         with sessions.client() as client:
-            client.ask("GET", "/me")
+            client.request_json("GET", "/me")
     except AuthenticationError:
         return True
     except RelevoError:

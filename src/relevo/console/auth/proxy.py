@@ -40,9 +40,9 @@ class ProxyMiddleware:
             await self._app(scope, receive, send)
             return
         address, scheme = _peer(scope)
-        if self._proxies is not None and self._proxies.lists(address):
-            address, scheme = self._proxies.seen(scope["headers"], address, scheme)
-        elif self._proxies is not None and scheme == "http" and not self._proxies.lets_in(address):
+        if self._proxies is not None and self._proxies.is_trusted(address):
+            address, scheme = self._proxies.client_of(scope["headers"], address, scheme)
+        elif self._proxies is not None and scheme == "http" and not self._proxies.allows_plain_http(address):
             await PlainTextResponse("This console is reached by way of its proxy.\n", 403)(scope, receive, send)
             return
         secure = scheme == "https" or self._encrypted

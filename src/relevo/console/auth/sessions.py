@@ -76,7 +76,7 @@ class ConsoleSessions:
         """A client without login. address: IP address of the browser that it acts for."""
         client = Client(self.config.server, timeout=_TIMEOUT_S, retries=1, verify=self.config.verify)
         if address:
-            client.on_behalf_of(address, key=self.config.key())
+            client.forward_client(address, key=self.config.key())
         return client
 
     def sign_in(self, name: str, password: str, *, language: str, address: str) -> str:
@@ -100,14 +100,14 @@ class ConsoleSessions:
             # A failure is cached too, for a shorter time: not every page waits for a server that is down.
             ttl = _PROVIDER_RETRY_S
             with contextlib.suppress(RelevoError), self.client() as client:
-                name, ttl = str(client.ask("GET", "/login/elsewhere")["provider"] or ""), _PROVIDER_CACHE_S
+                name, ttl = str(client.request_json("GET", "/login/elsewhere")["provider"] or ""), _PROVIDER_CACHE_S
             self._provider = (self._monotonic() + ttl, name)
         return name
 
     def _log_in(self, sign_in: Callable[[Client], dict[str, Any]], language: str, address: str) -> str:
         client = self.client()
-        client.speak(language)
-        client.on_behalf_of(address, key=self.config.key())
+        client.set_language(language)
+        client.forward_client(address, key=self.config.key())
         try:
             user = sign_in(client)
         except BaseException:

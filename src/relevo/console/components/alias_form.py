@@ -74,7 +74,7 @@ def _move(session: Session, model: dict[str, Any], alias: str, version: int, rea
     current = model["aliases"].get(alias, 0)
     path = f"/models/{model['name']}/aliases/{alias}"
     try:
-        session.client.ask(
+        session.client.request_json(
             "PUT", path, json={"version": version, "reason": reason, "force": force}, headers={"If-Match": f'"{current}"'}
         )
     except RelevoError as error:
@@ -86,7 +86,7 @@ def _move(session: Session, model: dict[str, Any], alias: str, version: int, rea
 
 def _history(session: Session, name: str) -> None:
     texts = session.texts
-    moves = session.client.ask("GET", f"/models/{name}/aliases")["moves"]
+    moves = session.client.request_json("GET", f"/models/{name}/aliases")["moves"]
     html.table(
         [texts[key] for key in ("moving.when", "moving.alias", "moving.version", "moving.who", "moving.reason")],
         [

@@ -36,7 +36,7 @@ def show(session: Session, names: dict[str, str], models: list[str]) -> None:
     texts = session.texts
     _show_new_key(texts)
     pager = Pager("keys", {}, page_size=_PAGE_SIZE)
-    page = session.client.ask("GET", "/keys", params=pager.params)
+    page = session.client.request_json("GET", "/keys", params=pager.params)
     keys = page["keys"]
     if keys:
         _table(keys, texts)
@@ -105,7 +105,7 @@ def _create_form(session: Session, names: dict[str, str], models: list[str]) -> 
         submitted = st.form_submit_button(texts["keys.new.act"], type="primary", icon=":material/key:")
     if submitted:
         body = {"name": name, "user": owner, "scopes": scopes, "model": model, "days": days}
-        _create(session, lambda: session.client.ask("POST", "/keys", json=body))
+        _create(session, lambda: session.client.request_json("POST", "/keys", json=body))
 
 
 def _lifetime(days: int | None, texts: Texts) -> str:
@@ -142,10 +142,10 @@ def _change_form(session: Session, keys: list[dict[str, Any]]) -> None:
     values = {"name": key["name"], "id": key["id"], "owner": key["owner"], "hours": _OVERLAP_HOURS}
     if rotate:
         body = {"overlap_hours": _OVERLAP_HOURS}
-        request = partial(session.client.ask, "POST", f"/keys/{key['id']}/rotate", json=body)
+        request = partial(session.client.request_json, "POST", f"/keys/{key['id']}/rotate", json=body)
         confirm(session, _confirmation(texts, "rotate", values), lambda: _create(session, request))
     if revoke:
-        request = partial(session.client.ask, "DELETE", f"/keys/{key['id']}")
+        request = partial(session.client.request_json, "DELETE", f"/keys/{key['id']}")
         revoked = texts("keys.revoked", name=key["name"])
         confirm(session, _confirmation(texts, "revoke", values), lambda: submit(session, revoked, request))
 

@@ -29,7 +29,7 @@ def show(session: Session, names: dict[str, str]) -> None:
         actor = _select_actor(names, texts)
     filters = {key: value for key, value in (("object", target.strip()), ("actor", actor)) if value}
     pager = Pager("trail", filters, page_size=_PAGE_SIZE)
-    page = session.client.ask("GET", "/audit", params=pager.params)
+    page = session.client.request_json("GET", "/audit", params=pager.params)
     if not page["items"]:
         layout.show_empty_state(texts["trail.none"], texts["trail.none.next"])
         return
@@ -40,7 +40,7 @@ def show(session: Session, names: dict[str, str]) -> None:
 def show_failed_logins(session: Session) -> None:
     """The failed logins, newest first."""
     texts = session.texts
-    failures = session.client.ask("GET", "/audit/sign-ins", params={"limit": _PAGE_SIZE})["items"]
+    failures = session.client.request_json("GET", "/audit/sign-ins", params={"limit": _PAGE_SIZE})["items"]
     layout.heading(texts["attempts.heading"], texts["attempts.lead"] if failures else texts["attempts.none"])
     if failures:
         _failures_table(failures, texts)
@@ -55,7 +55,7 @@ def _failures_table(items: list[dict[str, Any]], texts: Texts) -> None:
                 entry["name"] or html.muted(texts("attempts.unknown", mark=entry["mark"][:6])),
                 html.code(entry["address"]),
                 texts[f"attempts.{entry['reason']}"],
-                html.muted(texts.whole(entry["tries"])),
+                html.muted(texts.integer(entry["tries"])),
             ]
             for entry in items
         ],
@@ -81,7 +81,7 @@ def _table(items: list[dict[str, Any]], names: dict[str, str], texts: Texts) -> 
         [texts[key] for key in ("trail.number", "moving.when", "moving.who", "trail.action", "trail.object", "moving.reason")],
         [
             [
-                html.muted(texts.whole(entry["sequence"])),
+                html.muted(texts.integer(entry["sequence"])),
                 texts.moment(entry["at"], st.context.timezone, seconds=True),
                 html.join(_actor(entry["actor"], names, texts), html.muted(entry["address"])),
                 html.chips([entry["action"]]),

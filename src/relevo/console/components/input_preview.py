@@ -82,7 +82,7 @@ def _fetch(client: Client, row: Mapping[str, Any], side: int) -> InputPreview:
     if not row["input_kept"]:
         return InputPreview(missing_reason="input.not_kept")
     try:
-        kind, content = client.file(
+        kind, content = client.download(
             f"/predictions/{row['query_id']}/input", **({"side": str(side)} if row["kind"] == "image" else {})
         )
     except AuthenticationError:

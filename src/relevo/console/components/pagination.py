@@ -47,4 +47,4 @@ class Pager:
             if st.button(texts[next_key], icon=":material/chevron_right:", disabled=next_cursor is None, key=f"{self._key}-on"):
                 self._cursors.append(str(next_cursor))
                 st.rerun()
-            html.line(html.muted(texts("trail.page", page=texts.whole(len(self._cursors) + 1))))
+            html.line(html.muted(texts("trail.page", page=texts.integer(len(self._cursors) + 1))))

@@ -1,6 +1,6 @@
 """Renders a prediction as HTML: the predicted value, its confidence, a bar for every label. All text is escaped.
 
-Result or row of the history ─► PredictionView ─► verdict(view)   bars(view)   short(view) for a thumbnail
+Result or row of the history ─► PredictionOut ─► verdict(view)   bars(view)   short(view) for a thumbnail
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BARS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PredictionView:
+class PredictionOut:
     """The parts of a prediction that a page shows. Lifetime: one page run."""
 
     prediction: str | float | None
@@ -30,12 +30,12 @@ class PredictionView:
     unit: str = ""
 
     @classmethod
-    def from_result(cls, result: Result, manifest: Mapping[str, Any]) -> PredictionView:
+    def from_result(cls, result: Result, manifest: Mapping[str, Any]) -> PredictionOut:
         """From the return value of `Client.predict`."""
         return cls._create(result.prediction, result.confidence, result.uncertain, result.probabilities, manifest)
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any], manifest: Mapping[str, Any]) -> PredictionView:
+    def from_row(cls, row: Mapping[str, Any], manifest: Mapping[str, Any]) -> PredictionOut:
         """From a row of the history."""
         return cls._create(row["prediction"], row["confidence"], row["uncertain"], row["probabilities"], manifest)
 
@@ -47,7 +47,7 @@ class PredictionView:
         uncertain: bool,  # noqa: FBT001 - a field of a prediction
         probabilities: Sequence[float],
         manifest: Mapping[str, Any],
-    ) -> PredictionView:
+    ) -> PredictionOut:
         output = manifest.get("output", {})
         labels = output.get("labels", ())
         pairs = tuple(zip(labels, probabilities, strict=True)) if len(labels) == len(probabilities) else ()
@@ -56,7 +56,7 @@ class PredictionView:
         )
 
 
-def verdict(view: PredictionView, texts: Texts) -> str:
+def verdict(view: PredictionOut, texts: Texts) -> str:
     """The predicted value in large type; an uncertain prediction has a badge before it."""
     if isinstance(view.prediction, float | int):
         unit = f' <span class="unit">{html.escape(view.unit)}</span>' if view.unit else ""
@@ -72,7 +72,7 @@ def _large(text: str, suffix: str = "") -> str:
     return f'<p class="rv-verdict" data-testid="verdict">{html.escape(text)}{suffix}</p>'
 
 
-def bars(view: PredictionView, texts: Texts) -> str:
+def bars(view: PredictionOut, texts: Texts) -> str:
     """A bar for every label, highest probability first; more than ten are folded."""
     ranking = sorted(view.probabilities, key=lambda pair: -pair[1])
     top = ranking[0][0] if ranking else None
@@ -93,12 +93,12 @@ def _bar(label: str, share: float, texts: Texts, *, chosen: bool) -> str:
     )
 
 
-def card(view: PredictionView, texts: Texts) -> str:
+def card(view: PredictionOut, texts: Texts) -> str:
     """Verdict and bars in a frame."""
     return f'<div class="rv-card{" rv-unsure" if view.uncertain else ""}">{verdict(view, texts)}{bars(view, texts)}</div>'
 
 
-def short(view: PredictionView, texts: Texts) -> str:
+def short(view: PredictionOut, texts: Texts) -> str:
     """The predicted value as plain text, for a table or a thumbnail."""
     if isinstance(view.prediction, float | int):
         return f"{texts.number(view.prediction)} {view.unit}".strip()

@@ -45,7 +45,7 @@ def _draw(session: Session, row: Mapping[str, Any], manifest: Mapping[str, Any])
         if row["error"]:
             st.html(f'<div class="rv-refusal"><p>{layout.escape(texts("detail.error", code=row["error"]))}</p></div>')
         else:
-            st.html(prediction.card(prediction.PredictionView.from_row(row, manifest), texts))
+            st.html(prediction.card(prediction.PredictionOut.from_row(row, manifest), texts))
         _labels(session, row, manifest)
 
 
@@ -56,7 +56,7 @@ def _metadata(session: Session, row: Mapping[str, Any]) -> list[tuple[str, str]]
         (texts["detail.model"], f"{row['model']} {row['version']}"),
         (texts["detail.latency"], f"{texts.number(row['latency_ms'], digits=3)} ms"),
         (texts["detail.arm"], str(row["arm"])),
-        (texts["detail.asked_by"], str(row.get("asked_by_name") or row.get("asked_by") or texts["detail.anybody"])),
+        (texts["detail.requested_by"], str(row.get("requested_by_name") or row.get("requested_by") or texts["detail.anybody"])),
         (texts["detail.id"], str(row["query_id"])),
     ]
 

@@ -59,7 +59,7 @@ def _select(label: str, options: tuple[Any, ...], field: Mapping[str, Any], text
         index=options.index(example) if example in options else None,
         format_func=lambda value: texts["form.yes" if value else "form.no"] if isinstance(value, bool) else str(value),
         placeholder=texts["form.choose"],
-        accept_new_options=field["kind"] == "category" and not field.get("closed", False),
+        accept_new_options=field["kind"] == "category" and not field.get("restrict_to_categories", False),
         key=key,
     )
 

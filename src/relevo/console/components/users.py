@@ -37,7 +37,7 @@ def show_first_user(session: Session) -> None:
             submitted = st.form_submit_button(texts["people.first.act"], type="primary", icon=":material/shield_person:")
         if submitted:
             body = {"name": name, "role": "admin", "password": password}
-            submit(session, texts("people.added", name=name), lambda: session.client.ask("POST", "/users", json=body))
+            submit(session, texts("people.added", name=name), lambda: session.client.request_json("POST", "/users", json=body))
     with right:
         html.section(texts["people.roles"])
         _role_list(texts)
@@ -57,7 +57,7 @@ def load_page(session: Session) -> UserPage | None:
     """The selected page of the users that match the search; None if the server has no users."""
     search = str(st.session_state.get(_SEARCH) or "").strip()
     pager = Pager("users", {"name": search} if search else {}, page_size=_PAGE_SIZE)
-    response = session.client.ask("GET", "/users", params=pager.params)
+    response = session.client.request_json("GET", "/users", params=pager.params)
     next_cursor = response["next_cursor"]
     is_complete = not search and next_cursor is None and "cursor" not in pager.params
     if is_complete and not response["users"]:
@@ -122,7 +122,7 @@ def _create_form(session: Session) -> None:
         submitted = st.form_submit_button(texts["people.new.act"], type="primary", icon=":material/person_add:")
     if submitted:
         body = {"name": name, "role": _role(role), "password": password or None}
-        submit(session, texts("people.added", name=name), lambda: session.client.ask("POST", "/users", json=body))
+        submit(session, texts("people.added", name=name), lambda: session.client.request_json("POST", "/users", json=body))
 
 
 def _change_form(session: Session, users: list[dict[str, Any]], models: list[str]) -> None:
@@ -146,7 +146,10 @@ def _change_form(session: Session, users: list[dict[str, Any]], models: list[str
         if model:
             body["grants"] = {model: _role(grant)}
         change = partial(
-            submit, session, texts("people.changed", name=user["name"]), lambda: session.client.ask("PATCH", path, json=body)
+            submit,
+            session,
+            texts("people.changed", name=user["name"]),
+            lambda: session.client.request_json("PATCH", path, json=body),
         )
         losses = _losses(texts, user, body)
         if losses:
@@ -177,7 +180,7 @@ def _password_form(session: Session, user: dict[str, Any], path: str) -> None:
     if submitted:
         body = {"password": password, **({"current": current} if is_own else {})}
         done = texts("people.password.done", name=user["name"])
-        submit(session, done, lambda: session.client.ask("POST", f"{path}/password", json=body))
+        submit(session, done, lambda: session.client.request_json("POST", f"{path}/password", json=body))
 
 
 def _role(selected: str) -> str | None:

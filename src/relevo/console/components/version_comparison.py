@@ -59,10 +59,10 @@ def _documents(session: Session, version: dict[str, Any]) -> dict[str, Any]:
     path = _path(version)
     try:
         return {
-            "metrics": session.client.ask("GET", f"{path}/metrics"),
-            "manifest": session.client.ask("GET", f"{path}/manifest"),
-            "figures": session.client.ask("GET", f"{path}/figures")["figures"],
-            "card": session.client.file(f"{path}/card")[1].decode(),
+            "metrics": session.client.request_json("GET", f"{path}/metrics"),
+            "manifest": session.client.request_json("GET", f"{path}/manifest"),
+            "figures": session.client.request_json("GET", f"{path}/figures")["figures"],
+            "card": session.client.download(f"{path}/card")[1].decode(),
         }
     except NotFoundError:
         return {"metrics": version["summary"].get("metrics") or {}, "manifest": {}, "figures": [], "card": ""}
@@ -110,7 +110,7 @@ def _confusion(document: dict[str, Any], texts: Texts) -> None:
     if not labels:
         html.note(texts["models.unmeasured"]) if not metrics else None
         return
-    title = texts("models.confusion.plot", rows=texts.whole(metrics["rows"]))
+    title = texts("models.confusion.plot", rows=texts.integer(metrics["rows"]))
     if len(labels) <= _MAX_CONFUSION_LABELS:
         charts.show(charts.confusion(metrics["confusion"], labels, texts), texts, title=title, height=340)
 
@@ -119,7 +119,7 @@ def _package_figures(session: Session, version: dict[str, Any], document: dict[s
     """Figures of the package that cannot be drawn from its metrics, such as training curves."""
     for name in document["figures"]:
         if name not in {"confusion.png", "calibration.png"}:
-            _, content = session.client.file(f"{_path(version)}/figures/{name}")
+            _, content = session.client.download(f"{_path(version)}/figures/{name}")
             html.plot_title(session.texts.by_key.get(f"models.picture.{name.removesuffix('.png')}", name))
             st.image(content, width=_FIGURE_WIDTH)
 
@@ -172,8 +172,8 @@ def _lineage(version: dict[str, Any], manifest: dict[str, Any], texts: Texts) ->
         (texts["models.framework"], str(lineage.get("framework") or version["summary"].get("framework") or "")),
         (texts["models.converter"], converter),
         (texts["models.proof"], _parity(parity, texts)),
-        (texts["models.numbers"], str(precision.get("numbers", ""))),
-        (texts["models.quarantine"], str(lineage.get("quarantine", ""))),
+        (texts["models.numbers"], str(precision.get("dtype", ""))),
+        (texts["models.quarantine"], str(lineage.get("sandbox", ""))),
         (texts["models.source"], str(lineage.get("source_sha256", ""))),
         (texts["models.training_data"], str(lineage.get("training_data", ""))),
         (texts["models.digest"], version["digest"]),
@@ -181,11 +181,11 @@ def _lineage(version: dict[str, Any], manifest: dict[str, Any], texts: Texts) ->
 
 
 def _parity(parity: dict[str, Any], texts: Texts) -> str:
-    if parity.get("against", "none") == "none":
+    if parity.get("reference", "none") == "none":
         return texts["models.unproved"]
     return texts(
         "models.proved",
-        rows=texts.whole(parity.get("rows", 0)),
+        rows=texts.integer(parity.get("rows", 0)),
         difference=texts.number(parity.get("largest_difference", 0.0), digits=2),
         agreeing=texts.percent(parity.get("labels_agreeing", 1.0)),
     )

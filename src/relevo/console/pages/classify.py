@@ -36,7 +36,7 @@ def show(session: Session) -> None:
     name = model_picker.pick_model(session)
     if name is None:
         return
-    model = session.client.ask("GET", f"/models/{name}")
+    model = session.client.request_json("GET", f"/models/{name}")
     if model["serving"] is None:
         layout.show_empty_state(texts["classify.unserved"], texts("classify.unserved.next", model=name))
         return
@@ -118,7 +118,7 @@ def _show_result(session: Session, result: Result | RelevoError | None, manifest
     if isinstance(result, RelevoError):
         layout.show_error(texts, result)
         return
-    st.html(prediction.card(prediction.PredictionView.from_result(result, manifest), texts))
+    st.html(prediction.card(prediction.PredictionOut.from_result(result, manifest), texts))
     layout.caption(
         texts("classify.kept", model=result.model, version=result.version, time=texts.number(_latency_ms(result), digits=3))
     )

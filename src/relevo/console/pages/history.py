@@ -35,7 +35,7 @@ def show(session: Session) -> None:
     name = pick_model(session)
     if name is None:
         return
-    model = session.client.ask("GET", f"/models/{name}")
+    model = session.client.request_json("GET", f"/models/{name}")
     manifest = manifests.load(session, name, model["serving"] or model["versions"])
     parameters = filters.show(session, model, manifest)
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
@@ -84,14 +84,14 @@ def _gallery(session: Session, rows: Sequence[Mapping[str, Any]], manifest: Mapp
         for row, preview in zip(rows, previews, strict=True):
             with st.container(width=150, gap=None, key=f"card-{row['query_id']}"):
                 st.html(_card(session, row, preview, manifest))
-                value = prediction.short(prediction.PredictionView.from_row(row, manifest), session.texts)
+                value = prediction.short(prediction.PredictionOut.from_row(row, manifest), session.texts)
                 if st.button(session.texts("history.open", label=escape_markdown(value)), key=f"open-{row['query_id']}"):
                     selected = str(row["query_id"])
     return selected
 
 
 def _card(session: Session, row: Mapping[str, Any], preview: input_preview.InputPreview, manifest: Mapping[str, Any]) -> str:
-    texts, view = session.texts, prediction.PredictionView.from_row(row, manifest)
+    texts, view = session.texts, prediction.PredictionOut.from_row(row, manifest)
     value = prediction.short(view, texts)
     content = (
         input_preview.image_tag(preview, "")
@@ -149,7 +149,7 @@ def _table(session: Session, rows: Sequence[Mapping[str, Any]], manifest: Mappin
 def _value_text(session: Session, row: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
     if row["error"]:
         return session.texts["history.failed"]
-    value = prediction.short(prediction.PredictionView.from_row(row, manifest), session.texts)
+    value = prediction.short(prediction.PredictionOut.from_row(row, manifest), session.texts)
     return f"{value} ({session.texts['answer.uncertain'].lower()})" if row["uncertain"] else value
 
 
@@ -180,7 +180,7 @@ class _HistoryPager:
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="center", key="turn"):
             # Streamlit shows the shortcut keys, which are arrows, on the buttons.
             st.button(texts["history.newer"], disabled=not cursors, on_click=self._previous, shortcut="Left", key="newer")
-            layout.caption(texts("history.page", first=texts.whole(first), last=texts.whole(first + count - 1)))
+            layout.caption(texts("history.page", first=texts.integer(first), last=texts.integer(first + count - 1)))
             st.button(
                 texts["history.older"],
                 disabled=next_cursor is None,
@@ -210,7 +210,7 @@ def _downloads(session: Session, parameters: Mapping[str, str], manifest: Mappin
 
 
 def _csv(session: Session, parameters: Mapping[str, str]) -> bytes:
-    return session.client.file("/predictions.csv", **parameters)[1]
+    return session.client.download("/predictions.csv", **parameters)[1]
 
 
 def _parquet(session: Session, parameters: Mapping[str, str], *, numbers: bool) -> bytes:

@@ -83,7 +83,7 @@ class LabelingSession:
         """Requests more items at the end of the queue."""
         if self.item is not None:
             return
-        items = session.client.ask("GET", "/queue", params={"model": self.model, "limit": _QUEUE_SIZE})["items"]
+        items = session.client.request_json("GET", "/queue", params={"model": self.model, "limit": _QUEUE_SIZE})["items"]
         known = {item["query_id"] for item in self.items}
         self.items.extend(item for item in items if item["query_id"] not in known)
 
@@ -95,7 +95,7 @@ class LabelingSession:
 
     def skip(self, session: Session, query_id: str) -> None:
         """Skips the item and moves on, if this is still the current item."""
-        if self._is_current(query_id) and self._attempt(lambda: session.client.send("POST", f"/queue/{query_id}/skip")):
+        if self._is_current(query_id) and self._attempt(lambda: session.client.request("POST", f"/queue/{query_id}/skip")):
             self.position += 1
 
     def back(self, query_id: str) -> None:
@@ -154,7 +154,7 @@ def _draw(session: Session, labeling: LabelingSession) -> None:
 
 def _progress(session: Session, labeling: LabelingSession) -> str:
     texts, total = session.texts, len(labeling.items)
-    progress = texts("label.progress", done=texts.whole(len(labeling.labels)), left=texts.whole(total - labeling.position))
+    progress = texts("label.progress", done=texts.integer(len(labeling.labels)), left=texts.integer(total - labeling.position))
     share = 100 * labeling.position / max(1, total)
     return f'<p class="rv-small">{layout.escape(progress)}</p><div class="rv-progress"><div style="width:{share:.1f}%"></div></div>'
 
@@ -174,7 +174,7 @@ def _input_html(session: Session, labeling: LabelingSession, preview: input_prev
 
 def _label_widgets(session: Session, labeling: LabelingSession, item: Mapping[str, Any], labels: Sequence[str]) -> None:
     texts = session.texts
-    reason = layout.escape(texts[f"why.{item['why']}"])
+    reason = layout.escape(texts[f"why.{item['reason']}"])
     st.html(f'<h2 class="rv-h2">{layout.escape(texts["label.question"])}</h2><p class="rv-small">{reason}</p>')
     if not labels:
         _number(session, labeling, item)

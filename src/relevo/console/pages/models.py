@@ -37,7 +37,7 @@ def show(session: Session) -> None:
     name = pick_model(session)
     if name is None:
         return
-    model = session.client.ask("GET", f"/models/{name}")
+    model = session.client.request_json("GET", f"/models/{name}")
     versions, aliases = model["history"], model["aliases"]
     _status(model, texts)
     _versions(versions, aliases, texts)
@@ -62,9 +62,9 @@ def _champion_first(pair: tuple[str, int]) -> tuple[bool, str]:
 
 
 def _versions(versions: list[dict[str, Any]], aliases: dict[str, int], texts: Texts) -> None:
-    html.section(texts["models.versions"], texts("models.versions.lead", count=texts.whole(len(versions))))
+    html.section(texts["models.versions"], texts("models.versions.lead", count=texts.integer(len(versions))))
     shown = versions[:_MAX_SHOWN]
-    if len(versions) > _MAX_SHOWN and st.toggle(texts("models.older", count=texts.whole(len(versions) - _MAX_SHOWN))):
+    if len(versions) > _MAX_SHOWN and st.toggle(texts("models.older", count=texts.integer(len(versions) - _MAX_SHOWN))):
         shown = versions
     rows = _intervals(shown, aliases)
     _table(shown, aliases, texts)

@@ -60,7 +60,7 @@ def _draw(session: Session, name: str, span: str) -> None:
     length, bucket_s, _ = _SPANS[span]
     until = datetime.now(UTC)
     params = {"since": _iso(until - length), "until": _iso(until), "bucket": str(bucket_s)}
-    traffic = session.client.ask("GET", f"/models/{name}/traffic", params=params)
+    traffic = session.client.request_json("GET", f"/models/{name}/traffic", params=params)
     if not traffic["total"]["requests"]:
         layout.show_empty_state(
             session.texts["traffic.none"], session.texts("traffic.none.next", model=name, server=session.client.url)
@@ -78,12 +78,12 @@ def _tiles(traffic: dict[str, Any], length: timedelta, texts: Texts) -> None:
         [
             html.Tile(
                 title=texts["traffic.requests"],
-                value=texts.whole(requests),
+                value=texts.integer(requests),
                 under=texts("traffic.a_second", rate=texts.number(requests / length.total_seconds(), digits=2)),
             ),
             html.Tile(
                 title=texts["traffic.errors"],
-                value=texts.whole(total["errors"]),
+                value=texts.integer(total["errors"]),
                 under=texts.percent(total["errors"] / requests),
                 bad=total["errors"] > 0,
             ),
@@ -97,7 +97,7 @@ def _tiles(traffic: dict[str, Any], length: timedelta, texts: Texts) -> None:
             html.Tile(
                 title=texts["traffic.uncertain"],
                 value=texts.percent(total["uncertain"] / requests),
-                under=texts.whole(total["uncertain"]),
+                under=texts.integer(total["uncertain"]),
             ),
         ]
     )
@@ -160,8 +160,8 @@ def _by_version(traffic: dict[str, Any], texts: Texts) -> None:
         [
             [
                 version_label(int(number)),
-                texts.whole(counts["requests"]),
-                texts.whole(counts["errors"]),
+                texts.integer(counts["requests"]),
+                texts.integer(counts["errors"]),
                 _ms(counts["latency_ms"]["p50"], texts),
                 _ms(counts["latency_ms"]["p95"], texts),
                 texts.percent(counts["confidence_mean"]),

@@ -17,7 +17,7 @@ import numpy as np
 from relevo.converters.base import ConversionResult
 from relevo.converters.boosting.booster import BoosterEstimator, MarginEstimator, ParsedBooster
 from relevo.converters.graphs.linear import Linear
-from relevo.converters.onnx_options import ask_for_kind, picture_hints
+from relevo.converters.onnx_options import picture_hints, require_input_kind
 from relevo.converters.sklearn.convert import convert_sklearn
 from relevo.converters.sklearn.input_layouts import unknown_column_order
 from relevo.errors import InvalidOptionsError
@@ -50,7 +50,7 @@ def open_booster(task: ConversionOptions, parsed: ParsedBooster, samples: Sample
         unit=task.unit,
     )
     if all(_DEFAULT_NAME.fullmatch(name) for name in parsed.names):
-        ask_for_kind(int(getattr(model, "n_features_in_", 0)), task, samples)
+        require_input_kind(int(getattr(model, "n_features_in_", 0)), task, samples)
         _require_order(task, parsed, samples)
     if task.kind == "image":
         hints = picture_hints(model, task, hints)

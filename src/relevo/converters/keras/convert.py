@@ -33,7 +33,7 @@ from relevo.converters.keras.inputs import (
 from relevo.converters.keras.load import load
 from relevo.converters.keras.outputs import KerasOutput, select_output, select_scores
 from relevo.converters.keras.silent_import import block_import, library, silence_stderr
-from relevo.converters.onnx_options import ask_for_kind
+from relevo.converters.onnx_options import require_input_kind
 from relevo.converters.score_types import infer_output, labels_request
 from relevo.converters.sklearn.estimator import one_line
 from relevo.domain.signature import Output, Task
@@ -115,7 +115,7 @@ def convert_loaded(
     """Converts a loaded Keras model or SavedModel. Raises InvalidOptionsError, ConversionError."""
     hints, input_hints = hints_from_options(options), input_options(options)
     if len(info.inputs) == 1 and len(info.inputs[0].shape) == 1 and not input_hints.mode:
-        ask_for_kind(info.inputs[0].shape[0] or 0, options, samples)
+        require_input_kind(info.inputs[0].shape[0] or 0, options, samples)
     missing = missing_options(info, samples, hints, input_hints)
     if missing:
         raise InvalidOptionsError(options="; ".join(missing))

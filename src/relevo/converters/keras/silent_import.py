@@ -56,7 +56,7 @@ def block_import(*names: str) -> None:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # None makes an import raise ImportError
 
 
-def library_if_there(name: str) -> None:
+def try_import(name: str) -> None:
     """Imports the library silently if it is installed, before other code imports it with its output."""
     if find_spec(name) is not None:
         with suppress(MissingDependencyError):

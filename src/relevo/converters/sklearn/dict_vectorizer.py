@@ -142,7 +142,7 @@ def _with_nulls(converted: ConvertedModel, pipeline: VectorizerPipeline, samples
     try:
         expected = pipeline.estimator.predict_scores(pipeline.vectorizer.transform(records)) if records else None
         model = build_runnable(lenient)
-        served = np.asarray(model.run([model.prepare(item) for item in records]), dtype=np.float64) if records else None
+        served = np.asarray(model.run([model.preprocess(item) for item in records]), dtype=np.float64) if records else None
     except (RelevoError, ValueError, TypeError):
         return converted
     if expected is None or served is None or not np.isfinite(expected).all():
@@ -181,7 +181,7 @@ def record_of(vectorizer: Any, samples: RecordSamples | None = None) -> RecordIn
         _field(name, categories.get(name, ()), samples, required=len(used_names) <= _MAX_REQUIRED_FIELDS) for name in used_names
     )
     # `transform` ignores unknown fields and accepts missing ones; existing clients rely on both.
-    return RecordInput(fields=fields, extra="ignore", missing="zero")
+    return RecordInput(fields=fields, unknown_fields="ignore", missing_fields="zero")
 
 
 def _field(name: str, categories: Sequence[str], samples: RecordSamples | None, *, required: bool) -> Field:

@@ -136,9 +136,9 @@ def _decision_from_threshold(threshold: Threshold) -> ThresholdDecision:
     """Converts a threshold to a decision without an uncertain range, on the served probability of the second class."""
     value = threshold.value if threshold.method == "predict_proba" else 0.5 * (1.0 + float(np.tanh(0.5 * threshold.value)))
     if threshold.positive:
-        return ThresholdDecision(accept=value, reject=value)
+        return ThresholdDecision(accept_at=value, reject_at=value)
     # The first class is predicted from its own threshold on, the second only above 1 - threshold.
-    return ThresholdDecision(accept=float(np.nextafter(1.0 - value, 2.0)), reject=1.0 - value)
+    return ThresholdDecision(accept_at=float(np.nextafter(1.0 - value, 2.0)), reject_at=1.0 - value)
 
 
 def _predicts_by_vote(final: Any) -> bool:

@@ -121,7 +121,7 @@ def _categories(part: Any) -> Sequence[Any]:
 
 def _close_field(original: Original, field: Field, known_categories: Sequence[NDArray[Any]]) -> Field:
     is_text = field.kind is FieldKind.CATEGORY
-    if field.closed or field.kind is FieldKind.BOOLEAN:
+    if field.restrict_to_categories or field.kind is FieldKind.BOOLEAN:
         return field
     row = next((row for row, record in enumerate(original.samples.records) if record.get(field.name) is not None), 0)
     base = original.samples.records[row]
@@ -138,7 +138,7 @@ def _close_field(original: Original, field: Field, known_categories: Sequence[ND
     if not choices:
         return field
     return msgspec.structs.replace(
-        field, closed=True, categories=tuple(choice if is_text else f"{choice:.17g}" for choice in choices)
+        field, restrict_to_categories=True, categories=tuple(choice if is_text else f"{choice:.17g}" for choice in choices)
     )
 
 
@@ -183,9 +183,11 @@ def make_probes(predict: PredictScores, samples: RecordSamples, record: RecordIn
 def _changed_records(base: Record, record: RecordInput) -> Iterator[tuple[Record, str]]:
     fields = [record.fields[index] for index in np.unique(np.linspace(0, len(record.fields) - 1, _MAX_FIELDS).astype(int))]
     for field in fields:
-        for value in _changed_values(base.get(field.name), field, may_be_missing=record.missing == "zero"):
+        for value in _changed_values(base.get(field.name), field, may_be_missing=record.missing_fields == "zero"):
             yield {**base, field.name: value}, f"{field.name} = {'null' if value is None else value}"
-    numbers = [field for field in record.fields if field.kind in (FieldKind.NUMBER, FieldKind.INTEGER) and not field.closed]
+    numbers = [
+        field for field in record.fields if field.kind in (FieldKind.NUMBER, FieldKind.INTEGER) and not field.restrict_to_categories
+    ]
     changes: list[tuple[str, Callable[[float], float]]] = [
         ("every number × 10", lambda value: value * 10),
         ("every number × 1000", lambda value: value * 1000),
@@ -202,8 +204,8 @@ def _changed_values(value: Any, field: Field, *, may_be_missing: bool) -> list[A
     if field.kind is FieldKind.BOOLEAN:
         return [not value, *missing]
     if field.kind is FieldKind.CATEGORY:
-        return [*field.categories[:_MAX_CATEGORIES], *([] if field.closed else [_UNSEEN]), *missing]
-    if field.closed:
+        return [*field.categories[:_MAX_CATEGORIES], *([] if field.restrict_to_categories else [_UNSEEN]), *missing]
+    if field.restrict_to_categories:
         return [*(float(text) for text in field.categories[:_MAX_CATEGORIES]), *missing]
     # Multiples of 0 are 0, so 1 is used instead.
     base = value or 1.0
@@ -219,7 +221,7 @@ def probe_difference(converted: ConvertedModel, probes: Probes) -> tuple[float, 
     worst, where = 0.0, ""
     for record, change, output in zip(probes.records, probes.changes, probes.outputs, strict=True):
         try:
-            row = model.prepare({name: value for name, value in record.items() if value is not None})
+            row = model.preprocess({name: value for name, value in record.items() if value is not None})
         except RelevoError:
             continue
         error = _difference(model.run, row, output)

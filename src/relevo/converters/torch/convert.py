@@ -220,7 +220,7 @@ def _with_reference(
     """Returns the graph with its signature and the module's own outputs. Raises ConversionError, InvalidOptionsError."""
     converted = convert_onnx(onnx, samples, hints, generated=generated)
     model = build_runnable(converted)
-    (rows,) = model.feeds(preprocess_samples(model, samples)).values()
+    (rows,) = model.build_inputs(preprocess_samples(model, samples)).values()
     outputs = _reference_outputs(module, rows)
     libraries = {"torch": version("torch"), "onnxscript": version("onnxscript")}
     classes = hints.classes or tuple(str(index) for index in range(len(converted.output.labels)))

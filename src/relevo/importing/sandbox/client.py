@@ -176,7 +176,9 @@ def _exchange_within_limits(request: bytes, worker: _WorkerSpec) -> tuple[str, p
         raise SandboxError(reason="it ended before it began")
     status = frames[0].header
     if worker.need_strong and status.level != "strong":
-        raise SandboxTooWeakError(level=status.level, reason=f"these are possible in it: {_printable(', '.join(status.unheld))}")
+        raise SandboxTooWeakError(
+            level=status.level, reason=f"these are possible in it: {_printable(', '.join(status.failed_checks))}"
+        )
     if len(frames) != 2:
         raise SandboxError(reason="it gave no result, or more than one")
     return status.level, frames[1]

@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 
 from relevo.converters.base import ConversionResult
-from relevo.converters.onnx_options import ASK_SCALE, ask_for_kind, hints_for_onnx, picture_hints, with_feature_count
+from relevo.converters.onnx_options import ASK_SCALE, hints_for_onnx, picture_hints, require_input_kind, with_feature_count
 from relevo.converters.options import ConversionOptions
 from relevo.converters.sklearn.versions import advice
 from relevo.errors import (
@@ -153,7 +153,7 @@ def _convert_pickle(options: ConversionOptions, model: Any, samples: Samples | N
     has_vectorizer = _starts_with_vectorizer(model)
     used_samples = samples
     if not has_vectorizer and not hasattr(with_feature_count(model), "feature_names_in_"):
-        ask_for_kind(int(getattr(with_feature_count(model), "n_features_in_", 0)), options, samples)
+        require_input_kind(int(getattr(with_feature_count(model), "n_features_in_", 0)), options, samples)
     if isinstance(samples, ImageSamples) and "scale" not in options.told:
         raise InvalidOptionsError(options=ASK_SCALE)
     if options.kind == "image":

@@ -39,7 +39,7 @@ class SandboxStatus(_Message, frozen=True, kw_only=True, tag_field="kind", tag="
     """The isolation level of the sandbox; sent before the file is opened."""
 
     level: Literal["strong", "partial", "none"]
-    unheld: tuple[str, ...]  # forbidden operations that succeeded
+    failed_checks: tuple[str, ...]  # forbidden operations that succeeded
     bodies: tuple[int, ...] = ()
 
 

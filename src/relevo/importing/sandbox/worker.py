@@ -34,7 +34,7 @@ def main() -> None:
     from relevo.importing.sandbox import protocol
     from relevo.importing.sandbox.convert import run_request
 
-    out.write(protocol.pack(protocol.SandboxStatus(level=level, unheld=failed_checks)))
+    out.write(protocol.pack(protocol.SandboxStatus(level=level, failed_checks=failed_checks)))
     out.flush()
     if need == "strong" and level != "strong":
         return

@@ -87,7 +87,7 @@ def _input(manifest: Manifest, words: CardWords) -> list[str]:
 
 def _policies(signature: RecordInput, steps: Steps, words: CardWords) -> list[str]:
     """The policies for unknown fields and for missing required fields."""
-    ignored, zero = signature.extra == "ignore", signature.missing == "zero"
+    ignored, zero = signature.unknown_fields == "ignore", signature.missing_fields == "zero"
     missing_policy = words("A required field that is missing or null is refused.")
     if zero:
         missing_policy = words(
@@ -131,7 +131,7 @@ def _field_row(field: Field, words: CardWords) -> str:
     if field.kind is FieldKind.CATEGORY:
         shown = ", ".join(plain(text) for text in field.categories[:_MAX_CHOICES])
         more = ", …" if len(field.categories) > _MAX_CHOICES else ""
-        values = shown + more + (f" ({words('no others')})" if field.closed else "")
+        values = shown + more + (f" ({words('no others')})" if field.restrict_to_categories else "")
     unit = f" {plain(field.unit)}" if field.unit else ""
     required = words("yes") if field.required else words("no")
     return f"| {plain(field.name)} | {_kind(field.kind, words)}{unit} | {required} | {values} |"
@@ -191,18 +191,20 @@ def _rule(manifest: Manifest, words: CardWords) -> str:
     rule = manifest.decision
     if isinstance(rule, ThresholdDecision):
         low, high = (plain(label) for label in manifest.output.labels)
-        if rule.accept == rule.reject:
-            return words("{high} from a score of {accept} on, else {low}.", high=high, low=low, accept=words.number(rule.accept))
+        if rule.accept_at == rule.reject_at:
+            return words("{high} from a score of {accept} on, else {low}.", high=high, low=low, accept=words.number(rule.accept_at))
         template = "{high} from a score of {accept} on, {low} up to {reject}, *uncertain* between."
-        return words(template, high=high, low=low, accept=words.number(rule.accept), reject=words.number(rule.reject))
+        return words(template, high=high, low=low, accept=words.number(rule.accept_at), reject=words.number(rule.reject_at))
     if manifest.output.label_column:
         template = "The label that the model itself answers, which need not be the most probable one."
-        if not rule.least:
+        if not rule.min_confidence:
             return words(template)
-        return " ".join([words(template), words("*Uncertain* below a probability of {least}.", least=words.number(rule.least))])
-    if not rule.least:
+        return " ".join(
+            [words(template), words("*Uncertain* below a probability of {least}.", least=words.number(rule.min_confidence))]
+        )
+    if not rule.min_confidence:
         return words("The most probable label.")
-    return words("The most probable label; *uncertain* below a probability of {least}.", least=words.number(rule.least))
+    return words("The most probable label; *uncertain* below a probability of {least}.", least=words.number(rule.min_confidence))
 
 
 def _metrics(manifest: Manifest, metrics: dict[str, Any], figures: Sequence[str], words: CardWords) -> list[str]:
@@ -273,7 +275,7 @@ def _per_class(metrics: dict[str, Any], words: CardWords) -> Iterator[str]:
 def _parity(manifest: Manifest, words: CardWords) -> list[str]:
     parity, title = manifest.lineage.parity, f"## {words('Proof')}"
     smaller = _quantization(manifest.lineage.precision, words)
-    if parity.against == "none":
+    if parity.reference == "none":
         template = "**NOT PROVED.** Nobody asked the original: whether this package answers as it did is not known."
         return [title, "", words(template), *smaller]
     rows = words.whole(parity.rows)
@@ -285,7 +287,7 @@ def _parity(manifest: Manifest, words: CardWords) -> list[str]:
     return [
         title,
         "",
-        f"{samples} {_reference_source(parity.against, words)}",
+        f"{samples} {_reference_source(parity.reference, words)}",
         words("largest difference {largest} (allowed {allowed} of max(1, |score|)),", largest=largest, allowed=allowed),
         words("the same label for {share} %.", share=words.fixed(100 * parity.labels_agreeing, 2)),
         *smaller,
@@ -301,7 +303,7 @@ def _quantization(precision: Precision | None, words: CardWords) -> list[str]:
         "",
         words(
             "That was in single precision. It computes in **{numbers}**: of {rows} samples",
-            numbers=precision.numbers,
+            numbers=precision.dtype,
             rows=words.whole(precision.rows),
         ),
         words("{share} % are answered alike, largest difference {largest};", share=share, largest=largest),
@@ -313,16 +315,16 @@ def _quantization(precision: Precision | None, words: CardWords) -> list[str]:
     small, large = words.fixed(precision.bytes_after / 2**20, 1), words.fixed(precision.bytes_before / 2**20, 1)
     return [
         *lines,
-        words("a loss of {most} was allowed;", most=words.number(precision.max_loss)),
+        words("a loss of {most} was allowed;", most=words.number(precision.max_accuracy_drop)),
         words("{small} MiB in place of {large}.", small=small, large=large),
     ]
 
 
-def _reference_source(against: str, words: CardWords) -> str:
+def _reference_source(reference: str, words: CardWords) -> str:
     """The source of the reference outputs."""
-    if against == "supplied":
+    if reference == "supplied":
         return words("the original's answers, which the user gave, are the same:")
-    _, inside, library = against.partition(" in ")
+    _, inside, library = reference.partition(" in ")
     if not inside:
         return words("the original model answered the same:")
     template = "the original model, read by {library} in an environment of its own time, answered the same:"
@@ -336,8 +338,8 @@ def _origin(manifest: Manifest, words: CardWords) -> list[str]:
     facts = [words("Written by {library}", library=plain(lineage.framework)), by]
     if lineage.source_sha256:
         facts.append(words("Original file: SHA-256 `{digest}`", digest=lineage.source_sha256))
-    if lineage.quarantine:
-        facts.append(words("Opened in a {level} sandbox", level=plain(lineage.quarantine)))
+    if lineage.sandbox:
+        facts.append(words("Opened in a {level} sandbox", level=plain(lineage.sandbox)))
     if lineage.training_data:
         facts.append(words("Training data: SHA-256 `{digest}`", digest=plain(lineage.training_data)))
     return [f"## {words('Origin')}", "", *(f"- {fact}" for fact in facts)]

@@ -67,8 +67,8 @@ def _axes(size: tuple[float, float], words: CardWords) -> tuple[Any, Any]:
     """A figure with one plot, with tick labels in the format of the language."""
     figure = new_figure(size)
     axes = figure.add_subplot()
-    axes.xaxis.set_major_formatter(words.tick())
-    axes.yaxis.set_major_formatter(words.tick())
+    axes.xaxis.set_major_formatter(words.tick_label())
+    axes.yaxis.set_major_formatter(words.tick_label())
     return figure, axes
 
 

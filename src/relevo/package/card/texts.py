@@ -41,7 +41,7 @@ class CardWords:
         """An integer with thousands separators."""
         return formatting.whole(value, self.language)
 
-    def tick(self) -> Callable[[float, object], str]:
+    def tick_label(self) -> Callable[[float, object], str]:
         """The formatter of the tick labels of an axis."""
         return lambda value, _position: self.number(value, 3)
 

@@ -24,19 +24,21 @@ _PANEL_INCHES = (4.4, 3.6)
 _MAX_PANELS = 6
 
 
-def draw_learning(
-    learning: Sequence[Mapping[str, float]],
+def draw_training_curves(
+    training_curves: Sequence[Mapping[str, float]],
     words: CardWords = CardWords(),  # noqa: B008 - a frozen value
 ) -> dict[str, bytes]:
     """The training curves by their path in the package; empty for fewer than two epochs. Raises MissingDependencyError."""
-    if len(learning) < 2:
+    if len(training_curves) < 2:
         return {}
-    quantities = list(dict.fromkeys(_quantity(name) for epoch in learning for name in epoch if name != "epoch"))[:_MAX_PANELS]
+    quantities = list(dict.fromkeys(_quantity(name) for epoch in training_curves for name in epoch if name != "epoch"))[
+        :_MAX_PANELS
+    ]
     if not quantities:
         return {}
     figure = new_figure((_PANEL_INCHES[0] * len(quantities), _PANEL_INCHES[1]))
     for position, quantity in enumerate(quantities, start=1):
-        draw_panel(figure.add_subplot(1, len(quantities), position), learning, quantity, words)
+        draw_panel(figure.add_subplot(1, len(quantities), position), training_curves, quantity, words)
     return {CURVES: png_bytes(figure)}
 
 
@@ -56,8 +58,8 @@ def draw_panel(
             linewidth=1.4,
         )
     axes.set(xlabel=words("epoch"), ylabel=_title(quantity, words))
-    axes.xaxis.set_major_formatter(words.tick())
-    axes.yaxis.set_major_formatter(words.tick())
+    axes.xaxis.set_major_formatter(words.tick_label())
+    axes.yaxis.set_major_formatter(words.tick_label())
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
 
@@ -76,11 +78,11 @@ def _curve_label(name: str, words: CardWords) -> str:
     return words("held out") if name.startswith(_HELD_OUT) else words("training")
 
 
-def user_figures(drawings: Mapping[str, bytes]) -> dict[str, bytes]:
+def user_figures(extra_figures: Mapping[str, bytes]) -> dict[str, bytes]:
     """The user's figures by their path in the package. Raises ConversionError for an invalid name or a content that is no PNG."""
-    for name, content in drawings.items():
+    for name, content in extra_figures.items():
         if "/" in name or not name.endswith(".png") or not path_is_plain(f"figures/{name}"):
             raise ConversionError(reason=f"'{name}' is no plain name of a PNG file")
         if not content.startswith(_PNG):
             raise ConversionError(reason=f"the figure '{name}' is no PNG")
-    return {f"figures/{name}": content for name, content in drawings.items()}
+    return {f"figures/{name}": content for name, content in extra_figures.items()}

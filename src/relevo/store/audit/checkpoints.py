@@ -51,54 +51,54 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     """The last entry of the chain at one moment."""
 
     sequence: int
-    seal: str
+    mac: str
     at_us: int = 0  # when it was written; microseconds since 1970, UTC
-    mark: str = ""  # signature by the audit key; "" for one that a person noted
+    signature: str = ""  # signature by the audit key; "" for one that a person noted
 
 
 class Checkpoints:
     """Writes checkpoints. Lifetime: the process; safe for several processes. All methods raise DatabaseUnavailableError, OSError."""
 
-    def __init__(self, folder: Path, trail: AuditReader, audit: AuditLog) -> None:
+    def __init__(self, folder: Path, reader: AuditReader, audit: AuditLog) -> None:
         self._folder = folder
         self._file = folder / FILE
-        self._reader = trail
+        self._reader = reader
         self._audit = audit
         self._last_kept: Checkpoint | None = None
         self._latest: Checkpoint | None = None
 
-    def look(self, now: datetime) -> Checkpoint | None:
+    def update(self, now: datetime) -> Checkpoint | None:
         """Replaces the last checkpoint if the chain has a newer entry. Raises ConfigError."""
-        entry = self._reader.head()
-        if entry is None or (self._latest is not None and entry.seal == self._latest.seal and (self._folder / LAST).exists()):
+        entry = self._reader.last_entry()
+        if entry is None or (self._latest is not None and entry.mac == self._latest.mac and (self._folder / LAST).exists()):
             return None
         with self._lock():
             # If the file was deleted, this process still has its content.
             before = read_last(self._folder) or self._latest
             # Race: another process may have written a later one meanwhile; an entry read from here on is later still.
-            entry = self._reader.head() or entry
-            if before is not None and self._reader.seal_of(before.sequence) != before.seal:
+            entry = self._reader.last_entry() or entry
+            if before is not None and self._reader.mac_of(before.sequence) != before.mac:
                 log.error(
                     "the end of the audit was cut off or exchanged at entry %d", before.sequence, extra={"action": "audit.cut"}
                 )
                 add_head(self._file, before)
             checkpoint = head_of(self._audit, entry, now)
-            if before is None or before.seal != checkpoint.seal or not (self._folder / LAST).exists():
+            if before is None or before.mac != checkpoint.mac or not (self._folder / LAST).exists():
                 write_atomic({self._folder / LAST: msgspec.json.encode(checkpoint) + b"\n"})
         self._latest = checkpoint
         return checkpoint
 
-    def keep(self, now: datetime, *, at_once: bool = False) -> Checkpoint | None:
+    def append(self, now: datetime, *, at_once: bool = False) -> Checkpoint | None:
         """Adds a permanent checkpoint when one is due and the chain has a newer entry. Raises ConfigError.
 
         at_once: whether one is due now.
         """
-        entry = self._reader.head()
+        entry = self._reader.last_entry()
         if self._last_kept is None:
             self._last_kept = max(
-                read_heads(self._file), key=lambda checkpoint: checkpoint.at_us, default=Checkpoint(sequence=0, seal="")
+                read_checkpoints(self._file), key=lambda checkpoint: checkpoint.at_us, default=Checkpoint(sequence=0, mac="")
             )
-        if entry is None or not (self._is_due(entry, to_us(now)) or (at_once and entry.seal != self._last_kept.seal)):
+        if entry is None or not (self._is_due(entry, to_us(now)) or (at_once and entry.mac != self._last_kept.mac)):
             return None
         checkpoint = head_of(self._audit, entry, now)
         with self._lock():
@@ -108,7 +108,7 @@ class Checkpoints:
 
     def _is_due(self, entry: AuditEntry, now_us: int) -> bool:
         previous = self._last_kept
-        if previous is None or previous.seal == entry.seal:
+        if previous is None or previous.mac == entry.mac:
             return False
         return abs(entry.sequence - previous.sequence) >= _INTERVAL_ENTRIES or abs(now_us - previous.at_us) >= _INTERVAL_US
 
@@ -122,7 +122,7 @@ def head_of(audit: AuditLog, entry: AuditEntry, now: datetime) -> Checkpoint:
     """Returns the signed checkpoint of this entry."""
     at_us = to_us(now)
     return Checkpoint(
-        sequence=entry.sequence, seal=entry.seal, at_us=at_us, mark=sign_checkpoint(audit.key, entry.sequence, entry.seal, at_us)
+        sequence=entry.sequence, mac=entry.mac, at_us=at_us, signature=sign_checkpoint(audit.key, entry.sequence, entry.mac, at_us)
     )
 
 
@@ -140,29 +140,29 @@ def add_head(file: Path, checkpoint: Checkpoint) -> None:
     sync(file.parent)
 
 
-def sign_checkpoint(key: AuditKey, sequence: int, seal: str, at_us: int) -> str:
+def sign_checkpoint(key: AuditKey, sequence: int, mac: str, at_us: int) -> str:
     """Returns the signature of a checkpoint."""
-    return key.mark(["head", sequence, seal, at_us])
+    return key.pseudonymize(["head", sequence, mac, at_us])
 
 
 def load_checkpoints(folder: Path) -> list[Checkpoint]:
     """Returns every checkpoint in this folder. Raises ConfigError."""
     last = read_last(folder)
-    return [*read_heads(folder / FILE), *([last] if last else [])]
+    return [*read_checkpoints(folder / FILE), *([last] if last else [])]
 
 
 def read_last(folder: Path) -> Checkpoint | None:
     """Returns the last checkpoint. Raises ConfigError."""
-    return next(iter(read_heads(folder / LAST)), None)
+    return next(iter(read_checkpoints(folder / LAST)), None)
 
 
-def read_heads(file: Path) -> list[Checkpoint]:
+def read_checkpoints(file: Path) -> list[Checkpoint]:
     """Returns every checkpoint in a file; none without a file. Raises ConfigError for a file with other content.
 
     A partial last line, as left by a power failure, is ignored.
     """
     try:
-        lines = read_plain_text(file, most=_MAX_FILE_BYTES).splitlines(keepends=True)
+        lines = read_plain_text(file, max_bytes=_MAX_FILE_BYTES).splitlines(keepends=True)
         return list(_decode_lines(lines))
     except FileNotFoundError:
         return []

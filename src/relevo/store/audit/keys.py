@@ -40,13 +40,13 @@ class AuditKey:
     @property
     def id(self) -> str:
         """Public id of the key, stored in entries."""
-        return self.mark("audit key")[:_ID_CHARS]
+        return self.pseudonymize("audit key")[:_ID_CHARS]
 
-    def seal(self, row: dict[str, Any]) -> str:
+    def mac(self, row: dict[str, Any]) -> str:
         """Returns the MAC of an entry."""
         return hmac.new(self.secret, msgspec.json.encode(row, order="sorted"), hashlib.sha256).hexdigest()
 
-    def mark(self, value: object) -> str:
+    def pseudonymize(self, value: object) -> str:
         """Returns the keyed digest of a value; equal values have equal digests."""
         data = b"mark " + msgspec.json.encode(value, order="sorted")
         return hmac.new(self.secret, data, hashlib.sha256).hexdigest()[:_DIGEST_CHARS]
@@ -71,7 +71,7 @@ class AuditKeyRing:
         """Returns the current key; creates it if there is none."""
         return load_or_create_key(self._folder / _CURRENT)
 
-    def marking(self, current: bytes) -> bytes:
+    def pseudonym_key(self, current: bytes) -> bytes:
         """Returns the key of keyed digests and pseudonyms: the first one."""
         path = self._folder / _MARKS
         return load_or_create_key(path, make=False) if path.exists() else current
@@ -85,7 +85,7 @@ class AuditKeyRing:
         path = self._path(key_id)
         return load_or_create_key(path, make=False) if _ID.fullmatch(key_id) and path.exists() else None
 
-    def draw(self) -> bytes:
+    def generate(self) -> bytes:
         """Generates the next key and writes it and the current key under their ids."""
         current, new = self.current(), secrets.token_bytes(KEY_BYTES)
         write_key(self._folder / _MARKS, current)
@@ -93,7 +93,7 @@ class AuditKeyRing:
             write_key(self._path(AuditKey(secret).id), secret)
         return new
 
-    def choose(self, secret: bytes) -> None:
+    def activate(self, secret: bytes) -> None:
         """Makes this key the current one."""
         write_key(self._folder / _CURRENT, secret, instead=True)
 

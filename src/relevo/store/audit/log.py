@@ -53,7 +53,7 @@ class AuditLog:
         self._ring = ring
         self._witnesses: tuple[Callable[[], object], ...] = ()
         #: Keyed digests in rows cannot be recomputed, because the values are not stored, so their key is never rotated.
-        self._digest_key = AuditKey(ring.marking(key)) if ring else self._key
+        self._digest_key = AuditKey(ring.pseudonym_key(key)) if ring else self._key
 
     @property
     def key(self) -> AuditKey:
@@ -65,7 +65,7 @@ class AuditLog:
         """The public id of the current key."""
         return self._key.id
 
-    def witnessed_by(self, *witnesses: Callable[[], object]) -> None:
+    def on_commit(self, *witnesses: Callable[[], object]) -> None:
         """Sets the functions called after each commit that adds entries."""
         self._witnesses = witnesses
 
@@ -87,7 +87,7 @@ class AuditLog:
         for witness in self._witnesses:
             after_commit(connection, witness)
 
-    def hand_over(self, connection: Connection, new: bytes, *, by: Actor, at: datetime, reason: str = "") -> KeyRotation:
+    def rotate_key(self, connection: Connection, new: bytes, *, by: Actor, at: datetime, reason: str = "") -> KeyRotation:
         """Retires the current key and starts a new one, which must be in the ring already, with two entries."""
         self.append_all(connection, [])
         old_key, new_key = self._key, AuditKey(new)
@@ -97,9 +97,9 @@ class AuditLog:
         _insert(connection, rows)
         return KeyRotation(before=old_key.id, after=new_key.id, entry=rows[-1]["sequence"])
 
-    def mark(self, value: object) -> str:
+    def pseudonymize(self, value: object) -> str:
         """Returns the keyed digest of a value: equal values have equal digests, and guessing values requires the key."""
-        return self._digest_key.mark(value)
+        return self._digest_key.pseudonymize(value)
 
     def _next_key(self, connection: Connection, last_entry: Row[Any] | None) -> AuditKey:
         """Returns the key for the next entry; another process may have rotated it."""
@@ -110,7 +110,7 @@ class AuditLog:
             # Race: the process that rotated it may have been killed after the commit and before it renamed the file.
             secret = self._ring.find(last_entry.key)
             if secret is not None and self._was_retired_for(connection, last_entry.key):
-                self._ring.choose(secret)
+                self._ring.activate(secret)
                 current = AuditKey(secret)
         self._key = current
         return current
@@ -119,7 +119,7 @@ class AuditLog:
         """Whether an entry with a valid MAC of the current key says that the other key follows it."""
         query = select(audit).where(audit.c.action == RETIRE, audit.c.before == self._key.id, audit.c.after == next_id)
         rows = [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
-        return any(row.pop("seal") == self._key.seal(row) for row in rows)
+        return any(row.pop("mac") == self._key.mac(row) for row in rows)
 
 
 def _last_entry(connection: Connection) -> Row[Any] | None:
@@ -127,13 +127,13 @@ def _last_entry(connection: Connection) -> Row[Any] | None:
 
 
 def _chain(last_entry: Row[Any] | None, events: Sequence[tuple[AuditEvent, datetime, AuditKey]]) -> list[dict[str, Any]]:
-    sequence, previous = (last_entry.sequence, last_entry.seal) if last_entry else (0, "")
+    sequence, previous = (last_entry.sequence, last_entry.mac) if last_entry else (0, "")
     rows = []
     for event, at, key in events:
         sequence += 1
         row = _row(event, at) | {"sequence": sequence, "key": key.id, "previous": previous}
-        previous = key.seal(row)
-        rows.append(row | {"seal": previous})
+        previous = key.mac(row)
+        rows.append(row | {"mac": previous})
     return rows
 
 

@@ -42,7 +42,7 @@ class AuditEntry:
     address: str
     key: str  # id of the key of the MAC
     previous: str  # MAC of the previous entry; "" for the first
-    seal: str  # MAC of this entry
+    mac: str  # MAC of this entry
 
     @property
     def at(self) -> datetime:
@@ -50,10 +50,10 @@ class AuditEntry:
         return from_us(self.at_us)
 
     @property
-    def sealed(self) -> dict[str, Any]:
+    def signed_fields(self) -> dict[str, Any]:
         """The authenticated fields: all except the MAC."""
         fields = asdict(self)
-        del fields["seal"]
+        del fields["mac"]
         return fields
 
     @classmethod
@@ -106,18 +106,18 @@ class AuditReader:
         items = [AuditEntry.from_row(row) for row in rows[:limit]]
         return AuditPage(items=items, next_cursor=str(items[-1].sequence) if len(rows) > limit else None)
 
-    def head(self) -> AuditEntry | None:
+    def last_entry(self) -> AuditEntry | None:
         """Returns the last entry, or None."""
         with read_transaction(self._engine) as connection:
             row = connection.execute(select(audit).order_by(audit.c.sequence.desc()).limit(1)).first()
         return None if row is None else AuditEntry.from_row(row)
 
-    def seal_of(self, sequence: int) -> str | None:
+    def mac_of(self, sequence: int) -> str | None:
         """Returns the MAC of one entry, or None if it does not exist."""
         with read_transaction(self._engine) as connection:
-            return connection.scalar(select(audit.c.seal).where(audit.c.sequence == sequence))
+            return connection.scalar(select(audit.c.mac).where(audit.c.sequence == sequence))
 
-    def links(self) -> Iterator[AuditEntry]:
+    def entries(self) -> Iterator[AuditEntry]:
         """Yields every entry, oldest first, from one snapshot of the database."""
         query = select(audit).order_by(audit.c.sequence)
         with read_transaction(self._engine) as connection:

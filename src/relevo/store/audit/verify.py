@@ -40,7 +40,7 @@ class AuditFault:
 
     sequence: int
     kind: str  # altered, removed, forked, unlinked, foreign_key, replaced_key, cut, other_past, head_forged, heads_missing, state
-    told: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +49,12 @@ class VerificationReport:
 
     links: int  # number of entries
     head: int  # sequence of the last entry; 0 for an empty chain
-    seal: str  # MAC of the last entry
-    heads: int  # number of compared checkpoints
+    mac: str  # MAC of the last entry
+    checkpoints: int  # number of compared checkpoints
     faults: list[AuditFault]  # the first hundred
 
     @property
-    def whole(self) -> bool:
+    def is_whole(self) -> bool:
         """Whether no problem was found."""
         return not self.faults
 
@@ -62,22 +62,22 @@ class VerificationReport:
 def verify(
     links: Iterable[AuditEntry],
     audit: AuditLog,
-    heads: Iterable[Checkpoint] = (),
+    checkpoints: Iterable[Checkpoint] = (),
     *,
     state: State | None = None,
-    kept: bool = True,
+    has_file: bool = True,
     past: bool = False,
 ) -> VerificationReport:
     """Verifies the chain from its first entry. audit: holds the keys.
 
-    state: content of the database, read before the entries. kept: whether the file of the last checkpoint exists.
+    state: content of the database, read before the entries. has_file: whether the file of the last checkpoint exists.
     past: whether files of the home say that users existed, each of whom has an entry. Raises ConfigError.
     """
-    checkpoints = sorted(heads, key=lambda checkpoint: checkpoint.sequence)
+    checkpoints = sorted(checkpoints, key=lambda checkpoint: checkpoint.sequence)
     # Several checkpoints of one entry are all compared: one of them may be of a replaced chain.
     expected: dict[int, set[str]] = {}
     for checkpoint in checkpoints:
-        expected.setdefault(checkpoint.sequence, set()).add(checkpoint.seal)
+        expected.setdefault(checkpoint.sequence, set()).add(checkpoint.mac)
     keys = audit.keys()
     verifier, replay = _ChainVerifier(keys), Replay(state) if state else None
     faults = [fault for checkpoint in checkpoints for fault in _check_signature(checkpoint, keys)]
@@ -88,18 +88,18 @@ def verify(
             replay.step(entry)
     faults += [*_check_end(checkpoints, verifier.last)] or [*verifier.lacks(audit.key)]
     last_entry = verifier.last
-    if not kept and (last_entry is not None or past or (state is not None and state.things)):
+    if not has_file and (last_entry is not None or past or (state is not None and state.things)):
         faults.append(_missing_checkpoint(last_entry))
     if replay is not None:
-        messages = islice(replay.differences(audit.mark), max(0, _MAX_FAULTS - len(faults)))
+        messages = islice(replay.differences(audit.pseudonymize), max(0, _MAX_FAULTS - len(faults)))
         faults += [
-            AuditFault(sequence=last_entry.sequence if last_entry else 0, kind="state", told=message) for message in messages
+            AuditFault(sequence=last_entry.sequence if last_entry else 0, kind="state", message=message) for message in messages
         ]
     return VerificationReport(
         links=verifier.count,
         head=last_entry.sequence if last_entry else 0,
-        seal=last_entry.seal if last_entry else "",
-        heads=len(checkpoints),
+        mac=last_entry.mac if last_entry else "",
+        checkpoints=len(checkpoints),
         faults=faults,
     )
 
@@ -108,7 +108,7 @@ def _missing_checkpoint(last_entry: AuditEntry | None) -> AuditFault:
     message = (
         "heads are missing: nothing here outside the database says where the record ends (last.json in the folder of the heads)"
     )
-    return AuditFault(sequence=last_entry.sequence if last_entry else 0, kind="heads_missing", told=message)
+    return AuditFault(sequence=last_entry.sequence if last_entry else 0, kind="heads_missing", message=message)
 
 
 class _ChainVerifier:
@@ -133,7 +133,7 @@ class _ChainVerifier:
         if len(self._keys) > 1 and current.id not in self._used_keys:
             missing = (self.last.sequence if self.last else 0) + 1
             yield AuditFault(
-                sequence=missing, kind="cut", told="the end is missing: no entry is sealed with the key that is in use"
+                sequence=missing, kind="cut", message="the end is missing: no entry is sealed with the key that is in use"
             )
 
     def _check_mac(self, entry: AuditEntry) -> Iterator[AuditFault]:
@@ -141,16 +141,16 @@ class _ChainVerifier:
         key = self._keys.get(entry.key)
         if key is None:
             yield AuditFault(
-                sequence=number, kind="foreign_key", told=f"entry {number} was sealed with another key than this home's"
+                sequence=number, kind="foreign_key", message=f"entry {number} was sealed with another key than this home's"
             )
             return
         self._current_key = self._current_key or entry.key
-        if not hmac.compare_digest(key.seal(entry.sealed), entry.seal):
-            yield AuditFault(sequence=number, kind="altered", told=f"entry {number} is not what was sealed")
+        if not hmac.compare_digest(key.mac(entry.signed_fields), entry.mac):
+            yield AuditFault(sequence=number, kind="altered", message=f"entry {number} is not what was sealed")
             return
         if entry.key != self._current_key:
             yield AuditFault(
-                sequence=number, kind="replaced_key", told=f"entry {number} was sealed with a key that was not in use then"
+                sequence=number, kind="replaced_key", message=f"entry {number} was sealed with a key that was not in use then"
             )
             return
         self._used_keys.add(entry.key)
@@ -162,24 +162,24 @@ def _check_order(previous: AuditEntry | None, entry: AuditEntry) -> Iterator[Aud
     number = entry.sequence
     previous_number = previous.sequence if previous else 0
     if number <= previous_number or (previous is not None and entry.previous == previous.previous):
-        yield AuditFault(sequence=number, kind="forked", told=f"two entries follow the one before {number}")
+        yield AuditFault(sequence=number, kind="forked", message=f"two entries follow the one before {number}")
     elif number != previous_number + 1:
         yield AuditFault(
             sequence=previous_number + 1,
             kind="removed",
-            told=f"entry {previous_number + 1} is missing"
+            message=f"entry {previous_number + 1} is missing"
             if number == previous_number + 2
             else f"entries {previous_number + 1} to {number - 1} are missing",
         )
-    elif entry.previous != (previous.seal if previous else ""):
-        yield AuditFault(sequence=number, kind="unlinked", told=f"entry {number} does not follow the one before it")
+    elif entry.previous != (previous.mac if previous else ""):
+        yield AuditFault(sequence=number, kind="unlinked", message=f"entry {number} does not follow the one before it")
 
 
 def _check_checkpoints(expected: Collection[str], entry: AuditEntry) -> Iterator[AuditFault]:
-    if any(seal != entry.seal for seal in expected):
+    if any(mac != entry.mac for mac in expected):
         number = entry.sequence
         yield AuditFault(
-            sequence=number, kind="other_past", told=f"entry {number} is another one than was written down outside the database"
+            sequence=number, kind="other_past", message=f"entry {number} is another one than was written down outside the database"
         )
 
 
@@ -188,15 +188,17 @@ def _check_end(checkpoints: list[Checkpoint], last_entry: AuditEntry | None) -> 
     if checkpoints and checkpoints[-1].sequence > reached:
         expected = checkpoints[-1].sequence
         yield AuditFault(
-            sequence=reached + 1, kind="cut", told=f"the end is missing: {expected} entries were written down, {reached} are there"
+            sequence=reached + 1,
+            kind="cut",
+            message=f"the end is missing: {expected} entries were written down, {reached} are there",
         )
 
 
 def _check_signature(checkpoint: Checkpoint, keys: Mapping[str, AuditKey]) -> Iterator[AuditFault]:
-    signatures = (sign_checkpoint(key, checkpoint.sequence, checkpoint.seal, checkpoint.at_us) for key in keys.values())
-    if checkpoint.mark and not any(hmac.compare_digest(signature, checkpoint.mark) for signature in signatures):
+    signatures = (sign_checkpoint(key, checkpoint.sequence, checkpoint.mac, checkpoint.at_us) for key in keys.values())
+    if checkpoint.signature and not any(hmac.compare_digest(signature, checkpoint.signature) for signature in signatures):
         yield AuditFault(
             sequence=checkpoint.sequence,
             kind="head_forged",
-            told=f"the head of entry {checkpoint.sequence} was not written by this home",
+            message=f"the head of entry {checkpoint.sequence} was not written by this home",
         )

@@ -98,7 +98,7 @@ class ApiKeys:
         more = len(rows) > limit
         return KeyPage(items=items, next_cursor=cursor_after([rows[limit - 1].made_us, items[-1].id]) if more else None)
 
-    def each(self, user: str | None = None) -> Iterator[ApiKey]:
+    def iter_all(self, user: str | None = None) -> Iterator[ApiKey]:
         """Yields every key, or those of one user, newest first, page by page."""
         page = self.page(limit=MOST_ITEMS, user=user)
         yield from page.items
@@ -106,7 +106,7 @@ class ApiKeys:
             page = self.page(cursor=page.next_cursor, limit=MOST_ITEMS, user=user)
             yield from page.items
 
-    def one(self, key: str) -> ApiKey:
+    def get(self, key: str) -> ApiKey:
         """Returns the key with this id. Raises ApiKeyNotFoundError."""
         with read_transaction(self._engine) as connection:
             return _require_key(connection, key)
@@ -218,7 +218,7 @@ def signed_key_fields(row: Row[Any]) -> list[object]:
 
 
 def _signature(connection: Connection, audit: AuditLog, key: str) -> str:
-    return audit.mark(signed_key_fields(connection.execute(select(api_keys).where(api_keys.c.id == key)).one()))
+    return audit.pseudonymize(signed_key_fields(connection.execute(select(api_keys).where(api_keys.c.id == key)).one()))
 
 
 def describe_key(user: str, scopes: Iterable[str], model: str | None) -> str:
@@ -242,14 +242,14 @@ def _entry(row: Row[Any], grants: dict[str, Role]) -> ApiKeyEntry:
     principal = Principal(
         id=row.user_id,
         name=row.owner,
-        way=AuthMethod.KEY,
+        auth_method=AuthMethod.KEY,
         role=Role(row.role) if row.role else None,
         grants=grants,
         key=row.id,
         scopes=frozenset(Scope(scope) for scope in row.scopes.split()),
-        only_model=row.model,
+        restricted_to=row.model,
     )
-    return ApiKeyEntry(principal=principal, ends_us=row.ends_us)
+    return ApiKeyEntry(principal=principal, expires_us=row.ends_us)
 
 
 def _require_key(connection: Connection, key: str) -> ApiKey:

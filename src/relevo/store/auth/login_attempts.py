@@ -71,15 +71,15 @@ class AttemptPage:
 class Attempts:
     """Failed logins. Lifetime: the process; safe for several threads. All methods raise DatabaseUnavailableError."""
 
-    def __init__(self, engine: Engine, audit: AuditLog, *, most: int = MOST_ROWS) -> None:
+    def __init__(self, engine: Engine, audit: AuditLog, *, max_rows: int = MOST_ROWS) -> None:
         self._engine = engine
         self._audit = audit
-        self._max_rows = most
+        self._max_rows = max_rows
 
     def note(self, user: str | None, name: str, address: str, reason: str, *, at: datetime) -> None:
         """Records a failed login. user: id of the user with this name; None for an unknown name, which is stored as a digest."""
         now, table = to_us(at), sign_in_attempts.c
-        digest = "" if user else self._audit.mark(["name", name_key(name)])[:_DIGEST_CHARS]
+        digest = "" if user else self._audit.pseudonymize(["name", name_key(name)])[:_DIGEST_CHARS]
         group = {
             "user_id": user or "",
             "name_mark": digest,

@@ -58,8 +58,8 @@ class LoginAttempt:
     """One login redirect and its callback."""
 
     state: str  # returned by the provider in the callback
-    tie: str  # browser secret, kept in a cookie
-    back: str  # page to return to
+    browser_secret: str  # browser secret, kept in a cookie
+    return_to: str  # page to return to
     address: str = ""
 
 
@@ -72,14 +72,14 @@ class OidcLogins:
         self._audit = audit
         self._next_epoch = next_epoch
 
-    def begin(self, attempt: LoginAttempt, *, at: datetime) -> None:
+    def start(self, attempt: LoginAttempt, *, at: datetime) -> None:
         """Stores a login attempt; the table contains only hashes of state and browser secret."""
         address = strip_unstorable(network_of(attempt.address))[:_MAX_ADDRESS_CHARS]
         row = {
             "state_hash": _secret_hash(attempt.state),
-            "tie_hash": _secret_hash(attempt.tie),
+            "tie_hash": _secret_hash(attempt.browser_secret),
             "address": address,
-            "back": attempt.back,
+            "back": attempt.return_to,
         }
         columns = oidc_login_attempts.c
         with write_transaction(self._engine) as connection:
@@ -94,17 +94,17 @@ class OidcLogins:
             connection.execute(surplus)
             connection.execute(oidc_login_attempts.insert().values(**row, begun_us=to_us(at)))
 
-    def take(self, state: str, tie: str, *, at: datetime) -> str | None:
+    def finish(self, state: str, browser_secret: str, *, at: datetime) -> str | None:
         """Returns where a returning browser was going; None for another browser or an expired attempt. Deletes the attempt."""
         columns = oidc_login_attempts.c
-        same_browser = (columns.state_hash == _secret_hash(state)) & (columns.tie_hash == _secret_hash(tie))
+        same_browser = (columns.state_hash == _secret_hash(state)) & (columns.tie_hash == _secret_hash(browser_secret))
         with write_transaction(self._engine) as connection:
             back: str | None = connection.scalar(
                 delete(oidc_login_attempts).where(same_browser, columns.begun_us > to_us(at - LOGIN_TTL)).returning(columns.back)
             )
         return back
 
-    def add(self, account: ExternalIdentity, names: Iterable[str], role: Role, *, at: datetime, by: Actor) -> str:
+    def create_user(self, account: ExternalIdentity, names: Iterable[str], role: Role, *, at: datetime, by: Actor) -> str:
         """Adds a user with this identity, under the first free name, and returns the id; returns an existing user of this identity.
 
         Raises NameTakenError, and LastAdminError while there is no user: the first one must be able to add others.
@@ -133,7 +133,7 @@ class OidcLogins:
             self._audit.append(connection, event, at=at)
         return user
 
-    def link(self, user: str, account: ExternalIdentity, *, at: datetime, by: Actor = LOCAL_ACTOR) -> None:
+    def link_user(self, user: str, account: ExternalIdentity, *, at: datetime, by: Actor = LOCAL_ACTOR) -> None:
         """Replaces this user's external identity and ends their sessions. Raises UserNotFoundError, IdentityTakenError."""
         values = {"issuer": account.issuer, "subject": account.subject}
         with write_transaction(self._engine) as connection:

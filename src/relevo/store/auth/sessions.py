@@ -54,7 +54,7 @@ class Desk:
     """Source of a login attempt, the key of the throttle."""
 
     name: str
-    known: bool  # whether that user has logged in from there before
+    is_known: bool  # whether that user has logged in from there before
 
 
 class Sessions:
@@ -90,7 +90,7 @@ class Sessions:
         if to_us(at - _LAST_USE_INTERVAL) > row.seen_us:
             self._update_last_use(token, at)
         return Principal(
-            id=row.id, name=row.name, way=AuthMethod.SESSION, role=Role(row.role) if row.role else None, grants=user_grants
+            id=row.id, name=row.name, auth_method=AuthMethod.SESSION, role=Role(row.role) if row.role else None, grants=user_grants
         )
 
     def close(self, token: str, *, at: datetime, by: Actor) -> None:
@@ -101,27 +101,29 @@ class Sessions:
                 connection.execute(delete(sessions).where(sessions.c.token_hash == _token_hash(token)))
                 self._audit.append(connection, AuditEvent(by=by, action="session.close", object=f"user:{user}"), at=at)
 
-    def recognised(self, user: str) -> str:
+    def device_token(self, user: str) -> str:
         """Returns a device token for a browser in which this user has logged in. It grants no access; it only identifies the browser."""
         nonce = secrets.token_urlsafe(12)
-        return f"{nonce}.{self._audit.mark(['browser', user, nonce])}"
+        return f"{nonce}.{self._audit.pseudonymize(['browser', user, nonce])}"
 
-    def desk(self, user: str | None, device_token: str | None, address: str) -> Desk:
+    def throttle_key(self, user: str | None, device_token: str | None, address: str) -> Desk:
         """Returns the source of an attempt to log in as this user: the browser, if it sent a valid device token, else the network.
 
         device_token: as issued by `recognised`.
         """
         nonce, _, signature = (device_token or "").partition(".")
-        if user is not None and hmac.compare_digest(self._audit.mark(["browser", user, nonce]).encode(), signature.encode()):
-            return Desk(name=f"browser {nonce}", known=True)
+        if user is not None and hmac.compare_digest(
+            self._audit.pseudonymize(["browser", user, nonce]).encode(), signature.encode()
+        ):
+            return Desk(name=f"browser {nonce}", is_known=True)
         network = strip_unstorable(network_of(address))[:_MAX_SOURCE_CHARS]
         known_network = (sign_in_places.c.user_id == (user or "")) & (sign_in_places.c.network == network)
         with read_transaction(self._engine) as connection:
             return Desk(
-                name=network, known=connection.execute(select(sign_in_places.c.network).where(known_network)).first() is not None
+                name=network, is_known=connection.execute(select(sign_in_places.c.network).where(known_network)).first() is not None
             )
 
-    def was_at(self, user: str, address: str, *, at: datetime) -> None:
+    def record_address(self, user: str, address: str, *, at: datetime) -> None:
         """Stores that this user has just logged in from this address; the most recent networks are kept."""
         network = strip_unstorable(network_of(address))[:_MAX_SOURCE_CHARS]
         columns = sign_in_places.c
@@ -130,20 +132,20 @@ class Sessions:
             newest = select(columns.network).where(columns.user_id == user).order_by(columns.last_us.desc()).limit(_MAX_NETWORKS)
             connection.execute(delete(sign_in_places).where(columns.user_id == user, columns.network.not_in(newest)))
 
-    def places(self) -> frozenset[str]:
+    def known_addresses(self) -> frozenset[str]:
         """Returns the networks from which any user has recently logged in."""
         with read_transaction(self._engine) as connection:
             return frozenset(connection.scalars(select(sign_in_places.c.network).distinct()))
 
-    def try_password(self, name: str, desk: Desk, *, at: datetime) -> None:
+    def register_attempt(self, name: str, key: Desk, *, at: datetime) -> None:
         """Records an attempt as failed. Raises LoginThrottledError, and then the attempt was not recorded."""
         now = to_us(at)
-        pair = _throttle_pair(name, desk.name)
+        pair = _throttle_pair(name, key.name)
         with write_transaction(self._engine) as connection:
             connection.execute(delete(sign_in_failures).where(sign_in_failures.c.at_us <= now - WINDOW_S * 1_000_000))
             failures = connection.scalars(select(sign_in_failures.c.at_us).where(_matches_pair(pair))).all()
             wait = login_delay_s(failures, now)
-            if not wait and not desk.known:
+            if not wait and not key.is_known:
                 name_failures = select(func.count(), func.max(sign_in_failures.c.at_us)).where(
                     sign_in_failures.c.name_hash == pair[0]
                 )
@@ -153,10 +155,10 @@ class Sessions:
                 raise LoginThrottledError(retry_after=wait)
             connection.execute(sign_in_failures.insert().values(name_hash=pair[0], address=pair[1], at_us=now))
 
-    def forget_tries(self, name: str, desk: Desk) -> None:
+    def reset_attempts(self, name: str, key: Desk) -> None:
         """Deletes the failed attempts after a successful login."""
         with write_transaction(self._engine) as connection:
-            connection.execute(delete(sign_in_failures).where(_matches_pair(_throttle_pair(name, desk.name))))
+            connection.execute(delete(sign_in_failures).where(_matches_pair(_throttle_pair(name, key.name))))
 
     def count(self, user: str, *, at: datetime) -> int:
         """Returns how many sessions a user has at this time."""

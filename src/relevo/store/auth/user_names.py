@@ -45,4 +45,4 @@ def signed_user_fields(row: Row[Any]) -> list[object]:
 
 def user_signature(connection: Connection, audit: AuditLog, user: str) -> str:
     """Returns the audit's signature of a user as stored in this transaction."""
-    return audit.mark(signed_user_fields(connection.execute(select(users).where(users.c.id == user)).one()))
+    return audit.pseudonymize(signed_user_fields(connection.execute(select(users).where(users.c.id == user)).one()))

@@ -97,19 +97,19 @@ class Users:
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
-    def epoch(self) -> int:
+    def revision(self) -> int:
         """Returns a number that increases with every change to users, grants and keys."""
         with read_transaction(self._engine) as connection:
             return connection.scalar(select(access_revision.c.epoch)) or 0
 
-    def roll(self) -> AccessSnapshot:
+    def access_snapshot(self) -> AccessSnapshot:
         """Returns the access snapshot: all API keys and whether users exist, read in one transaction."""
         with read_transaction(self._engine) as connection:
             epoch = connection.scalar(select(access_revision.c.epoch)) or 0
             count = connection.scalar(select(func.count()).select_from(users)) or 0
             # The epoch increased with the first user, so an emptied table differs from one that was always empty.
             return AccessSnapshot(
-                epoch=epoch, open=count == 0 and epoch == 0, lost=count == 0 and epoch > 0, keys=active_keys(connection)
+                revision=epoch, no_users=count == 0 and epoch == 0, lost=count == 0 and epoch > 0, keys=active_keys(connection)
             )
 
     def page(self, *, cursor: str | None = None, limit: int = 50, name: str = "") -> UserPage:
@@ -128,7 +128,7 @@ class Users:
         items = [_user(row, user_grants.get(row.id, {})) for row in rows[:limit]]
         return UserPage(items=items, next_cursor=cursor_after(items[-1].name) if len(rows) > limit else None)
 
-    def each(self) -> Iterator[User]:
+    def iter_all(self) -> Iterator[User]:
         """Yields every user, by name, page by page."""
         page = self.page(limit=MOST_ITEMS)
         yield from page.items
@@ -136,12 +136,12 @@ class Users:
             page = self.page(cursor=page.next_cursor, limit=MOST_ITEMS)
             yield from page.items
 
-    def one(self, user: str) -> User:
+    def get(self, user: str) -> User:
         """Returns the user with this id. Raises UserNotFoundError."""
         with read_transaction(self._engine) as connection:
             return _require_user(connection, user)
 
-    def named(self, name: str) -> User:
+    def get_by_name(self, name: str) -> User:
         """Returns the user with this name. Raises UserNotFoundError."""
         with read_transaction(self._engine) as connection:
             row = connection.execute(select_by_name(name)).first()
@@ -149,7 +149,7 @@ class Users:
                 raise UserNotFoundError
             return _require_user(connection, row.id)
 
-    def identified(self, issuer: str, subject: str) -> User:
+    def get_by_identity(self, issuer: str, subject: str) -> User:
         """Returns the enabled user with this external identity. Raises UserNotFoundError."""
         conditions = (
             users.c.issuer == normalize_text(issuer),

@@ -235,7 +235,7 @@ def needs_vacuum(engine: Engine) -> bool:
     return engine.dialect.name == "postgresql"
 
 
-def write_anew(engine: Engine, tables: Sequence[str]) -> None:
+def vacuum(engine: Engine, tables: Sequence[str]) -> None:
     """Makes PostgreSQL rewrite these tables into new files (VACUUM FULL); SQLite has overwritten deleted data already.
 
     Takes time and free disk space in proportion to the tables, and blocks their readers and writers. Raises DatabaseUnavailableError.

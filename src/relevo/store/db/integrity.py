@@ -85,7 +85,7 @@ class DatabaseTrust:
         """Whether the file is the one trusted at the last check."""
         return self._file is None or (self._trusted is not None and fingerprint(self._file) == self._trusted)
 
-    def look(self) -> bool:
+    def poll(self) -> bool:
         """Whether the file is another database, or an older state, than at the last check. Raises DatabaseUnavailableError."""
         if self._file is None or self._identity is None or self._identity.known() is None:
             return False
@@ -109,9 +109,9 @@ class DatabaseTrust:
             self._reported = report
 
     @contextlib.contextmanager
-    def own_change(self) -> Iterator[None]:
+    def trusted_change(self) -> Iterator[None]:
         """Wraps a checkpoint: its changes to the file are trusted, even if it ends early. Raises DatabaseUnavailableError."""
-        self.look()
+        self.poll()
         try:
             yield
         finally:

@@ -281,7 +281,7 @@ def _fault(path: Path, identity: DatabaseIdentity) -> DatabaseUnavailableError |
     if not path.is_file():
         return DatabaseNotRecognizedError(reason=f"{path.name} is no file")
     if not os.access(path, os.R_OK, effective_ids=True):
-        return DatabaseUnavailableError.told("This user may not read the database: change the rights of relevo.db.")
+        return DatabaseUnavailableError.with_message("This user may not read the database: change the rights of relevo.db.")
     expected_id, size = identity.known(), current[2]
     if expected_id is None:
         return None if size or identity.begins else DatabaseMissingError()

@@ -60,7 +60,7 @@ def parse_key(text: str, source: str) -> bytes:
 def _read(path: Path) -> bytes:
     try:
         mode = path.stat().st_mode
-        text = read_plain_text(path, most=_MAX_BYTES)
+        text = read_plain_text(path, max_bytes=_MAX_BYTES)
     except FileNotFoundError:
         raise
     except (OSError, UnicodeDecodeError) as cause:

@@ -29,7 +29,7 @@ class StoredPackage:
     def read(self, path: str, *, max_bytes: int) -> bytes:
         """One file; path: its name in the manifest, not verified. Raises MissingFileError when it cannot be read or is larger."""
         try:
-            return read_plain(self._folder / path, most=max_bytes)
+            return read_plain(self._folder / path, max_bytes=max_bytes)
         except OSError as cause:
             raise MissingFileError(path=path) from cause
 

@@ -83,16 +83,16 @@ class Labels:
         self._audit.append_all(connection, [(self._label_event(label, by), label.at) for label in items])
 
     def _label_event(self, label: Label, by: Actor) -> AuditEvent:
-        signature = self._audit.mark([label.value, label.author, label.source, label.note])
+        signature = self._audit.pseudonymize([label.value, label.author, label.source, label.note])
         return AuditEvent(by=by, action="label.give", object=_object_name(label.prediction), after=signature)
 
-    def judge(
+    def review(
         self,
         prediction: bytes,
         serial: int,
         verdict: ReviewStatus,
         *,
-        judge: str,
+        reviewer: str,
         at: datetime,
         reason: str = "",
         by: Actor = LOCAL_ACTOR,
@@ -106,24 +106,24 @@ class Labels:
             )
             if before is None:
                 raise LabelNotFoundError
-            row = {"label": serial, "verdict": verdict.value, "judge": strip_unstorable(judge)}
+            row = {"label": serial, "verdict": verdict.value, "judge": strip_unstorable(reviewer)}
             connection.execute(label_reviews.insert().values(**row, **reason_columns, at_us=to_us(at)))
             object_name = f"{_object_name(prediction)}/label:{serial}"
             # The reason may contain personal data; it is stored with the review only, which can be erased.
-            event = AuditEvent(by=by, action="label.judge", object=object_name, before=before.verdict.value, after=verdict.value)
+            event = AuditEvent(by=by, action="label.judge", object=object_name, before=before.review.value, after=verdict.value)
             resolved.recompute(connection, [prediction])
             self._audit.append(connection, event, at=at)
 
-    def of(self, prediction: bytes) -> list[Label]:
+    def for_prediction(self, prediction: bytes) -> list[Label]:
         """Returns every label of a prediction, oldest first."""
         with read_transaction(self._engine) as connection:
             return resolved.labels_of(connection, [prediction], self._notes).get(prediction, [])
 
-    def current(self, prediction: bytes) -> Label | None:
+    def resolved(self, prediction: bytes) -> Label | None:
         """Returns the resolved label, or None."""
-        return self.current_many([prediction]).get(prediction)
+        return self.resolved_many([prediction]).get(prediction)
 
-    def current_many(self, predictions: Iterable[bytes]) -> dict[bytes, Label]:
+    def resolved_many(self, predictions: Iterable[bytes]) -> dict[bytes, Label]:
         """Returns the resolved label of each of these predictions that has one."""
         ids = list(predictions)
         result: dict[bytes, Label] = {}
@@ -131,10 +131,10 @@ class Labels:
             rule = resolved.rule_of(connection)
             for start in range(0, len(ids), _BATCH_SIZE):
                 batch = resolved.labels_of(connection, ids[start : start + _BATCH_SIZE], self._notes)
-                result |= {prediction: label for prediction, candidates in batch.items() if (label := rule.of(candidates))}
+                result |= {prediction: label for prediction, candidates in batch.items() if (label := rule.resolve(candidates))}
         return result
 
-    def given(self, *, cursor: int | None = None, limit: int = 50, **filters: Unpack[LabelFilters]) -> LabelPage:
+    def page(self, *, cursor: int | None = None, limit: int = 50, **filters: Unpack[LabelFilters]) -> LabelPage:
         """Returns a page of all labels, newest first, including those that the rule does not select."""
         return list_labels(self._engine, self._notes, cursor=cursor, limit=limit, **filters)
 
@@ -151,17 +151,17 @@ class Labels:
             yield {prediction: labels_by_id[prediction] for prediction in ids if prediction in labels_by_id}
             last_id = ids[-1]
 
-    def state(self) -> str:
+    def fingerprint(self) -> str:
         """Returns a fingerprint of all labels; it changes whenever a label, review, erasure or the rule changes."""
         with read_transaction(self._engine) as connection:
             return resolved.fingerprint(connection)
 
-    def rule(self) -> LabelAggregation:
+    def aggregation(self) -> LabelAggregation:
         """Returns the current aggregation rule."""
         with read_transaction(self._engine) as connection:
             return resolved.rule_of(connection)
 
-    def settle(self, rule: LabelAggregation, *, at: datetime, by: Actor = LOCAL_ACTOR) -> int:
+    def apply_aggregation(self, rule: LabelAggregation, *, at: datetime, by: Actor = LOCAL_ACTOR) -> int:
         """Makes this the aggregation rule and recomputes every resolved label. Returns the number of predictions; 0 if nothing changed.
 
         After a crash the next call finishes the work.

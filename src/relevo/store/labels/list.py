@@ -65,7 +65,7 @@ def list_labels(
     with read_transaction(engine) as connection:
         rows = connection.execute(query.order_by(labels.c.serial.desc()).limit(limit + 1)).all()
         reviews = _last_reviews(connection, [row.serial for row in rows])
-        texts = [notes.of(connection, row) for row in rows[:limit]]
+        texts = [notes.read(connection, row) for row in rows[:limit]]
     items = [
         LabelEntry(
             label=label_of(row, reviews.get(row.serial, ReviewStatus.PENDING), note),

@@ -29,11 +29,11 @@ SEALED = "[sealed]"
 class Notes:
     """Encrypts and decrypts notes. Lifetime: the process; safe for several threads. All methods raise DatabaseUnavailableError."""
 
-    def __init__(self, engine: Engine, sealing: InputEncryption | None = None, *, seals: bool = False) -> None:
-        """sealing: decrypts encrypted notes. seals: whether new notes are encrypted."""
+    def __init__(self, engine: Engine, encryption: InputEncryption | None = None, *, encrypts: bool = False) -> None:
+        """encryption: decrypts encrypted notes. encrypts: whether new notes are encrypted."""
         self._engine = engine
-        self._sealing = sealing
-        self._encrypt = seals
+        self._encryption = encryption
+        self._encrypt = encrypts
 
     def columns(self, label: Label, at_us: int) -> dict[str, Any]:
         """Returns the columns of a label that hold its note. May create a key: do not call within a transaction."""
@@ -46,26 +46,26 @@ class Notes:
         """
         return self._columns("reason", reason, prediction, _reason_context(label))
 
-    def of(self, connection: Connection, row: Row[Any]) -> str:
+    def read(self, connection: Connection, row: Row[Any]) -> str:
         """Returns the note of a label's row."""
         if row.note_key is None:
             return str(row.note)
-        if self._sealing is None:
+        if self._encryption is None:
             return SEALED
         try:
             context = _note_context(bytes(row.prediction), row.at_us)
-            return self._sealing.open_text(connection, bytes(row.sealed_note), row.note_key, context)
+            return self._encryption.decrypt_text(connection, bytes(row.encrypted_note), row.note_key, context)
         except InputUndecryptableError:
             return SEALED
 
     def _columns(self, name: str, text: str, prediction: bytes, context: bytes) -> dict[str, Any]:
         text, sealed, key = strip_unstorable(text), None, None
-        if text and self._encrypt and self._sealing is not None:
+        if text and self._encrypt and self._encryption is not None:
             # The key of the prediction's day: retention destroys it when it deletes the prediction.
             day = datetime.fromtimestamp(int.from_bytes(prediction[:6], "big") / 1000, UTC)
-            sealed, key = self._sealing.seal_text(text, context, subject=self._load_subject(prediction), at=day)
+            sealed, key = self._encryption.encrypt_text(text, context, subject=self._load_subject(prediction), at=day)
             text = ""
-        return {name: text, f"sealed_{name}": sealed, f"{name}_key": key}
+        return {name: text, f"encrypted_{name}": sealed, f"{name}_key": key}
 
     def _load_subject(self, prediction: bytes) -> str | None:
         with read_transaction(self._engine) as connection:

@@ -53,7 +53,7 @@ class LabelQueue:
         self._engine = engine
         self._sampling_share = share
 
-    def slate(self, model: str, user: str, limit: int, *, now: datetime) -> list[QueueItem]:
+    def next_items(self, model: str, user: str, limit: int, *, now: datetime) -> list[QueueItem]:
         """Returns the next items of this person, at most `limit`: uncertain ones, disputed ones, then randomly sampled ones."""
         with read_transaction(self._engine) as connection:
             items = _open_items(connection, model, user, limit)
@@ -61,7 +61,7 @@ class LabelQueue:
             return items
         with write_transaction(self._engine) as connection:
             for item in self._new_items(connection, model, user, limit - len(items), now):
-                row = {"prediction": item.prediction, "model": model, "user_id": user, "why": item.why.value}
+                row = {"prediction": item.prediction, "model": model, "user_id": user, "why": item.reason.value}
                 connection.execute(_INSERT_ITEM, row | {"propensity": item.propensity, "at_us": to_us(now)})
             return _open_items(connection, model, user, limit)
 
@@ -72,7 +72,7 @@ class LabelQueue:
             if not connection.execute(label_queue.update().where(assigned).values(skipped_us=to_us(now))).rowcount:
                 raise PredictionNotFoundError
 
-    def asked(self, prediction: bytes, user: str, *, now: datetime) -> bool:
+    def was_asked(self, prediction: bytes, user: str, *, now: datetime) -> bool:
         """Whether this prediction is assigned to this person, or was completed within the last hour, so that they can correct it."""
         recent = to_us(now - ALONE)
         still_open = [
@@ -87,7 +87,7 @@ class LabelQueue:
         with read_transaction(self._engine) as connection:
             return connection.scalar(query) is not None
 
-    def of(self, ids: Sequence[bytes]) -> dict[bytes, QueueItem]:
+    def sampling_info(self, ids: Sequence[bytes]) -> dict[bytes, QueueItem]:
         """Returns, for these predictions, why they were first assigned and with which propensity; without those never assigned."""
         query = select(label_queue.c.prediction, label_queue.c.why, label_queue.c.propensity).where(
             label_queue.c.prediction.in_(ids)
@@ -119,7 +119,9 @@ class LabelQueue:
             query = (
                 select(predictions.c.id).where(available, condition, not_selected).order_by(_SAMPLING_KEY).limit(count - len(items))
             )
-            items += [QueueItem(prediction=bytes(row.id), why=reason, propensity=propensity) for row in connection.execute(query)]
+            items += [
+                QueueItem(prediction=bytes(row.id), reason=reason, propensity=propensity) for row in connection.execute(query)
+            ]
         return items
 
 
@@ -175,7 +177,7 @@ def _open_items(connection: Connection, model: str, user: str, limit: int) -> li
 
 
 def _item(row: Any) -> QueueItem:
-    return QueueItem(prediction=bytes(row.prediction), why=SamplingReason(row.why), propensity=row.propensity)
+    return QueueItem(prediction=bytes(row.prediction), reason=SamplingReason(row.why), propensity=row.propensity)
 
 
 def _can_be_labelled() -> ColumnElement[bool]:

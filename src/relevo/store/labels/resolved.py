@@ -41,7 +41,7 @@ def labels_of(connection: Connection, ids: Sequence[bytes], notes: Notes | None 
     reviews = {row.label: ReviewStatus(row.verdict) for row in connection.execute(last_reviews)}
     result: dict[bytes, list[Label]] = {}
     for row in connection.execute(select(labels).where(labels.c.prediction.in_(ids)).order_by(labels.c.serial)):
-        note = "" if notes is None else notes.of(connection, row)
+        note = "" if notes is None else notes.read(connection, row)
         label = label_of(row, reviews.get(row.serial, ReviewStatus.PENDING), note)
         result.setdefault(label.prediction, []).append(label)
     return result
@@ -57,7 +57,7 @@ def label_of(row: Row[Any], verdict: ReviewStatus, note: str) -> Label:
         at=from_us(row.at_us),
         note=note,
         serial=row.serial,
-        verdict=verdict,
+        review=verdict,
     )
 
 
@@ -67,7 +67,7 @@ def recompute(connection: Connection, ids: Sequence[bytes]) -> None:
     labels_by_id = labels_of(connection, ids)
     for prediction in ids:
         candidates = labels_by_id.get(prediction, [])
-        label = rule.of(candidates)
+        label = rule.resolve(candidates)
         values = {"truth": None if label is None else label.value, "disputed": is_disputed(candidates)}
         connection.execute(predictions.update().where(predictions.c.id == prediction).values(values))
 

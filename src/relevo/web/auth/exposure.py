@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def is_exposed(settings: Settings) -> bool:
     """Whether other machines can send requests: the host is not loopback, or a proxy forwards to this server."""
-    return not settings.stays_here or bool(settings.trusted_proxies)
+    return not settings.is_local_only or bool(settings.trusted_proxies)
 
 
 def missing_protection(settings: Settings, *, users: bool) -> frozenset[str]:

@@ -43,16 +43,21 @@ if TYPE_CHECKING:
 _BEARER = b"bearer "
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 #: Before the store has been read, no request is authenticated.
-NOT_LOADED = AccessSnapshot(epoch=-1, open=False)
+NOT_LOADED = AccessSnapshot(revision=-1, no_users=False)
 
 
 class Authenticator:
-    """Authenticates requests. Lifetime: the worker. `server.sync` replaces `roll` whenever users or keys change."""
+    """Authenticates requests. Lifetime: the worker. `server.sync` replaces `access` whenever users or keys change."""
 
-    def __init__(self, roll: AccessSnapshot = NOT_LOADED, *, sessions: SessionCache | None = None) -> None:
+    def __init__(self, access: AccessSnapshot = NOT_LOADED, *, sessions: SessionCache | None = None) -> None:
         """sessions: None where no one can log in, as without a store."""
-        self.roll = roll
+        self.access = access
         self.sessions = sessions
+
+    def forget_session(self, token: str | None) -> None:
+        """Drops a closed session from the cache."""
+        if self.sessions is not None and token is not None:
+            self.sessions.forget(token)
 
     def authenticate_key(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal | None:
         """The principal of the API key in these headers, without a database query; None without a key.
@@ -60,29 +65,29 @@ class Authenticator:
         Raises AuthenticationError for an invalid key, DatabaseUnavailableError while users have never been read from the store,
         UsersLostError after the users were lost, unless the key was known before.
         """
-        roll = self.roll
-        if roll.open:
+        access = self.access
+        if access.no_users:
             return ANONYMOUS_ADMIN
-        if roll.epoch < 0:
+        if access.revision < 0:
             raise DatabaseUnavailableError
         for name, value in headers:
             if name == b"authorization":
-                return self._find_key(roll, value)
-        if roll.lost:
+                return self._find_key(access, value)
+        if access.lost:
             raise UsersLostError
         return None
 
-    def _find_key(self, roll: AccessSnapshot, value: bytes) -> Principal:
+    def _find_key(self, access: AccessSnapshot, value: bytes) -> Principal:
         if value[: len(_BEARER)].lower() != _BEARER:
             raise AuthenticationError
-        principal = roll.by_key(value[len(_BEARER) :].strip(), time.time_ns() // 1000)
+        principal = access.find_key(value[len(_BEARER) :].strip(), time.time_ns() // 1000)
         if principal is None:
-            raise UsersLostError if roll.lost else AuthenticationError
+            raise UsersLostError if access.lost else AuthenticationError
         return principal
 
     def check_users(self) -> None:
         """Raises UsersLostError if the users were lost, so that no one could log in."""
-        if self.roll.lost:
+        if self.access.lost:
             raise UsersLostError
 
     async def authenticate(self, scope: Scope) -> Principal:
@@ -106,9 +111,9 @@ class Authenticator:
 class AuthMiddleware:
     """Lets a request pass if its access rule permits it. Lifetime: the app."""
 
-    def __init__(self, app: ASGIApp, door: Authenticator) -> None:
+    def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
         self._app = app
-        self._door = door
+        self._authenticator = authenticator
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises AuthenticationError, CsrfError, PermissionDeniedError, ModelNotFoundError, NotFoundError, MethodNotAllowedError."""
@@ -116,7 +121,7 @@ class AuthMiddleware:
             rule, model = find_rule(scope["method"], scope["path"])
             if rule is None or not rule.public:
                 try:
-                    principal = await self._door.authenticate(scope)
+                    principal = await self._authenticator.authenticate(scope)
                 except AuthenticationError:
                     if not wants_html(scope):
                         raise
@@ -132,7 +137,7 @@ def _authorize(scope: Scope, principal: Principal, rule: AccessRule | None, mode
     if rule is None:
         # Not passed on: a router may match more paths than the rules do.
         raise _no_rule_error(scope["path"])
-    if rule.action is not None and not (rule.enough_for_own and principal.may(rule.enough_for_own)):
+    if rule.action is not None and not (rule.enough_for_own and principal.can(rule.enough_for_own)):
         require_permission(principal, rule.action, model)
 
 
@@ -147,7 +152,7 @@ def check_request_csrf(scope: Scope, principal: Principal, *, may_be_form: bool)
     Browsers send the session cookie with every request. The Origin header must be present; `trusted_host` has checked its value. The
     token is in a header, or in the form of a route that reads it. Raises CsrfError.
     """
-    if principal.way is not AuthMethod.SESSION or scope["method"] in _SAFE:
+    if principal.auth_method is not AuthMethod.SESSION or scope["method"] in _SAFE:
         return
     headers = dict(scope["headers"])
     if b"origin" not in headers and headers.get(b"sec-fetch-site") != b"same-origin":
@@ -168,13 +173,13 @@ def check_form(scope: Scope, form: Mapping[str, str]) -> None:
 def csrf_token(scope: Scope) -> str:
     """CSRF token for the forms of a page; "" without a session."""
     principal: Principal | None = scope["state"].get("principal")
-    return csrf_token_for(_session(scope)) if principal is not None and principal.way is AuthMethod.SESSION else ""
+    return csrf_token_for(_session(scope)) if principal is not None and principal.auth_method is AuthMethod.SESSION else ""
 
 
 def signed_in_as(scope: Scope) -> str:
     """User name for the top of the page; "" without a session."""
     principal: Principal | None = scope["state"].get("principal")
-    return principal.name if principal is not None and principal.way is AuthMethod.SESSION else ""
+    return principal.name if principal is not None and principal.auth_method is AuthMethod.SESSION else ""
 
 
 def wants_html(scope: Scope) -> bool:
@@ -199,9 +204,9 @@ def _session(scope: Scope) -> str:
 
 def require_permission(principal: Principal, action: Action, model: str | None = None) -> None:
     """Raises ModelNotFoundError if the principal may not see the model, PermissionDeniedError if the action is denied."""
-    if model is not None and not principal.sees(model):
+    if model is not None and not principal.can_see(model):
         raise ModelNotFoundError(model=model)
-    if not principal.may(action, model):
+    if not principal.can(action, model):
         raise PermissionDeniedError(who=principal.name or "You", role=MIN_ROLE[action].value, action=action.value)
 
 

@@ -91,9 +91,9 @@ class _WorkQueue:
 class PasswordAuthenticator:
     """Verifies passwords. Lifetime: the worker."""
 
-    def __init__(self, people: Users, now: Callable[[], datetime]) -> None:
-        self._people = people
-        self._sessions = people.sessions
+    def __init__(self, users: Users, now: Callable[[], datetime]) -> None:
+        self._people = users
+        self._sessions = users.sessions
         self._now = now
         self._shared = _WorkQueue("passwords", max_waiting=_MAX_SHARED, max_per_client=_MAX_SHARED_PER_NETWORK)
         self._lookups = _WorkQueue("sign-in looks", max_waiting=_MAX_LOOKUPS, max_per_client=_MAX_TRUSTED_PER_CLIENT)
@@ -107,7 +107,7 @@ class PasswordAuthenticator:
         work, network = partial(self._verify, name, password, applicant), network_of(applicant.address)
         if self._shared.waiting >= _SHORT_QUEUE and await self._may_be_recognized(applicant, network):
             throttle_key = await self._lookups.run(network, partial(self._find_throttle_key, name, applicant))
-            if throttle_key.known:
+            if throttle_key.is_known:
                 return await self._trusted.run(f"{name_key(name)} {throttle_key.name}", work)
         return await self._shared.run(network, work)
 
@@ -124,7 +124,7 @@ class PasswordAuthenticator:
             return True
         async with self._networks_lock:
             if time.monotonic() - self._networks_read_at > _NETWORKS_TTL_S:
-                self._networks = await self._lookups.run("", self._sessions.places)
+                self._networks = await self._lookups.run("", self._sessions.known_addresses)
                 self._networks_read_at = time.monotonic()
         return network in self._networks
 
@@ -135,15 +135,15 @@ class PasswordAuthenticator:
     def _throttle_key(self, user: User | None, applicant: Applicant) -> Desk:
         key = applicant.key
         if key is not None and user is not None and key.id == user.id:
-            return Desk(name=f"key {key.key}", known=True)
-        return self._sessions.desk(user.id if user else None, applicant.recognised, applicant.address)
+            return Desk(name=f"key {key.key}", is_known=True)
+        return self._sessions.throttle_key(user.id if user else None, applicant.recognised, applicant.address)
 
     def _verify(self, name: str, password: str, applicant: Applicant) -> User:
         user, stored_hash = self._people.sign_in(name)
         throttle_key = self._throttle_key(user, applicant)
         note = partial(self._people.attempts.note, user.id if user else None, name, applicant.address, at=self._now())
         try:
-            self._sessions.try_password(name, throttle_key, at=self._now())
+            self._sessions.register_attempt(name, throttle_key, at=self._now())
         except LoginThrottledError:
             note(WAITING)
             raise
@@ -152,8 +152,8 @@ class PasswordAuthenticator:
         if user is None or stored_hash is None or not is_correct:
             note(WRONG if user else UNKNOWN)
             raise InvalidCredentialsError
-        self._sessions.forget_tries(name, throttle_key)
-        self._sessions.was_at(user.id, applicant.address, at=self._now())
+        self._sessions.reset_attempts(name, throttle_key)
+        self._sessions.record_address(user.id, applicant.address, at=self._now())
         if password_hash.needs_rehash(stored_hash):
             by = Actor(actor=f"user:{user.id}", address=applicant.address)
             self._people.rehash(user.id, stored_hash, password_hash.hash_password(password), at=self._now(), by=by)

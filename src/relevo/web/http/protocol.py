@@ -125,7 +125,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Accepts the connection if the limit allows it."""
         super().connection_made(transport)
-        if len(self.connections) > self.crowd.most and not self.takes_an_idle_place():
+        if len(self.connections) > self.crowd.most and not self.is_idle():
             self.crowd.is_full()
             transport.abort()
             return
@@ -199,11 +199,11 @@ class Connection(HttpToolsProtocol):
     def _apply_proxy_headers(self, proxies: TrustedProxies) -> None:
         """Takes client address and scheme from a trusted proxy; raises for plain http that bypasses the proxies."""
         peer = self.client[0] if self.client else ""
-        if proxies.lists(peer):
-            address, scheme = proxies.seen(self.headers, peer, self.scheme or "http")
+        if proxies.is_trusted(peer):
+            address, scheme = proxies.client_of(self.headers, peer, self.scheme or "http")
             self.scope["client"] = (address, 0)
             self.scope["scheme"] = scheme
-        elif self.scheme == "http" and not proxies.lets_in(peer):
+        elif self.scheme == "http" and not proxies.allows_plain_http(peer):
             self._in_head = True
             self._head_error = OriginError(reason="it did not come by way of the proxy")
             raise self._head_error
@@ -314,7 +314,7 @@ class Connection(HttpToolsProtocol):
         else:
             self._watch_unread()
 
-    def takes_an_idle_place(self) -> bool:
+    def is_idle(self) -> bool:
         """Closes one idle keep-alive connection in favour of this one; False if there is none."""
         for connection in self.connections:
             if isinstance(connection, Connection) and connection._is_idle():  # noqa: SLF001 - same class

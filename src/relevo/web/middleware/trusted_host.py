@@ -36,7 +36,7 @@ class HostChecker:
         listed = {name.strip().lower().rstrip(".") for name in settings.allowed_hosts.split(",")} - {""}
         self._accept_any = _ANY_HOST in listed
         self._allowed = frozenset(listed)
-        self._is_exposed = not settings.stays_here
+        self._is_exposed = not settings.is_local_only
         self._own = {"localhost", settings.host.lower()} | ({socket.gethostname().lower()} if self._is_exposed else set())
         #: Raw Host values that were accepted before: the fast path for most requests.
         self._accepted: set[bytes] = set()

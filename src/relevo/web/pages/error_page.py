@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from fastapi.responses import Response
 
 from relevo.web.auth.guard import csrf_token, signed_in_as, wants_html
+from relevo.web.context import app_context
 from relevo.web.errors import as_error, error_response, hide_server_details
 from relevo.web.pages import model_page
 from relevo.web.request_info import address_of, language_of
@@ -31,7 +32,7 @@ _BODY_HEADERS = frozenset({b"content-type", b"content-length"})
 async def handle_exception(request: Request, exception: Exception) -> Response:
     """Exception handler of the FastAPI app."""
     error = as_error(exception, request)
-    status, headers, body = negotiated_error(error, request.scope, request.app.state.parts.settings.language)
+    status, headers, body = negotiated_error(error, request.scope, app_context(request).settings.language)
     response = Response(body, status_code=status)
     response.raw_headers = headers
     return response

@@ -200,4 +200,4 @@ def _bands(state: ModelState, answer: Mapping[str, Any]) -> dict[str, float] | N
     probabilities: Sequence[float] = answer.get("probabilities") or []
     if not isinstance(rule, ThresholdDecision) or len(probabilities) != 2:
         return None
-    return {"reject": rule.reject, "accept": rule.accept, "score": probabilities[1]}
+    return {"reject": rule.reject_at, "accept": rule.accept_at, "score": probabilities[1]}

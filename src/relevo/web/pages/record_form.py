@@ -89,7 +89,7 @@ def _widget(field: Field) -> Widget:
     if field.kind is FieldKind.BOOLEAN:
         return "yesno"
     if field.kind is FieldKind.CATEGORY:
-        return "choice" if field.closed or 1 <= len(field.categories) <= _MAX_LISTED_CHOICES else "typed"
+        return "choice" if field.restrict_to_categories or 1 <= len(field.categories) <= _MAX_LISTED_CHOICES else "typed"
     return "number"
 
 

@@ -149,7 +149,7 @@ async def _read_rest(message: Any, receive: Receive, limits: BodyLimits, room: B
             while True:
                 if message["type"] == "http.disconnect":
                     raise ClientDisconnectedError
-                room.take(len(message.get("body", b"")))
+                room.acquire(len(message.get("body", b"")))
                 body += message.get("body", b"")
                 taken = len(body)
                 if len(body) > limits.max_bytes:
@@ -160,7 +160,7 @@ async def _read_rest(message: Any, receive: Receive, limits: BodyLimits, room: B
     except TimeoutError as cause:
         raise BodyTimeoutError(limit=f"{limits.max_seconds:g}") from cause
     finally:
-        room.give(taken)
+        room.release(taken)
 
 
 def is_cheap_to_parse(body: bytes, content_type: str) -> bool:
@@ -401,7 +401,7 @@ def _from_form_parts(collector: _MultipartCollector) -> RequestBody:
 def missing_image_part(names: Iterable[str]) -> MissingInputError:
     """The error for a form with parts, none of which is read as an image."""
     listed = ", ".join(escape_control(name[:_NAME_LENGTH_SHOWN]) for name in list(names)[:_NAMES_SHOWN])
-    return MissingInputError.told(
+    return MissingInputError.with_message(
         f"No file was sent under a name that is read: the form's parts are {listed}; the image is read from file, image or my_image."
     )
 

@@ -67,7 +67,7 @@ class PredictHandlers:
         service: ModelService,
         settings: Settings,
         telemetry: Telemetry,
-        door: Authenticator,
+        authenticator: Authenticator,
         *,
         allowance: RateLimiter | None = None,
         subjects: SubjectResolver | None = None,
@@ -76,7 +76,7 @@ class PredictHandlers:
         self._service = service
         self.language = settings.language
         self._telemetry = telemetry
-        self._door = door
+        self._authenticator = authenticator
         self._limits = BodyLimits(
             max_bytes=settings.max_body_mb * 2**20,
             max_parts=settings.max_parts,
@@ -103,7 +103,7 @@ class PredictHandlers:
             # No client is left to respond to.
             return
         except RelevoError as error:
-            self._telemetry.refused(error.code)
+            self._telemetry.count_error(error.code)
             if path != "/predict/":
                 raise
             await self._legacy_error(error, scope, send)
@@ -118,7 +118,7 @@ class PredictHandlers:
         Raises RelevoError; then nothing was recorded.
         """
         kind = next((value.decode("latin-1") for name, value in headers if name == b"content-type"), "")
-        principal = self._door.authenticate_key(headers)
+        principal = self._authenticator.authenticate_key(headers)
         if principal is None:
             return None
         if not is_cheap_to_parse(body, kind):
@@ -134,12 +134,12 @@ class PredictHandlers:
         model = None if model is None else self._service.named(model)
         require_permission(principal, Action.PREDICT, model or self._service.default_model())
         routing_key = client[0].encode() if client else b""
-        request = PredictRequest(model=model, key=routing_key, caller=caller, asked_by=_asked_by(principal))
+        request = PredictRequest(model=model, key=routing_key, caller=caller, requested_by=_requester(principal))
         payload = parsed.image if parsed.image is not None else parsed.record
         if payload is None or parsed.form:  # a form beside the image may name a model
             return None
         if self.allowance is None:
-            return self._service.ask(request, payload)
+            return self._service.submit(request, payload)
         return self._submit_limited(self.allowance, caller, request, payload, len(body))
 
     def encode(self, reply: PredictionResult, scope: Scope) -> bytes:
@@ -149,13 +149,13 @@ class PredictHandlers:
 
     def count_error(self, error: RelevoError) -> None:
         """Counts an error in the metrics."""
-        self._telemetry.refused(error.code)
+        self._telemetry.count_error(error.code)
 
     def _submit_limited(
         self, allowance: RateLimiter, caller: str, request: PredictRequest, payload: bytes | dict[str, Any], body_bytes: int
     ) -> asyncio.Future[list[PredictionResult]] | None:
         """Charges the client only if the fast path succeeds, since the ASGI path would charge it again."""
-        future = self._service.ask(request, payload)
+        future = self._service.submit(request, payload)
         if future is not None:
             allowance.start(caller, request_cost(body_bytes, image=payload if isinstance(payload, bytes) else None))
             future.add_done_callback(lambda _: allowance.finish(caller))
@@ -163,7 +163,7 @@ class PredictHandlers:
 
     async def _read_request(self, scope: Scope, receive: Receive) -> RequestBody:
         """Reads and parses the body; invalid bodies are charged too. Raises RateLimitError."""
-        body, kind = await read_body(scope, receive, self._limits, self._service.room)
+        body, kind = await read_body(scope, receive, self._limits, self._service.byte_budget)
         if self.allowance is None:
             return await self._parse(body, kind)
         caller = _caller(scope)
@@ -176,7 +176,7 @@ class PredictHandlers:
     async def _parse(self, body: bytes, kind: str) -> RequestBody:
         if is_cheap_to_parse(body, kind):
             return parse_body(body, kind, self._limits)
-        with self._service.room.holding(len(body)):
+        with self._service.byte_budget.reserve(len(body)):
             return await asyncio.get_running_loop().run_in_executor(self._parser_thread, parse_body, body, kind, self._limits)
 
     # --- canonical response ---------------------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ class PredictHandlers:
     def _has_model_field(self, model: str | None) -> bool:
         """Whether the model's record has a field with the name of the selector."""
         router = self._service.router(self._service.named(model or self._service.default_model() or ""))
-        signature = None if router is None else router.pick(b"").lane.manifest.input
+        signature = None if router is None else router.choose(b"").loaded.manifest.input
         return isinstance(signature, RecordInput) and any(field.name == _MODEL for field in signature.fields)
 
     def _payload(self, request: PredictRequest, body: RequestBody, scope: Scope) -> bytes | dict[str, Any]:
@@ -229,7 +229,7 @@ class PredictHandlers:
             return body.image
         if body.record is not None:
             return body.record
-        signature = self._service.choose(request).lane.manifest.input
+        signature = self._service.select_version(request).loaded.manifest.input
         if isinstance(signature, RecordInput) and body.form:
             return parse_form(signature, body.form, language=language_of(scope, self.language))
         raise missing_image_part(body.form) if body.form else MissingInputError
@@ -238,8 +238,10 @@ class PredictHandlers:
         """The request to the service. Raises ModelNotFoundError, PermissionDeniedError."""
         principal = scope["state"]["principal"]
         require_permission(principal, Action.PREDICT, model or self._service.default_model())
-        asked_by = _asked_by(principal)
-        return PredictRequest(model=model, key=_routing_key(scope), caller=_caller(scope), subject=subject, asked_by=asked_by)
+        requested_by = _requester(principal)
+        return PredictRequest(
+            model=model, key=_routing_key(scope), caller=_caller(scope), subject=subject, requested_by=requested_by
+        )
 
     async def _subject(self, scope: Scope) -> str | None:
         return None if self._subjects is None else await self._subjects.of(scope)
@@ -250,7 +252,7 @@ class PredictHandlers:
     def count(self, reply: PredictionResult) -> None:
         """Counts one prediction in the metrics."""
         outcome = "uncertain" if reply.answer.uncertain else "ok"
-        self._telemetry.predicted(model=reply.model, version=reply.version, outcome=outcome, seconds=reply.seconds)
+        self._telemetry.count_prediction(model=reply.model, version=reply.version, outcome=outcome, seconds=reply.seconds)
 
     def _count_many(self, replies: list[PredictionResult]) -> None:
         for outcome, group in (
@@ -259,7 +261,7 @@ class PredictHandlers:
         ):
             if group:
                 first = group[0]
-                self._telemetry.predicted(
+                self._telemetry.count_prediction(
                     model=first.model, version=first.version, outcome=outcome, seconds=first.seconds, rows=len(group)
                 )
 
@@ -293,8 +295,8 @@ class PredictHandlers:
     async def _submit(self, scope: Scope, receive: Receive, send: Send) -> None:
         query, context = query_parameters(scope), self._page_context(scope)
         model = self._service.named(query[_MODEL]) if query.get(_MODEL) else None
-        asked_by = _asked_by(scope["state"]["principal"])
-        request = PredictRequest(model=model, key=_routing_key(scope), caller=_caller(scope), asked_by=asked_by)
+        requested_by = _requester(scope["state"]["principal"])
+        request = PredictRequest(model=model, key=_routing_key(scope), caller=_caller(scope), requested_by=requested_by)
         record: Mapping[str, Any] | None = None
         try:
             check_parameters(query, (_MODEL,))
@@ -315,7 +317,7 @@ class PredictHandlers:
         except ClientDisconnectedError:
             raise
         except RelevoError as error:
-            self._telemetry.refused(error.code)
+            self._telemetry.count_error(error.code)
             status, headers, page = await asyncio.to_thread(
                 render_refusal, error, self._visible_state(request, context), context, record=record
             )
@@ -336,7 +338,7 @@ class PredictHandlers:
             language=language_of(scope, self.language),
             address=address_of(scope),
             request_id=scope["state"]["request_id"],
-            models=[state for state in self._service.models() if principal.sees(state.name)],
+            models=[state for state in self._service.models() if principal.can_see(state.name)],
             limits=self._image_limits,
             signed_in=signed_in_as(scope),
             csrf=csrf_token(scope),
@@ -358,7 +360,7 @@ def answer_body(reply: PredictionResult, language: str) -> dict[str, Any]:
     """The canonical response as plain values, followed by the model's extra fields."""
     answer = reply.answer
     facts: dict[str, Any] = {"query_id": ids.text(reply.id), "model": reply.model, "version": reply.version}
-    if answer.label is None:
+    if answer.predicted_label is None:
         facts |= {"prediction": answer.value, "uncertain": False}
     else:
         facts |= _classification(answer)
@@ -374,7 +376,7 @@ def answer_body(reply: PredictionResult, language: str) -> dict[str, Any]:
 
 def _classification(answer: DecisionResult) -> dict[str, Any]:
     return {
-        "prediction": answer.label,
+        "prediction": answer.predicted_label,
         "class": answer.index,
         "confidence": answer.confidence,
         "probabilities": answer.probabilities,
@@ -387,7 +389,7 @@ def _caller(scope: Scope) -> str:
     return client_id(scope["state"].get("principal"), scope.get("client"))
 
 
-def _asked_by(principal: Principal) -> str | None:
+def _requester(principal: Principal) -> str | None:
     """The actor stored with the prediction; None while there are no users."""
     return principal.actor if principal.id else None
 

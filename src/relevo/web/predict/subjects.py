@@ -29,10 +29,10 @@ MAX_SUBJECT_LENGTH = 200
 class SubjectResolver:
     """Pseudonyms of the subjects of requests. Lifetime: the worker."""
 
-    def __init__(self, pseudonym: Callable[[str], str], sealing: InputEncryption | None, *, now: Callable[[], datetime]) -> None:
-        """sealing: encrypts inputs; None where they are not encrypted."""
+    def __init__(self, pseudonym: Callable[[str], str], encryption: InputEncryption | None, *, now: Callable[[], datetime]) -> None:
+        """encryption: encrypts inputs; None where they are not encrypted."""
         self._pseudonym = pseudonym
-        self._sealing = sealing
+        self._encryption = encryption
         self._now = now
 
     async def of(self, scope: Scope) -> str | None:
@@ -47,8 +47,8 @@ class SubjectResolver:
 
     async def _prepare(self, subject: str) -> str:
         pseudonym = self._pseudonym(subject)
-        if self._sealing is not None and not self._sealing.is_ready(pseudonym):
-            await asyncio.to_thread(self._sealing.prepare, pseudonym, at=self._now())
+        if self._encryption is not None and not self._encryption.is_ready(pseudonym):
+            await asyncio.to_thread(self._encryption.prepare, pseudonym, at=self._now())
         return pseudonym
 
 

@@ -28,6 +28,7 @@ from relevo.errors import IdentityProofError, InvalidJsonError, NotFoundError, U
 from relevo.store.auth.login_codes import LoginCode
 from relevo.util.hmac_signing import Purpose, verify
 from relevo.web.auth.sessions import csrf_token_for
+from relevo.web.context import app_context
 from relevo.web.routes.login import as_principal, open_session, with_session
 from relevo.web.schemas.users import Me, SignedIn
 
@@ -89,21 +90,21 @@ class _CodeRedemption(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 @router.get("/login/elsewhere", summary="Where else people may sign in")
 async def list_providers(request: Request) -> LoginProviders:
     """The identity provider's name, for whoever shows a sign-in page."""
-    provider = request.app.state.parts.provider
+    provider = app_context(request).provider
     return LoginProviders(provider=provider.name if provider else None)
 
 
 @router.post(PATH, include_in_schema=False)
 async def redeem_code(request: Request) -> Response:
     """A console's code becomes a session. Raises NotFoundError, InvalidJsonError, IdentityProofError."""
-    parts = request.app.state.parts
-    if parts.provider is None:
+    context = app_context(request)
+    if context.provider is None:
         raise NotFoundError
     try:
         redemption = msgspec.json.decode(await request.body(), type=_CodeRedemption)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
         raise InvalidJsonError(reason="it is no hand-over") from cause
-    user = await run_in_threadpool(_redeem, parts, redemption)
+    user = await run_in_threadpool(_redeem, context, redemption)
     token = await open_session(request, user)
     answer = SignedIn(user=Me.from_domain(as_principal(user)), csrf=csrf_token_for(token))
     return with_session(request, Response(answer.model_dump_json(), media_type="application/json"), token)
@@ -111,22 +112,22 @@ async def redeem_code(request: Request) -> Response:
 
 def pending_console_login(back: str, key: bytes) -> ConsoleLoginRequest | None:
     """The console login that started an attempt, if any. Raises IdentityProofError if the key has changed since."""
-    parts = urlsplit(back)
-    return ConsoleLoginRequest.from_query(dict(parse_qsl(parts.query)), key) if parts.path == PATH else None
+    context = urlsplit(back)
+    return ConsoleLoginRequest.from_query(dict(parse_qsl(context.query)), key) if context.path == PATH else None
 
 
-async def redirect_to_console(parts: AppContext, login_request: ConsoleLoginRequest, user: User) -> Response:
+async def redirect_to_console(context: AppContext, login_request: ConsoleLoginRequest, user: User) -> Response:
     """Redirects the browser to its console with a login code that is useless to others."""
     login_code = LoginCode(user=user.id, console=login_request.to, challenge=login_request.challenge)
-    code = await run_in_threadpool(parts.people.hand_overs.issue, login_code, at=parts.now())
+    code = await run_in_threadpool(context.users.hand_overs.issue, login_code, at=context.now())
     location = f"{login_request.to}/sign-in/back?{urlencode({'code': code, 'state': login_request.state})}"
     return Response(status_code=303, headers={"location": location, "cache-control": "no-store"})
 
 
-def _redeem(parts: AppContext, redemption: _CodeRedemption) -> User:
-    if not verify(parts.console_key, redemption.mark, Purpose.REDEEM, redemption.code, redemption.console):
+def _redeem(context: AppContext, redemption: _CodeRedemption) -> User:
+    if not verify(context.console_key, redemption.mark, Purpose.REDEEM, redemption.code, redemption.console):
         raise IdentityProofError(reason="no console of this server asks for it")
-    login_code = parts.people.hand_overs.take(redemption.code, at=parts.now())
+    login_code = context.users.hand_overs.take(redemption.code, at=context.now())
     if (
         login_code is None
         or login_code.console != redemption.console
@@ -134,7 +135,7 @@ def _redeem(parts: AppContext, redemption: _CodeRedemption) -> User:
     ):
         raise IdentityProofError(reason="the code counts no more, or not here")
     try:
-        user = parts.people.one(login_code.user)
+        user = context.users.get(login_code.user)
     except UserNotFoundError:
         user = None
     if user is None or user.disabled is not None:

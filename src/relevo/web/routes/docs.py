@@ -8,6 +8,7 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from relevo.web.auth.guard import principal_of
+from relevo.web.context import app_context
 from relevo.web.openapi import chapters, document
 from relevo.web.pages.model_page import base_context
 from relevo.web.pages.templating import render
@@ -32,7 +33,7 @@ def docs_page(request: Request) -> Response:
 
 
 def _document(request: Request) -> dict[str, Any]:
-    service, sees = request.app.state.parts.service, principal_of(request).sees
+    service, sees = app_context(request).service, principal_of(request).can_see
     default = service.default_model()
     visible = [state for state in service.models() if sees(state.name)]
     return document(request.app, visible, default if default and sees(default) else None)

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import StreamingResponse
 
 from relevo.domain.access import Action
+from relevo.web.context import app_context
 from relevo.web.csv_export import csv_lines, file_name
 from relevo.web.routes.predictions import visible_models
 from relevo.web.routes.responses import error_responses
@@ -27,13 +28,17 @@ router = APIRouter(tags=["history"])
 )
 def export_predictions(request: Request, query: Annotated[ExportQuery, Query()]) -> StreamingResponse:
     """All of it, with the label that counts for each; narrowed as the history is. Raises ModelNotFoundError, PermissionDeniedError."""
-    parts: AppContext = request.app.state.parts
+    context: AppContext = app_context(request)
     filters = query.model_dump(exclude={"lang"})
     rows = csv_lines(
-        parts.history, parts.labels, parts.asking, **filters, models=visible_models(request, query.model, Action.EXPORT)
+        context.predictions,
+        context.labels,
+        context.label_queue,
+        **filters,
+        models=visible_models(request, query.model, Action.EXPORT),
     )
     return StreamingResponse(
         rows,
         media_type="text/csv; charset=utf-8",
-        headers={"content-disposition": f'attachment; filename="{file_name(query.model, parts.now())}"'},
+        headers={"content-disposition": f'attachment; filename="{file_name(query.model, context.now())}"'},
     )

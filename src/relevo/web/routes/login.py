@@ -32,6 +32,7 @@ from relevo.web.auth.sessions import (
     login_cookie_name,
     set_cookie,
 )
+from relevo.web.context import app_context
 from relevo.web.errors import retry_header, status_of
 from relevo.web.pages import model_page
 from relevo.web.request_info import header
@@ -83,13 +84,13 @@ async def log_in(request: Request) -> Response:
 @router.post("/logout", summary="Sign out", response_model=None, responses=error_responses(403, 503))
 async def log_out(request: Request) -> Response:
     """Sign out, here and in every worker."""
-    parts = request.app.state.parts
+    context = app_context(request)
     if _is_form(request):
         check_form(request.scope, await read_form(request))
     token = cookie_value(request.scope, cookie_name(request.scope))
-    if token is not None and principal_of(request).way is AuthMethod.SESSION:
-        await run_in_threadpool(parts.people.sessions.close, token, at=parts.now(), by=audit_actor(request))
-        parts.door.sessions.forget(token)
+    if token is not None and principal_of(request).auth_method is AuthMethod.SESSION:
+        await run_in_threadpool(context.users.sessions.close, token, at=context.now(), by=audit_actor(request))
+        context.authenticator.forget_session(token)
     response = Response(status_code=303, headers={"location": "/login"}) if _is_form(request) else Response(status_code=204)
     response.headers["clear-site-data"] = '"cache"'
     response.headers.append("set-cookie", set_cookie(request.scope, cookie_name(request.scope), ""))
@@ -99,19 +100,19 @@ async def log_out(request: Request) -> Response:
 @router.get("/me", summary="Who asks, and what they may", responses=error_responses(503))
 async def get_me(request: Request) -> Me:
     """The same for sessions, keys, and whoever asks while there are no users."""
-    parts = request.app.state.parts
-    insecure = missing_protection(parts.settings, users=not parts.door.roll.open)
+    context = app_context(request)
+    insecure = missing_protection(context.settings, users=not context.authenticator.access.no_users)
     return Me.from_domain(principal_of(request), csrf_token(request.scope) or None, insecure)
 
 
 def renew_session(request: Request, response: Response, user: User) -> None:
     """Opens a new session for users who changed their own account; all their old sessions have been closed."""
     principal = principal_of(request)
-    if principal.way is not AuthMethod.SESSION or principal.id != user.id or user.disabled is not None:
+    if principal.auth_method is not AuthMethod.SESSION or principal.id != user.id or user.disabled is not None:
         return
-    parts, old = request.app.state.parts, cookie_value(request.scope, cookie_name(request.scope))
-    token = parts.people.sessions.open(user.id, at=parts.now(), by=audit_actor(request), instead_of=old)
-    parts.door.sessions.forget(old)
+    context, old = app_context(request), cookie_value(request.scope, cookie_name(request.scope))
+    token = context.users.sessions.open(user.id, at=context.now(), by=audit_actor(request), instead_of=old)
+    context.authenticator.forget_session(old)
     response.headers.append("set-cookie", set_cookie(request.scope, cookie_name(request.scope), token))
     response.headers["x-csrf-token"] = csrf_token_for(token)
 
@@ -140,7 +141,7 @@ async def _log_in_by_form(request: Request) -> Response:
 
 
 async def _authenticate(request: Request, name: str, password: str) -> User:
-    request.app.state.parts.door.check_users()
+    app_context(request).authenticator.check_users()
     principal = await _key_principal(request)
     recognised = cookie_value(request.scope, device_cookie_name(request.scope))
     applicant = Applicant(address=address_of_caller(request), recognised=recognised, key=principal)
@@ -152,8 +153,8 @@ async def _key_principal(request: Request) -> Principal | None:
     """The principal of a valid API key in this request, else None."""
     if header(request.scope, b"authorization") is None:
         return None
-    principal: Principal | None = await request.app.state.parts.door.authenticate_optional(request.scope)
-    return principal if principal is not None and principal.way is AuthMethod.KEY else None
+    principal: Principal | None = await app_context(request).authenticator.authenticate_optional(request.scope)
+    return principal if principal is not None and principal.auth_method is AuthMethod.KEY else None
 
 
 async def open_session(request: Request, user: User) -> str:
@@ -161,12 +162,12 @@ async def open_session(request: Request, user: User) -> str:
 
     Never reuses a session: the one in the cookie is closed, against session fixation.
     """
-    parts = request.app.state.parts
+    context = app_context(request)
     old = cookie_value(request.scope, cookie_name(request.scope))
     by = Actor(actor=f"user:{user.id}", address=address_of_caller(request))
-    token: str = await run_in_threadpool(parts.people.sessions.open, user.id, at=parts.now(), by=by, instead_of=old)
+    token: str = await run_in_threadpool(context.users.sessions.open, user.id, at=context.now(), by=by, instead_of=old)
     if old is not None:
-        parts.door.sessions.forget(old)
+        context.authenticator.forget_session(old)
     return token
 
 
@@ -179,14 +180,14 @@ def with_session(request: Request, response: Response, token: str) -> Response:
 
 def _with_device_cookie(request: Request, response: Response, user: User) -> Response:
     """Adds the device cookie, which lets this browser log in while other clients of its network are throttled."""
-    name, device_token = device_cookie_name(request.scope), request.app.state.parts.people.sessions.recognised(user.id)
+    name, device_token = device_cookie_name(request.scope), app_context(request).users.sessions.device_token(user.id)
     response.headers.append("set-cookie", set_cookie(request.scope, name, device_token, lives_s=_YEAR_S))
     return response
 
 
 def as_principal(user: User) -> Principal:
     """The principal of a session of this user."""
-    return Principal(id=user.id, name=user.name, way=AuthMethod.SESSION, role=user.role, grants=user.grants)
+    return Principal(id=user.id, name=user.name, auth_method=AuthMethod.SESSION, role=user.role, grants=user.grants)
 
 
 async def login_form(request: Request, *, error: RelevoError | None = None, name: str = "", to: str | None = None) -> Response:
@@ -195,10 +196,10 @@ async def login_form(request: Request, *, error: RelevoError | None = None, name
     await _set_principal(request)
     variables: dict[str, Any] = {
         "form_csrf": csrf_token_for(csrf_secret),
-        "no_users": request.app.state.parts.door.roll.open,
+        "no_users": app_context(request).authenticator.access.no_users,
         "next": local_path(to if to is not None else request.query_params.get("next")),
         "user_name": name[:200],
-        "provider": provider.name if (provider := request.app.state.parts.provider) else "",
+        "provider": provider.name if (provider := app_context(request).provider) else "",
     }
     body = model_page.login_page(page_context(request, models=[]), error, variables)
     response = html_response(request, body, 200 if error is None else status_of(type(error)))
@@ -210,7 +211,7 @@ async def login_form(request: Request, *, error: RelevoError | None = None, name
 
 async def _set_principal(request: Request) -> None:
     """Sets the principal, if any, on a public page."""
-    request.scope["state"]["principal"] = await request.app.state.parts.door.authenticate_optional(request.scope)
+    request.scope["state"]["principal"] = await app_context(request).authenticator.authenticate_optional(request.scope)
 
 
 async def _read_credentials(request: Request) -> _Credentials:

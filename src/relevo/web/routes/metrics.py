@@ -10,6 +10,7 @@ import re
 from fastapi import APIRouter, Request, Response
 
 from relevo.web.auth.guard import principal_of
+from relevo.web.context import app_context
 
 router = APIRouter(tags=["health"])
 
@@ -26,6 +27,6 @@ _MODEL_LABEL = re.compile(rb'[{,]model="([^"]*)"')
 )
 def get_metrics(request: Request) -> Response:
     """Read the counters of every worker, this one and the others; those of models that whoever asks may see."""
-    sees, lines = principal_of(request).sees, request.app.state.parts.metrics().splitlines(keepends=True)
+    sees, lines = principal_of(request).can_see, app_context(request).metrics().splitlines(keepends=True)
     visible = b"".join(line for line in lines if not (match := _MODEL_LABEL.search(line)) or sees(match[1].decode()))
     return Response(visible, headers={"content-type": _TYPE})

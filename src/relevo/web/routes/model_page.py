@@ -11,6 +11,7 @@ from relevo.errors import BodyTooLargeError, InvalidParameterError, ModelNotFoun
 from relevo.i18n.catalog import known
 from relevo.runtime.image import ImageLimits
 from relevo.web.auth.guard import check_form, csrf_token, principal_of, signed_in_as
+from relevo.web.context import app_context
 from relevo.web.pages import assets
 from relevo.web.pages import model_page as model_page_module
 from relevo.web.predict.body import BodyLimits, parse_body
@@ -36,15 +37,15 @@ _YEAR = 365 * _DAY
 
 def page_context(request: Request, models: Sequence[ModelState] | None = None) -> model_page_module.PageContext:
     """Page context of a request. models: those in the navigation; default: all that the user may see."""
-    parts = request.app.state.parts
-    settings = parts.settings
+    context = app_context(request)
+    settings = context.settings
     return model_page_module.PageContext(
         language=language_of(request.scope, settings.language),
         address=address_of(request.scope),
         request_id=request.state.request_id,
         models=models
         if models is not None
-        else [state for state in parts.service.models() if principal_of(request).sees(state.name)],
+        else [state for state in context.service.models() if principal_of(request).can_see(state.name)],
         limits=ImageLimits(max_pixels=settings.max_pixels, max_side=settings.max_side),
         signed_in=signed_in_as(request.scope),
         csrf=csrf_token(request.scope),
@@ -59,7 +60,7 @@ def model_page(
 ) -> Response:
     """The page of the model named in the address, else of the default one; a page that says so when there is none of that name."""
     context = page_context(request)
-    name = model or request.app.state.parts.service.default_model()
+    name = model or app_context(request).service.default_model()
     state = next((state for state in context.models if state.name == name), None)
     if model and state is None:
         return error_page(request, ModelNotFoundError(model=model), context)

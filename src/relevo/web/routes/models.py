@@ -11,6 +11,7 @@ from relevo.errors import AliasNotFoundError
 from relevo.package.documents import takeover_of
 from relevo.package.promotion_guard import CHAMPION
 from relevo.web.auth.guard import audit_actor, principal_of
+from relevo.web.context import app_context
 from relevo.web.routes.responses import error_responses
 from relevo.web.schemas.common import (
     Alias,
@@ -41,7 +42,7 @@ AliasPath = Annotated[AliasName, InPath(description="champion, challenger, or a 
 @router.get("", summary="Every registered model", responses=error_responses(503))
 def list_models(request: Request) -> ModelList:
     """Join the registry with what this worker serves."""
-    registry, sees, states = request.app.state.parts.registry, principal_of(request).sees, _states(request)
+    registry, sees, states = app_context(request).registry, principal_of(request).can_see, _states(request)
     return ModelList(
         models=[ModelSummary.from_domain(model, states.get(model.name)) for model in registry.models() if sees(model.name)]
     )
@@ -50,7 +51,7 @@ def list_models(request: Request) -> ModelList:
 @router.get("/{name}", summary="One model with its versions", responses=error_responses(404, 422, 503))
 def get_model(request: Request, name: Name) -> ModelDetail:
     """Raises ModelNotFoundError."""
-    registry = request.app.state.parts.registry
+    registry = app_context(request).registry
     versions = registry.versions(name)
     model = next(model for model in registry.models() if model.name == name)
     summary = ModelSummary.from_domain(model, _states(request).get(name))
@@ -60,7 +61,7 @@ def get_model(request: Request, name: Name) -> ModelDetail:
 @router.get("/{name}/versions/{version}", summary="One version", responses=error_responses(404, 422, 503))
 def get_version(request: Request, name: Name, version: Version) -> VersionSummary:
     """Raises ModelNotFoundError, VersionNotFoundError."""
-    return VersionSummary.from_domain(request.app.state.parts.registry.version(name, version))
+    return VersionSummary.from_domain(app_context(request).registry.version(name, version))
 
 
 @router.get("/{name}/aliases", summary="Where the aliases stand, and who moved them", responses=error_responses(404, 422, 503))
@@ -71,7 +72,7 @@ def list_aliases(
     before: Annotated[int | None, Query(ge=1, le=2**63 - 1, description="The next_before of the page before")] = None,
 ) -> Aliases:
     """Raises ModelNotFoundError."""
-    registry = request.app.state.parts.registry
+    registry = app_context(request).registry
     changes = registry.alias_history(name, before=before, limit=limit + 1)
     page = changes[:limit]
     return Aliases(
@@ -84,7 +85,7 @@ def list_aliases(
 @router.get("/{name}/aliases/{alias}", summary="Where one alias stands", responses=error_responses(404, 422, 503))
 def get_alias(request: Request, response: Response, name: Name, alias: AliasPath) -> Alias:
     """Answer with the ETag that a move may be tied to. Raises ModelNotFoundError, AliasNotFoundError."""
-    version = request.app.state.parts.registry.aliases(name).get(alias)
+    version = app_context(request).registry.aliases(name).get(alias)
     if version is None:
         raise AliasNotFoundError(model=name, alias=alias)
     response.headers["etag"] = f'"{version}"'
@@ -106,19 +107,19 @@ def move_alias(
 
     Raises ModelNotFoundError, VersionNotFoundError, PreconditionFailedError, PromotionRefusedError.
     """
-    parts = request.app.state.parts
+    context = app_context(request)
     expected = int(if_match.strip('"')) if if_match else None
     reason = body.reason
-    promotion = takeover_of(parts.registry, parts.packages, name, body.version) if alias == CHAMPION else None
+    promotion = takeover_of(context.registry, context.packages, name, body.version) if alias == CHAMPION else None
     if promotion is not None and expected in (None, promotion.before):
         reason, expected = promotion.allowed(reason, force=body.force), promotion.before
-    change = parts.registry.move_alias(
+    change = context.registry.move_alias(
         name,
         alias,
         body.version,
-        who=principal_of(request).name or "api",
-        why=reason,
-        at=parts.now(),
+        author=principal_of(request).name or "api",
+        reason=reason,
+        at=context.now(),
         expected=expected,
         by=audit_actor(request),
     )
@@ -127,4 +128,4 @@ def move_alias(
 
 
 def _states(request: Request) -> dict[str, ModelState]:
-    return {state.name: state for state in request.app.state.parts.service.models()}
+    return {state.name: state for state in app_context(request).service.models()}

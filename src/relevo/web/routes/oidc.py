@@ -25,6 +25,7 @@ from relevo.errors import FieldTypeError, IdentityProofError, NameTakenError, No
 from relevo.store.auth.oidc_logins import LOGIN_TTL, ExternalIdentity, LoginAttempt
 from relevo.web.auth.guard import address_of_caller, wants_html
 from relevo.web.auth.sessions import cookie_value, set_cookie
+from relevo.web.context import app_context
 from relevo.web.request_info import address_of
 from relevo.web.routes import console_login
 from relevo.web.routes.console_login import ConsoleLoginRequest
@@ -59,7 +60,7 @@ async def start_console_login(request: Request) -> Response:
     """The same for a browser that a console sends. Raises NotFoundError where no provider is set."""
     try:
         _provider(request)
-        login_request = ConsoleLoginRequest.from_query(request.query_params, request.app.state.parts.console_key)
+        login_request = ConsoleLoginRequest.from_query(request.query_params, app_context(request).console_key)
         return await _redirect_to_provider(request, login_request.path)
     except RelevoError as error:
         return await _error_response(request, error)
@@ -73,9 +74,9 @@ async def login_callback(request: Request) -> Response:
     """
     try:
         user, back = await _authenticate(request)
-        login_request = console_login.pending_console_login(back, request.app.state.parts.console_key)
+        login_request = console_login.pending_console_login(back, app_context(request).console_key)
         if login_request is not None:
-            return _without_cookie(request, await console_login.redirect_to_console(request.app.state.parts, login_request, user))
+            return _without_cookie(request, await console_login.redirect_to_console(app_context(request), login_request, user))
         response = Response(status_code=303, headers={"location": local_path(back)})
         return _without_cookie(request, with_session(request, response, await open_session(request, user)))
     except RelevoError as error:
@@ -85,14 +86,14 @@ async def login_callback(request: Request) -> Response:
 async def _redirect_to_provider(request: Request, back: str) -> Response:
     from relevo.web.auth.oidc import LoginSecrets
 
-    parts, provider = request.app.state.parts, _provider(request)
-    parts.door.check_users()
+    context, provider = app_context(request), _provider(request)
+    context.authenticator.check_users()
     browser_secret, state = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
     location = await provider.address(
         state=state, secrets=LoginSecrets(browser_secret=browser_secret), redirect=_redirect_uri(request)
     )
-    attempt = LoginAttempt(state=state, tie=browser_secret, back=back, address=address_of_caller(request))
-    await run_in_threadpool(parts.people.elsewhere.begin, attempt, at=parts.now())
+    attempt = LoginAttempt(state=state, browser_secret=browser_secret, return_to=back, address=address_of_caller(request))
+    await run_in_threadpool(context.users.elsewhere.start, attempt, at=context.now())
     response = Response(status_code=303, headers={"location": location, "cache-control": "no-store"})
     name = oidc_cookie_name(request.scope)
     response.headers.append("set-cookie", set_cookie(request.scope, name, browser_secret, lives_s=int(LOGIN_TTL.total_seconds())))
@@ -102,13 +103,13 @@ async def _redirect_to_provider(request: Request, back: str) -> Response:
 async def _authenticate(request: Request) -> tuple[User, str]:
     from relevo.web.auth.oidc import LoginSecrets
 
-    parts, provider = request.app.state.parts, _provider(request)
-    parts.door.check_users()
+    context, provider = app_context(request), _provider(request)
+    context.authenticator.check_users()
     parameters = _callback_parameters(request)
     browser_secret = cookie_value(request.scope, oidc_cookie_name(request.scope))
     if browser_secret is None or "state" not in parameters:
         raise IdentityProofError(reason="it was not begun in this browser, or too long ago")
-    back = await run_in_threadpool(parts.people.elsewhere.take, parameters["state"], browser_secret, at=parts.now())
+    back = await run_in_threadpool(context.users.elsewhere.finish, parameters["state"], browser_secret, at=context.now())
     if back is None:
         raise IdentityProofError(reason="it was not begun in this browser, or too long ago")
     metadata = await provider.metadata()
@@ -122,7 +123,7 @@ async def _authenticate(request: Request) -> tuple[User, str]:
         raise IdentityProofError(reason="the provider let nobody in")
     login_secrets = LoginSecrets(browser_secret=browser_secret)
     claims = await provider.claims(parameters["code"], secrets=login_secrets, redirect=_redirect_uri(request))
-    return await run_in_threadpool(_find_or_create_user, parts, claims, address_of_caller(request)), back
+    return await run_in_threadpool(_find_or_create_user, context, claims, address_of_caller(request)), back
 
 
 def _callback_parameters(request: Request) -> dict[str, str]:
@@ -133,16 +134,16 @@ def _callback_parameters(request: Request) -> dict[str, str]:
     return dict(pairs)
 
 
-def _find_or_create_user(parts: AppContext, claims: dict[str, Any], address: str) -> User:
+def _find_or_create_user(context: AppContext, claims: dict[str, Any], address: str) -> User:
     """The user of an account. Raises IdentityProofError if there is none, or if the user is disabled."""
-    people, account = parts.people, ExternalIdentity(issuer=claims["iss"], subject=claims["sub"])
+    people, account = context.users, ExternalIdentity(issuer=claims["iss"], subject=claims["sub"])
     with suppress(UserNotFoundError):
-        return people.identified(account.issuer, account.subject)
-    if parts.settings.oidc_default_role == "nobody":
+        return people.get_by_identity(account.issuer, account.subject)
+    if context.settings.oidc_default_role == "nobody":
         raise IdentityProofError(reason="nobody here has that account; an admin can link it to a user (`relevo user link`)")
-    by, role = Actor(actor="oidc", address=address), Role(parts.settings.oidc_default_role)
+    by, role = Actor(actor="oidc", address=address), Role(context.settings.oidc_default_role)
     try:
-        user = people.one(people.elsewhere.add(account, candidate_names(claims), role, at=parts.now(), by=by))
+        user = people.get(people.elsewhere.create_user(account, candidate_names(claims), role, at=context.now(), by=by))
     except NameTakenError as cause:
         raise IdentityProofError(reason="everything it calls that account is a name of somebody else here") from cause
     if user.disabled is not None:
@@ -163,7 +164,7 @@ def candidate_names(claims: dict[str, Any]) -> Iterator[str]:
 
 
 def _provider(request: Request) -> Provider:
-    provider: Provider | None = request.app.state.parts.provider
+    provider: Provider | None = app_context(request).provider
     if provider is None:
         raise NotFoundError
     return provider

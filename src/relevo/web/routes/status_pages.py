@@ -13,11 +13,12 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Request, Response
 
 from relevo.errors import RelevoError
+from relevo.web.context import app_context
 from relevo.web.pages import model_page
 from relevo.web.pages.templating import render
 from relevo.web.routes.model_page import error_page, html_response, page_context
 from relevo.web.routes.predictions import visible_models
-from relevo.web.schemas.common import PredictionView
+from relevo.web.schemas.common import PredictionOut
 
 router = APIRouter(include_in_schema=False)
 
@@ -32,14 +33,14 @@ def history_page(
 ) -> Response:
     """A page of the predictions that whoever asks may see, newest first; or one that says why there is none."""
     context = page_context(request)
-    parts = request.app.state.parts
+    app = app_context(request)
     try:
-        model_filter = {} if model is None else {"model": model}
-        page = parts.history.window(cursor=cursor, limit=_ROWS, models=visible_models(request, model), **model_filter)
-        labels = parts.labels.current_many([stored.prediction.id for stored in page.items])
+        page = app.predictions.page(cursor=cursor, limit=_ROWS, model=model, models=visible_models(request, model))
+        labels = app.labels.resolved_many([stored.prediction.id for stored in page.items])
     except RelevoError as error:
         return error_page(request, error, context)
-    rows = [PredictionView.from_domain(stored, labels.get(stored.prediction.id)) for stored in page.items]
+    rows = [PredictionOut.from_domain(stored, labels.get(stored.prediction.id)) for stored in page.items]
+    model_filter = {} if model is None else {"model": model}
     older = "/history?" + urlencode({**model_filter, "cursor": page.next_cursor}) if page.next_cursor else None
     return html_response(
         request, render("history.html", context.language, **model_page.base_context(None, context), rows=rows, older=older)
@@ -50,6 +51,6 @@ def history_page(
 def health_page(request: Request) -> Response:
     """How the server and each model stand, in words."""
     context = page_context(request)
-    is_ready, reason = request.app.state.parts.service.ready()
+    is_ready, reason = app_context(request).service.ready()
     body = render("health.html", context.language, **model_page.base_context(None, context), ready=is_ready, reason=reason)
     return html_response(request, body, 200 if is_ready else 503)

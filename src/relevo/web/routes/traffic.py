@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request
 
 from relevo.errors import InvalidParameterError
 from relevo.stats.histograms import Tally
+from relevo.web.context import app_context
 from relevo.web.routes.models import Name  # noqa: TC001 - FastAPI reads the annotations when it runs
 from relevo.web.routes.responses import error_responses
 from relevo.web.schemas.traffic import BUCKETS, TrafficCounts, TrafficOut, TrafficQuery, TrafficSlot
@@ -33,15 +34,15 @@ def get_traffic(request: Request, name: Name, query: Annotated[TrafficQuery, Que
 
     Raises ModelNotFoundError, InvalidParameterError.
     """
-    parts: AppContext = request.app.state.parts
+    context: AppContext = app_context(request)
     # Raises ModelNotFoundError for an unknown model; a known one may have no traffic.
-    parts.registry.aliases(name)
-    until = query.until or parts.now()
+    context.registry.aliases(name)
+    until = query.until or context.now()
     since = query.since or _one_day_before(until)
     requested = _bucket_length(since, until, None if query.bucket is None else int(query.bucket))
     # The response states its bucket length: where minute buckets were deleted, hour buckets are returned.
-    bucket_s = max(requested, parts.traffic.shortest(since, parts.now()))
-    buckets = parts.traffic.window(name, since=since, until=until, bucket_s=bucket_s)
+    bucket_s = max(requested, context.traffic.min_bucket(since, context.now()))
+    buckets = context.traffic.buckets(name, since=since, until=until, bucket_s=bucket_s)
     return TrafficOut(
         model=name,
         since=since,
@@ -79,5 +80,5 @@ def _bucket_length(since: datetime, until: datetime, requested: int | None) -> i
 def _sum_tallies(buckets: list[TrafficBucket]) -> Tally:
     total = Tally()
     for bucket in buckets:
-        total.take_in(bucket.tally)
+        total.merge(bucket.tally)
     return total

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi import Path as InPath
 
 from relevo.package.documents import PackageDocuments
+from relevo.web.context import app_context
 from relevo.web.request_info import language_of
 from relevo.web.routes.models import Name, Version  # noqa: TC001 - FastAPI reads the annotations when it runs
 from relevo.web.routes.responses import error_responses
@@ -37,7 +38,7 @@ def get_card(request: Request, name: Name, version: Version) -> Response:
 
     Raises ModelNotFoundError, VersionNotFoundError, NotInPackageError.
     """
-    card = _documents(request, name, version).card(language_of(request.scope, request.app.state.parts.settings.language))
+    card = _documents(request, name, version).card(language_of(request.scope, app_context(request).settings.language))
     headers = _CACHE_HEADERS | {"vary": "accept-language, cookie"}
     return Response(card, media_type="text/markdown; charset=utf-8", headers=headers)
 
@@ -86,5 +87,5 @@ def get_figure(request: Request, name: Name, version: Version, file: FileName) -
 
 
 def _documents(request: Request, name: str, version: int) -> PackageDocuments:
-    parts = request.app.state.parts
-    return PackageDocuments(parts.packages, parts.registry.version(name, version).digest)
+    context = app_context(request)
+    return PackageDocuments(context.packages, context.registry.version(name, version).digest)

@@ -30,7 +30,7 @@ class AuditEntryOut(BaseModel):
     after: str
     reason: str
     address: str
-    seal: str
+    mac: str
 
     @classmethod
     def from_domain(cls, entry: AuditEntry) -> AuditEntryOut:
@@ -45,18 +45,18 @@ class AuditEntryOut(BaseModel):
             after=without_marks(entry.after),
             reason=entry.reason,
             address=entry.address,
-            seal=entry.seal,
+            mac=entry.mac,
         )
 
 
-class TrailView(BaseModel):
+class AuditPageOut(BaseModel):
     """Some changes, newest first; `next_cursor` asks for the older ones and is null on the last page."""
 
     items: list[AuditEntryOut]
     next_cursor: str | None
 
     @classmethod
-    def from_domain(cls, page: AuditPage) -> TrailView:
+    def from_domain(cls, page: AuditPage) -> AuditPageOut:
         """From a page of stored entries."""
         return cls(items=[AuditEntryOut.from_domain(entry) for entry in page.items], next_cursor=page.next_cursor)
 
@@ -87,14 +87,14 @@ class LoginAttemptOut(BaseModel):
     last: datetime
 
 
-class AttemptsView(BaseModel):
+class LoginAttemptPage(BaseModel):
     """Some refused sign-ins, newest first; `next_cursor` asks for the older ones and is null on the last page."""
 
     items: list[LoginAttemptOut]
     next_cursor: str | None
 
     @classmethod
-    def from_domain(cls, page: AttemptPage) -> AttemptsView:
+    def from_domain(cls, page: AttemptPage) -> LoginAttemptPage:
         """From a page of stored attempts."""
         return cls(items=[LoginAttemptOut(**asdict(attempt)) for attempt in page.items], next_cursor=page.next_cursor)
 

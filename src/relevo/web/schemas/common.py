@@ -160,7 +160,7 @@ class VersionSummary(BaseModel):
             version=version.number,
             digest=version.digest,
             created=version.at,
-            author=version.who,
+            author=version.author,
             summary=version.summary,
         )
 
@@ -190,8 +190,8 @@ class AliasChange(BaseModel):
             alias=move.alias,
             version=move.version,
             previous=move.previous,
-            author=move.who,
-            reason=move.why,
+            author=move.author,
+            reason=move.reason,
             at=move.at,
         )
 
@@ -228,7 +228,7 @@ class Figures(BaseModel):
     figures: list[str]
 
 
-class Truth(BaseModel):
+class LabelOut(BaseModel):
     """The truth of a prediction, as one author saw it."""
 
     query_id: str
@@ -241,7 +241,7 @@ class Truth(BaseModel):
     verdict: str
 
     @classmethod
-    def from_domain(cls, label: Label) -> Truth:
+    def from_domain(cls, label: Label) -> LabelOut:
         """From a stored label."""
         return cls(
             query_id=ids.text(label.prediction),
@@ -251,7 +251,7 @@ class Truth(BaseModel):
             at=label.at,
             note=label.note,
             number=label.serial,
-            verdict=label.verdict.value,
+            verdict=label.review.value,
         )
 
 
@@ -260,7 +260,7 @@ class LabelList(BaseModel):
 
     query_id: str
     label: str | None
-    history: list[Truth]
+    history: list[LabelOut]
 
 
 class LabelIn(BaseModel):
@@ -272,7 +272,7 @@ class LabelIn(BaseModel):
     note: Remark = ""
 
 
-class PredictionView(BaseModel):
+class PredictionOut(BaseModel):
     """One answered request, as the history has it."""
 
     query_id: str
@@ -293,11 +293,11 @@ class PredictionView(BaseModel):
     error: str | None
     label: str | None
     #: Actor of the request: "key:…" or "user:…", and its name; null without authentication.
-    asked_by: str | None = None
-    asked_by_name: str | None = None
+    requested_by: str | None = None
+    requested_by_name: str | None = None
 
     @classmethod
-    def from_domain(cls, stored: StoredPrediction, label: Label | None, names: Mapping[str, str] | None = None) -> PredictionView:
+    def from_domain(cls, stored: StoredPrediction, label: Label | None, names: Mapping[str, str] | None = None) -> PredictionOut:
         """From a stored prediction and its effective label. names: names of actors, by actor."""
         record = stored.prediction
         return cls(
@@ -311,7 +311,7 @@ class PredictionView(BaseModel):
             kind=record.kind.value,
             input_kept=stored.input_kept,
             input_bytes=record.input_bytes,
-            prediction=record.value if record.label is None else record.label,
+            prediction=record.value if record.predicted_label is None else record.predicted_label,
             confidence=record.confidence,
             # float32 has seven significant digits.
             probabilities=[round(share, 7) for share in np.frombuffer(record.scores, dtype="<f4").tolist()],
@@ -319,15 +319,15 @@ class PredictionView(BaseModel):
             latency_ms=record.latency_us / 1000,
             error=record.error,
             label=None if label is None else label.value,
-            asked_by=record.asked_by,
-            asked_by_name=(names or {}).get(record.asked_by or ""),
+            requested_by=record.requested_by,
+            requested_by_name=(names or {}).get(record.requested_by or ""),
         )
 
 
 class PredictionPage(BaseModel):
     """Some predictions, newest first; `next_cursor` asks for the older ones and is null on the last page."""
 
-    items: list[PredictionView]
+    items: list[PredictionOut]
     next_cursor: str | None
 
 
@@ -344,7 +344,7 @@ class ExportQuery(BaseModel):
     uncertain: YesNo | None = None
     truth: LabelText | None = None
     labelled: YesNo | None = None
-    asked_by: Annotated[str, StringConstraints(min_length=1, max_length=100)] | None = None
+    requested_by: Annotated[str, StringConstraints(min_length=1, max_length=100)] | None = None
     lang: Lang = None
 
 

@@ -19,7 +19,7 @@ class VersionTrainedSinceOut(BaseModel):
     at: datetime
 
 
-class ErasedView(BaseModel):
+class ErasureOut(BaseModel):
     """What was erased."""
 
     subject: str  # pseudonym, as in the audit log
@@ -31,7 +31,7 @@ class ErasedView(BaseModel):
     left_in_files: bool
 
     @classmethod
-    def from_domain(cls, report: ErasureReport, *, left_in_files: bool) -> ErasedView:
+    def from_domain(cls, report: ErasureReport, *, left_in_files: bool) -> ErasureOut:
         """From the report of the store."""
         versions = [
             VersionTrainedSinceOut(model=version.model, version=version.version, at=version.at) for version in report.versions

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 from pydantic import Field as Limit
 
 from relevo.domain import ids
-from relevo.web.schemas.common import LabelText, Lang, ModelName, Remark, Truth
+from relevo.web.schemas.common import LabelOut, LabelText, Lang, ModelName, Remark
 
 if TYPE_CHECKING:
     from relevo.domain.curation import CurationReport, Exclusion
@@ -27,7 +27,7 @@ class QueueItemOut(BaseModel):
     version: int
     prediction: str | float | None
     confidence: float | None
-    why: str
+    reason: str
     propensity: float
     kind: str
     input_kept: bool
@@ -40,9 +40,9 @@ class QueueItemOut(BaseModel):
             query_id=ids.text(record.id),
             model=record.model,
             version=record.version,
-            prediction=record.value if record.label is None else record.label,
+            prediction=record.value if record.predicted_label is None else record.predicted_label,
             confidence=record.confidence,
-            why=item.why.value,
+            reason=item.reason.value,
             propensity=item.propensity,
             kind=record.kind.value,
             input_kept=stored.input_kept,
@@ -64,7 +64,7 @@ class ReviewIn(BaseModel):
     reason: Remark = ""
 
 
-class LabelEntryOut(Truth):
+class LabelEntryOut(LabelOut):
     """A label, with the model that its prediction asked and what that answered."""
 
     model: str
@@ -73,7 +73,7 @@ class LabelEntryOut(Truth):
     @classmethod
     def from_entry(cls, entry: LabelEntry) -> LabelEntryOut:
         """From a stored label with its model and prediction."""
-        return cls(**Truth.from_domain(entry.label).model_dump(), model=entry.model, prediction=entry.answer)
+        return cls(**LabelOut.from_domain(entry.label).model_dump(), model=entry.model, prediction=entry.answer)
 
 
 class LabelPage(BaseModel):
@@ -117,7 +117,7 @@ class ExclusionOut(BaseModel):
         )
 
 
-class CleaningPage(BaseModel):
+class CurationPage(BaseModel):
     """How many labelled predictions are learnt from, how many are not by reason, and some of these, oldest first."""
 
     kept: int
@@ -126,7 +126,7 @@ class CleaningPage(BaseModel):
     next_cursor: str | None
 
     @classmethod
-    def from_domain(cls, report: CurationReport, after: bytes, limit: int) -> CleaningPage:
+    def from_domain(cls, report: CurationReport, after: bytes, limit: int) -> CurationPage:
         """One page of the exclusions after a prediction id."""
         rest = [exclusion for exclusion in report.excluded if exclusion.prediction > after]
         return cls(

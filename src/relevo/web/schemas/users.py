@@ -32,7 +32,7 @@ class Me(BaseModel):
     name: str
     role: Role | None
     grants: dict[str, Role]
-    way: str
+    auth_method: str
     scopes: list[Scope] | None
     model: str | None = None
     csrf: str | None = None
@@ -46,10 +46,10 @@ class Me(BaseModel):
             id=principal.id,
             name=principal.name,
             role=principal.role,
-            grants={model: role for model, role in principal.grants.items() if principal.sees(model)},
-            way=principal.way.value,
+            grants={model: role for model, role in principal.grants.items() if principal.can_see(model)},
+            auth_method=principal.auth_method.value,
             scopes=None if principal.scopes is None else sorted(principal.scopes),
-            model=principal.only_model,
+            model=principal.restricted_to,
             csrf=csrf,
             insecure=sorted(insecure),
         )
@@ -70,7 +70,7 @@ class SignIn(BaseModel):
     password: Password
 
 
-class UserShape(BaseModel):
+class UserOut(BaseModel):
     """A user."""
 
     id: str
@@ -83,7 +83,7 @@ class UserShape(BaseModel):
     issuer: str | None
 
     @classmethod
-    def from_domain(cls, user: User) -> UserShape:
+    def from_domain(cls, user: User) -> UserOut:
         """From a stored user."""
         return cls(
             id=user.id,
@@ -100,7 +100,7 @@ class UserShape(BaseModel):
 class UserPage(BaseModel):
     """Some users, by name; `next_cursor` asks for those that follow and is null on the last page."""
 
-    users: list[UserShape]
+    users: list[UserOut]
     next_cursor: str | None
 
 
@@ -145,7 +145,7 @@ class SetPassword(BaseModel):
     current: Password | None = None
 
 
-class KeyShape(BaseModel):
+class ApiKeyOut(BaseModel):
     """A key, without the key."""
 
     id: str
@@ -160,7 +160,7 @@ class KeyShape(BaseModel):
     revoked: datetime | None
 
     @classmethod
-    def from_domain(cls, key: ApiKey) -> KeyShape:
+    def from_domain(cls, key: ApiKey) -> ApiKeyOut:
         """From a stored key."""
         return cls(**_key_fields(key))
 
@@ -168,7 +168,7 @@ class KeyShape(BaseModel):
 class ApiKeyPage(BaseModel):
     """Some keys, the newest first; `next_cursor` asks for the older ones and is null on the last page."""
 
-    keys: list[KeyShape]
+    keys: list[ApiKeyOut]
     next_cursor: str | None
 
 
@@ -182,7 +182,7 @@ class ApiKeyQuery(BaseModel):
     lang: Lang = None
 
 
-class NewApiKeyOut(KeyShape):
+class NewApiKeyOut(ApiKeyOut):
     """A key with the key itself: shown this once."""
 
     key: str

@@ -20,5 +20,5 @@ audit = Table(
     Column("address", Text, nullable=False),
     Column("key", Text, nullable=False),  # id of the key of the MAC
     Column("previous", Text, nullable=False, unique=True),  # MAC of the previous row; unique, so that the chain cannot fork
-    Column("seal", Text, nullable=False),  # MAC of this row
+    Column("mac", Text, nullable=False),  # MAC of this row
 )

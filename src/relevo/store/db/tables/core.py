@@ -88,7 +88,7 @@ predictions = Table(
     # Computed from the labels whenever those change; read from an index, never from the row.
     Column("truth", Text),
     Column("disputed", Boolean, nullable=False, server_default=false()),
-    Column("asked_by", Text),  # "key:…" or "user:…"; NULL without authentication
+    Column("requested_by", Text),  # "key:…" or "user:…"; NULL without authentication
 )
 _SUBJECT = predictions.c.subject.is_not(None)
 Index("ix_predictions_subject", predictions.c.subject, sqlite_where=_SUBJECT, postgresql_where=_SUBJECT)
@@ -105,10 +105,10 @@ Index("ix_predictions_uncertain", _MODEL, _ID, _VERSION, _LABEL, _TRUTH, sqlite_
 for _name, _columns in (("truth", (_MODEL, _TRUTH, _ID)), ("labelled", (_MODEL, _ID))):
     _covered = [column for column in (_VERSION, _LABEL, predictions.c.uncertain, _TRUTH) if column not in _columns[1:2]]
     Index(f"ix_predictions_{_name}", *_columns, *_covered, sqlite_where=_LABELLED, postgresql_where=_LABELLED)
-_ASKED_BY = predictions.c.asked_by.is_not(None)
+_ASKED_BY = predictions.c.requested_by.is_not(None)
 Index(
-    "ix_predictions_asked_by",
-    *(_MODEL, predictions.c.asked_by, _ID, _VERSION, _LABEL, predictions.c.uncertain, _TRUTH),
+    "ix_predictions_requested_by",
+    *(_MODEL, predictions.c.requested_by, _ID, _VERSION, _LABEL, predictions.c.uncertain, _TRUTH),
     sqlite_where=_ASKED_BY,
     postgresql_where=_ASKED_BY,
 )
@@ -124,7 +124,7 @@ labels = Table(
     Column("source", Text, nullable=False),
     Column("at_us", BigInteger, nullable=False),
     Column("note", Text, nullable=False),  # "" when encrypted
-    Column("sealed_note", LargeBinary),
+    Column("encrypted_note", LargeBinary),
     Column("note_key", Text),  # id in data_keys
 )
 Index(None, labels.c.prediction, labels.c.serial)

@@ -15,7 +15,7 @@ label_reviews = Table(
     Column("judge", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("at_us", BigInteger, nullable=False),
-    Column("sealed_reason", LargeBinary),  # if set, reason is ""
+    Column("encrypted_reason", LargeBinary),  # if set, reason is ""
     Column("reason_key", Text),  # id in data_keys
 )
 Index(None, label_reviews.c.label, label_reviews.c.serial)

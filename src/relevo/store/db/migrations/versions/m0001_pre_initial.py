@@ -28,11 +28,11 @@ _TABLES = {
     "alias_moves": "move serial*, model text, alias text, serial int, version int, previous int?, who text, why text, at_us bigint",
     "predictions": "id id*, at_us bigint, model text, version int, arm text, propensity float, epoch int, kind text, label text?, "
     "confidence float?, uncertain bool, value float?, scores bytes, latency_us bigint, error text?, subject text?, "
-    "input_bytes bigint, input_sha256 text?, input bytes?, input_key text?, truth text?, disputed bool, asked_by text?",
+    "input_bytes bigint, input_sha256 text?, input bytes?, input_key text?, truth text?, disputed bool, requested_by text?",
     "spool_positions": "file text*, position bigint",
-    "labels": "serial serial*, prediction id, value text, author text, source text, at_us bigint, note text, sealed_note bytes?, "
+    "labels": "serial serial*, prediction id, value text, author text, source text, at_us bigint, note text, encrypted_note bytes?, "
     "note_key text?",
-    "label_reviews": "serial serial*, label bigint, verdict text, judge text, reason text, at_us bigint, sealed_reason bytes?, "
+    "label_reviews": "serial serial*, label bigint, verdict text, judge text, reason text, at_us bigint, encrypted_reason bytes?, "
     "reason_key text?",
     "label_aggregation": "row int*, rule text",
     "label_queue": "serial serial*, prediction id, model text, user_id text, why text, propensity float, at_us bigint, "
@@ -51,7 +51,7 @@ _TABLES = {
     "oidc_login_attempts": "state_hash text*, tie_hash text, address text, back text, begun_us bigint",
     "login_codes": "code_hash text*, user_id text, console text, challenge text, issued_us bigint",
     "audit": "sequence bigint*, at_us bigint, actor text, action text, object text, before text, after text, reason text, "
-    "address text, key text, previous text, seal text",
+    "address text, key text, previous text, mac text",
     "data_keys": "id text*, subject text, wrapped bytes?, master text, made_us bigint, destroyed_us bigint?",
     "traffic": "model text*, step_s int*, start_s bigint*, version int*, requests bigint, errors bigint, uncertain bigint, "
     "latency_us bigint, confidence float, latencies bytes, confidences bytes",
@@ -98,7 +98,7 @@ _PREDICTION_INDEXES = (
     ("truth", "model, truth, id, version, label, uncertain", "truth IS NOT NULL"),
     ("labelled", "model, id, version, label, uncertain, truth", "truth IS NOT NULL"),
     ("disputed", "model, id", "disputed IS true"),
-    ("asked_by", "model, asked_by, id, version, label, uncertain, truth", "asked_by IS NOT NULL"),
+    ("requested_by", "model, requested_by, id, version, label, uncertain, truth", "requested_by IS NOT NULL"),
     ("subject", "subject", "subject IS NOT NULL"),
 )
 _REFUSALS = (
