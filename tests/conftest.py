@@ -65,7 +65,7 @@ _SLOW = (
     "server/test_https.py",
     "server/test_main.py",
     "server/test_settings_effect.py",
-    "server/test_users_marker.py",
+    "server/test_home.py",
     "web/routes/test_login.py",
     "web/test_fuzz.py",
     "web/test_old_clients.py",

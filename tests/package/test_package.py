@@ -54,8 +54,6 @@ def test_a_folder_and_its_zip_are_the_same_package(digits_package: Package, tmp_
     digits_package.write(archive)
     from_folder, from_zip = relevo.open(folder), relevo.open(archive)
     assert from_folder.digest == from_zip.digest == digits_package.digest
-    assert from_folder.folder == folder
-    assert from_zip.folder is None
     picture = from_folder.golden.payloads[0]
     assert from_folder.predict(picture) == from_zip.predict(picture)
 

@@ -16,7 +16,7 @@ import pytest
 import relevo.server
 from relevo.config import Settings
 from relevo.errors import ConfigError, UnavailableError
-from relevo.server.webhook import Webhook, resolve
+from relevo.server.checkpoint_export import Webhook, resolve
 from relevo.store.audit.checkpoints import read_checkpoints
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from tests.support.journal import prediction
 
 from relevo.config import Settings
 from relevo.domain.ids import new_id
+from relevo.server.checkpoint_export import checkpoint_writer
 from relevo.server.maintenance import checkpoint_thread, periodic_tasks
-from relevo.server.stores import Store, checkpoint_writer, open_store, utc_now
+from relevo.server.stores import Store, open_store, utc_now
 from relevo.store.audit.checkpoints import FILE, load_checkpoints, read_checkpoints
 from relevo.store.db.engine import read_transaction
 from relevo.store.db.integrity import DatabaseTrust

@@ -18,7 +18,8 @@ from tests.support.server import put, running, settings_of, started
 from relevo.config import Settings
 from relevo.domain.prediction import InputLogging
 from relevo.serve.loaded_version import ServingOptions
-from relevo.server.stores import open_store, register
+from relevo.server.register import register
+from relevo.server.stores import open_store
 from relevo.server.worker import _journal, _model_loader, _serving_options
 
 if TYPE_CHECKING:

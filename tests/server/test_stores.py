@@ -45,8 +45,8 @@ def test_a_folder_and_a_zip_are_the_same_package(tmp_path: Path, digits_package:
     ]
     assert [version.number for version in versions] == [1, 1]
     store = relevo.server.open_store(settings)
-    shelved = store.packages.path(versions[0].digest)
-    assert (shelved / "manifest.json").read_bytes() == (tmp_path / "folder" / "manifest.json").read_bytes()
+    stored = store.packages.open(versions[0].digest)
+    assert stored.read("manifest.json", max_bytes=2**20) == (tmp_path / "folder" / "manifest.json").read_bytes()
     assert [route.targets[0].digest for route in store.registry.routes()] == [digits_package.digest]
     assert [move.reason for move in store.registry.alias_history("digits")][-1] == "first"
     store.engine.dispose()
@@ -262,9 +262,7 @@ def test_no_error_tells_where_the_home_is(
     settings = settings_of(tmp_path)
     put(settings, digits_package)
     put(settings, churn_package)
-    store = relevo.server.open_store(settings)
-    damaged = store.packages.path(churn_package.digest)
-    store.engine.dispose()
+    damaged = settings.packages_folder / churn_package.digest
     (damaged / "model.onnx").unlink()
     (damaged / "model.onnx").symlink_to(damaged / "model.onnx")
     bodies: dict[str, httpx.Response] = {}

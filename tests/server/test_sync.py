@@ -13,7 +13,7 @@ from tests.support.server import put, settings_of, started
 
 import relevo.server
 from relevo.domain.access import Role, Scope
-from relevo.server.users_marker import PEOPLE_FILE
+from relevo.server.home import PEOPLE_FILE
 from relevo.store.auth.password_hash import hash_password
 from relevo.store.auth.users import UserChange
 

@@ -18,14 +18,14 @@ from relevo.domain.prediction import Arm, InputKind, PredictionRecord
 from relevo.store.audit.log import AuditLog
 from relevo.store.db.engine import connect, migrate, write_transaction
 from relevo.store.db.tables import (
+    access_revision,
     api_keys,
     grants,
-    hand_overs,
-    people_epoch,
+    login_codes,
+    oidc_login_attempts,
     sessions,
     sign_in_attempts,
     sign_in_failures,
-    sign_in_journeys,
     sign_in_places,
     users,
 )
@@ -147,9 +147,18 @@ def emptied(
             database_url = str(request.getfixturevalue("postgres").fresh(request.getfixturevalue("migrated_database")))
         shared_engines[backend] = connect(database_url)
     with write_transaction(shared_engines[backend]) as connection:
-        for table in (sessions, api_keys, grants, sign_in_failures, sign_in_attempts, sign_in_places, sign_in_journeys, hand_overs):
+        for table in (
+            sessions,
+            api_keys,
+            grants,
+            sign_in_failures,
+            sign_in_attempts,
+            sign_in_places,
+            oidc_login_attempts,
+            login_codes,
+        ):
             connection.execute(delete(table))
-        for table in (users, people_epoch):
+        for table in (users, access_revision):
             connection.execute(delete(table))
     return shared_engines[backend]
 

@@ -13,7 +13,7 @@ from relevo.domain.audit import LOCAL_ACTOR
 from relevo.domain.prediction import PredictionRecord
 from relevo.errors import DatabaseUnavailableError, InputNotStoredError, InputUndecryptableError, JournalUnavailableError
 from relevo.store.db.engine import connect, read_transaction
-from relevo.store.db.tables import subject_keys
+from relevo.store.db.tables import data_keys
 from relevo.store.encryption import InputEncryption
 from relevo.store.erasure import Erasure
 from relevo.store.files.blobs import Blobs
@@ -107,7 +107,7 @@ def test_the_database_contains_wrapped_keys_only(engine: Engine, encryption: Inp
     """The table contains wrapped keys only."""
     assert encryption.is_ready("ana")
     with read_transaction(engine) as connection:
-        rows = connection.execute(select(subject_keys)).all()
+        rows = connection.execute(select(data_keys)).all()
     assert {row.subject for row in rows} == {"ana", "day:2026-03-01"}
     assert all(len(row.wrapped) == 12 + 32 + 16 for row in rows)
 

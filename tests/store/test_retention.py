@@ -12,7 +12,7 @@ from relevo.domain.prediction import Label
 from relevo.errors import InputNotStoredError
 from relevo.store.audit.reader import AuditReader
 from relevo.store.db.engine import read_transaction
-from relevo.store.db.tables import subject_keys
+from relevo.store.db.tables import data_keys
 from relevo.store.encryption import InputEncryption
 from relevo.store.files.blobs import Blobs
 from relevo.store.labels.labels import Labels
@@ -106,5 +106,5 @@ def test_keys_of_old_days_are_destroyed(engine: Engine, keep: Callable[..., Rete
     encryption.prepare("ana", at=NOW - timedelta(days=40))
     keep(days=30).apply_age(NOW)
     with read_transaction(engine) as connection:
-        left = connection.scalars(select(subject_keys.c.subject).where(subject_keys.c.wrapped.is_not(None))).all()
+        left = connection.scalars(select(data_keys.c.subject).where(data_keys.c.wrapped.is_not(None))).all()
     assert set(left) == {"day:2026-03-01", "day:2026-03-31", "ana"}

@@ -275,7 +275,7 @@ relevo_request_duration_seconds_bucket{le="0.5",model="churn",version="1"} 2.0
 _EMPTY = PackageStore(Path("no-packages-here"))
 
 
-def build_world(store: MemoryStore, manifests: list[Manifest], shelf: PackageStore = _EMPTY) -> World:
+def build_world(store: MemoryStore, manifests: list[Manifest], packages: PackageStore = _EMPTY) -> World:
     """Register the manifests, make version 1 of each the champion, and build the app over them."""
     for manifest in manifests:
         summary = {"task": str(manifest.output.task), "labels": list(manifest.output.labels)}
@@ -290,7 +290,7 @@ def build_world(store: MemoryStore, manifests: list[Manifest], shelf: PackageSto
         predictions=store.predictions,
         labels=store.labels,
         traffic=store.traffic,
-        packages=shelf,
+        packages=packages,
         label_queue=store.label_queue,
         curate=LabelCuration(store.predictions, store.labels, Settings()).report,
         users=store.users,

@@ -61,7 +61,7 @@ def load_command_settings(home: Path | None, *, toml: Path = PROJECT_FILE, **fla
 
 def require_home(home: Path | None) -> Settings:
     """Loads the settings of a command that needs an existing home. Raises NotFoundError when there is none, UsersLostError."""
-    from relevo.server.users_marker import had_users
+    from relevo.server.home import had_users
 
     settings = load_command_settings(home)
     check_readable(settings.home)

@@ -2,7 +2,7 @@
 
     folder ─ walk without following links ──────────┐
     .zip   ─ headers validated, inflated in memory ─┴─► {path: bytes}
-    {path: bytes} ─► temporary path beside the target ─ fsync ─ rename ─ fsync of the parent ─► folder | .zip
+    {path: bytes} ─ written beside the target ─ renamed ─► folder | .zip
 
 The reader never extracts to disk. Before it reads content it rejects paths that leave the package, links, devices, names that
 differ only in case, decompression bombs and encryption. The writer is atomic: the package is written completely or not at all.
@@ -13,22 +13,20 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import stat
-import tempfile
 import zipfile
 import zlib
 from contextlib import contextmanager
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relevo.errors import PackageError, UnsafePackageError
 from relevo.package.layout import MANIFEST, MAX_BYTES, MAX_FILES, MAX_RATIO, RATIO_FLOOR, path_is_plain
-from relevo.util.files import open_regular
+from relevo.util.files import open_regular, write_atomic, write_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
 _ENCRYPTED = 0x1
 _ALLOWED_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -179,9 +177,9 @@ def write_package(files: dict[str, bytes], out: Path) -> None:
     with _translate_os_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.suffix == ".zip":
-            _replace_file(out, zip_bytes(files))
+            write_atomic({out: zip_bytes(files)}, mode=0o644)
         else:
-            _replace_folder(out, files)
+            write_folder(out, files, replace=True)
 
 
 def check_output_path(out: Path) -> None:
@@ -241,50 +239,3 @@ def _check_folder_target(out: Path) -> None:
         raise PackageError(reason=f"'{out}' is a file or a link; choose another place")
     if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file():
         raise PackageError(reason=f"'{out}' is a folder with other things in it; choose another place")
-
-
-def _replace_file(out: Path, content: bytes) -> None:
-    descriptor, name = tempfile.mkstemp(dir=out.parent, prefix=".packing-")
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            _write_durably(file, content)
-        temporary.chmod(0o644)
-        temporary.replace(out)
-        _sync_folder(out.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _replace_folder(out: Path, files: dict[str, bytes]) -> None:
-    temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=".packing-"))
-    try:
-        temporary.chmod(0o755)
-        for path, content in files.items():
-            (temporary / path).parent.mkdir(parents=True, exist_ok=True)
-            with (temporary / path).open("wb") as file:
-                _write_durably(file, content)
-        for folder in {(temporary / path).parent for path in files} | {temporary}:
-            _sync_folder(folder)
-        if out.exists():
-            # A rename cannot replace a folder with content: the old folder is renamed first, and removed at the end.
-            out.rename(temporary.with_name(temporary.name + "-old"))
-        temporary.rename(out)
-        _sync_folder(out.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(temporary.with_name(temporary.name + "-old"), ignore_errors=True)
-
-
-def _write_durably(file: io.BufferedWriter, content: bytes) -> None:
-    file.write(content)
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,6 +1,6 @@
 """Reads card, metrics and figures of a package without loading the model.
 
-    folder, digest ─ manifest.json, whose hash is the digest ─► PackageDocuments ─ card, metrics or figure, hash verified ─► bytes
+    store, digest ─ manifest.json, whose hash is the digest ─► PackageDocuments ─ card, metrics or figure, hash verified ─► bytes
 
 Only paths that the manifest names are read, so no file outside the package can be requested.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -18,10 +19,9 @@ from relevo.errors import DigestMismatchError, NotInPackageError, PackageError
 from relevo.package.card.model_card import card_for
 from relevo.package.layout import CARD, MANIFEST, MAX_MANIFEST_BYTES, METRICS, PROFILE
 from relevo.package.promotion_guard import CHAMPION, Side, compare
-from relevo.util.files import read_plain
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping
 
     from relevo.package.promotion_guard import Takeover
 
@@ -34,10 +34,11 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 class PackageDocuments:
     """The documents of one package. Lifetime: the request."""
 
-    def __init__(self, folder: Path, digest: str) -> None:
+    def __init__(self, store: PackageStore, digest: str) -> None:
         """Reads the manifest. Raises NotInPackageError, DigestMismatchError."""
-        self._folder = folder
-        self.manifest_bytes = _read(folder, MANIFEST, digest, MAX_MANIFEST_BYTES)
+        with _not_found():
+            self._stored = store.open(digest)
+            self.manifest_bytes = read_verified(self._stored, MANIFEST, digest, MAX_MANIFEST_BYTES)
         manifest: dict[str, Any] = msgspec.json.decode(self.manifest_bytes)
         self._files: dict[str, str] = manifest["files"]
 
@@ -83,14 +84,24 @@ class PackageDocuments:
     def _document(self, path: str) -> bytes:
         if path not in self._files:
             raise NotInPackageError
-        return _read(self._folder, path, self._files[path], _MAX_BYTES)
+        with _not_found():
+            return read_verified(self._stored, path, self._files[path], _MAX_BYTES)
 
 
-def _read(folder: Path, path: str, digest: str, limit: int) -> bytes:
+@contextmanager
+def _not_found() -> Iterator[None]:
+    """Maps a missing package or file to NotInPackageError."""
     try:
-        content = read_plain(folder / path, max_bytes=limit)
-    except OSError as cause:
+        yield
+    except DigestMismatchError:
+        raise
+    except PackageError as cause:
         raise NotInPackageError from cause
+
+
+def read_verified(stored: PackageFiles, path: str, digest: str, max_bytes: int) -> bytes:
+    """One file whose SHA-256 is this digest. Raises DigestMismatchError, MissingFileError."""
+    content = stored.read(path, max_bytes=max_bytes)
     if hashlib.sha256(content).hexdigest() != digest:
         raise DigestMismatchError(path=path)
     return content
@@ -114,11 +125,21 @@ class Registry(Protocol):
         """The version of each alias."""
 
 
-class PackageStore(Protocol):
-    """The part of the package store that is used here."""
+class PackageFiles(Protocol):
+    """The files of a stored package."""
 
-    def path(self, digest: str, /) -> Path:
-        """Folder of the package."""
+    def read(self, path: str, *, max_bytes: int) -> bytes:
+        """One file, not verified. Raises MissingFileError."""
+
+
+class PackageStore(Protocol):
+    """A store of packages by digest: a local folder, or an object store."""
+
+    def put(self, digest: str, files: Mapping[str, bytes]) -> None:
+        """Stores a verified package; complete and durable when this returns. An existing digest is not stored again."""
+
+    def open(self, digest: str) -> PackageFiles:
+        """The files of a package. Raises PackageError when it is not stored."""
 
 
 def takeover_of(registry: Registry, packages: PackageStore, model: str, version: int) -> Takeover | None:
@@ -132,7 +153,7 @@ def takeover_of(registry: Registry, packages: PackageStore, model: str, version:
         return None
     champion = registry.version(model, champion_number)
     try:
-        before, after = (PackageDocuments(packages.path(entry.digest), entry.digest).side() for entry in (champion, candidate))
+        before, after = (PackageDocuments(packages, entry.digest).side() for entry in (champion, candidate))
     except (PackageError, NotInPackageError):
         # An unreadable package is rejected when it is loaded; the current version then stays in service.
         return None

@@ -1,7 +1,7 @@
 """Opens a package: reads and verifies its files, validates the ONNX model, and only then builds the runnable model.
 
     folder | .zip ─ archive ─► bytes ─ manifest digest ─► manifest ─ file digests ─► ONNX validation ─► Package
-                                                                             Package ─ load_runnable ─► RunnableModel
+    package store ─ open_stored ─► bytes ─┘                                  Package ─ load_runnable ─► RunnableModel
 
 The verified bytes are the bytes that are used; later changes on disk have no effect.
 """
@@ -25,8 +25,9 @@ from relevo.errors import (
     UnexpectedFileError,
 )
 from relevo.package.archive import read_files, write_package
+from relevo.package.documents import read_verified
 from relevo.package.golden import Golden, read_golden, replay
-from relevo.package.layout import MANIFEST, MAX_MANIFEST_BYTES, METRICS, MODEL, SEAL
+from relevo.package.layout import MANIFEST, MAX_BYTES, MAX_MANIFEST_BYTES, METRICS, MODEL, SEAL
 from relevo.package.onnx_validation import audit
 from relevo.runtime.model import RunnableModel
 from relevo.util.records import is_record, is_table, record_of, rows_of
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from relevo.domain.decision import DecisionResult
+    from relevo.package.documents import PackageStore
     from relevo.runtime.image import ImageLimits
     from relevo.runtime.record_encoder import Remark
 
@@ -45,17 +47,13 @@ _BATCH_SIZE = 256
 class Package:
     """An opened, verified package. Lifetime: the caller's. Never reads the disk again."""
 
-    def __init__(
-        self, manifest: Manifest, manifest_bytes: bytes, files: Mapping[str, bytes], golden: Golden, folder: Path | None
-    ) -> None:
+    def __init__(self, manifest: Manifest, manifest_bytes: bytes, files: Mapping[str, bytes], golden: Golden) -> None:
         """Called by `open_package`, which verifies the arguments; use that function."""
         self.manifest = manifest
         #: Identity: SHA-256 of manifest.json, in hex.
         self.digest = hashlib.sha256(manifest_bytes).hexdigest()
         self._manifest_bytes = manifest_bytes
         self.golden = golden
-        #: The folder it was opened from; None for a zip or files in memory.
-        self.folder = folder
         self._files = files
         self._runnable: RunnableModel | None = None
 
@@ -169,11 +167,19 @@ def open_package(path: str | Path, *, digest: str | None = None) -> Package:
     """
     if not isinstance(path, str | Path):
         raise PackageError(reason=f"the path of its folder or .zip is expected, not a {type(path).__name__}")
-    location = Path(path)
-    return verify_files(read_files(location), folder=location if location.is_dir() else None, digest=digest)
+    return verify_files(read_files(Path(path)), digest=digest)
 
 
-def verify_files(files: dict[str, bytes], *, folder: Path | None = None, digest: str | None = None) -> Package:
+def open_stored(store: PackageStore, digest: str) -> Package:
+    """Opens a package of the store and verifies everything except the golden tests. Raises PackageError."""
+    stored = store.open(digest)
+    manifest = read_verified(stored, MANIFEST, digest, MAX_MANIFEST_BYTES)
+    paths: Iterable[str] = msgspec.json.decode(manifest)["files"]
+    files = {path: stored.read(path, max_bytes=MAX_BYTES) for path in paths}
+    return verify_files({**files, MANIFEST: manifest, SEAL: digest_line(manifest)}, digest=digest)
+
+
+def verify_files(files: dict[str, bytes], *, digest: str | None = None) -> Package:
     """Verifies the files (path → bytes) and returns their package. Raises PackageError."""
     contents = dict(files)
     manifest_bytes = _manifest_bytes(contents)
@@ -182,7 +188,7 @@ def verify_files(files: dict[str, bytes], *, folder: Path | None = None, digest:
     manifest = parse(manifest_bytes)
     _check_files(manifest, contents)
     audit(contents[MODEL])
-    return Package(manifest, manifest_bytes, contents, read_golden(contents), folder)
+    return Package(manifest, manifest_bytes, contents, read_golden(contents))
 
 
 def digest_line(manifest_bytes: bytes) -> bytes:

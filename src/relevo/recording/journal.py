@@ -10,7 +10,6 @@ milliseconds of disk time: it runs in a thread, never on the path of a request.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import shutil
@@ -24,6 +23,7 @@ import msgspec
 
 from relevo.errors import JournalUnavailableError
 from relevo.util.files import NO_ROOM
+from relevo.util.locks import hold_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -239,10 +239,8 @@ def _lock_folder(folder: Path) -> int:
     # Journals hold inputs of users: only the owner may read them.
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    # Race: the background process tries the lock for an instant when it lists the folder; so this blocks instead of failing.
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    return descriptor
+    # Race: the background process tries the lock for an instant when it lists the folder; so this waits instead of failing.
+    return hold_lock(folder / LOCK)
 
 
 def request_rotation(folder: Path) -> None:

@@ -11,8 +11,6 @@ the writer: SQLite shows only committed batches.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 import sqlite3
 import time
@@ -23,6 +21,7 @@ import msgspec
 
 from relevo.domain.prediction import PredictionRecord
 from relevo.recording.journal import EXCHANGED, KEPT, LOCK, SUFFIX, exchanged_at, remove, remove_kept
+from relevo.util.locks import is_locked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -164,14 +163,7 @@ def _rename(path: Path, suffix: str) -> Path:
 def is_writer_dead(worker: Path) -> bool:
     """Whether the lock of this worker's folder is free; False for a folder whose lock file does not exist yet."""
     try:
-        descriptor = os.open(worker / LOCK, os.O_RDWR)
+        return not is_locked(worker / LOCK)
     except FileNotFoundError:
         # Its writer has created the folder and will create the lock in a moment.
         return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(descriptor)
-    return True

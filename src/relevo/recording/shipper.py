@@ -8,9 +8,8 @@ If killed between the commit and the removal, the next shipper finds the positio
 with its database, rows are inserted again, and their ids prevent duplicates. A restored backup may lack rows whose journal was
 shipped but not removed: they are found missing before the journal is removed, and shipped again.
 
-Other writers of the database wait for the end of a transaction, so AdaptiveBatchSize limits its duration. On a busy machine the
-background process has a low CPU priority within a transaction, too: hundredths of a second become seconds, and a user who moves an
-alias or adds a user would be told that the database does not answer.
+Other writers of the database wait for the end of a transaction, so AdaptiveBatchSize limits its duration: on a busy machine or a
+slow disk, a user who moves an alias or adds a user would be told that the database does not answer.
 
     transaction slow ─► half the rows        fast ─► twice the rows, up to the size beyond which nothing is gained
 """

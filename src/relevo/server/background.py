@@ -1,6 +1,6 @@
 """The background process: ships the journals of this home to its store until SIGTERM. Forked by the supervisor.
 
-settings ─► store, journal reader, priority controller ─► shipper, load gate ─► BackgroundLoop ─ SIGTERM ─► one last tick
+settings ─► store, journal reader ─► shipper, load gate ─► BackgroundLoop ─ SIGTERM ─► one last tick
 supervisor gone ─► exits at once, as after kill -9: the journals stay, and the next background process ships them
 """
 
@@ -14,15 +14,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from relevo.errors import DatabaseUnavailableError
-from relevo.recording.cpu_priority import LoadGate, PriorityController
 from relevo.recording.journal import folder_bytes
+from relevo.recording.load_gate import LoadGate
 from relevo.recording.reader import JournalReader
 from relevo.recording.scheduler import BackgroundLoop, Intervals
 from relevo.recording.shipper import Shipper
+from relevo.server.checkpoint_export import checkpoint_exporter, checkpoint_writer
+from relevo.server.home import check_users
 from relevo.server.maintenance import checkpoint_thread, periodic_tasks
-from relevo.server.stores import checkpoint_exporter, checkpoint_writer, label_aggregation, open_store, utc_now
+from relevo.server.stores import label_aggregation, open_store, utc_now
 from relevo.server.supervisor import when_orphaned
-from relevo.server.users_marker import check_users
 from relevo.store.db.engine import checkpoint, migrate
 from relevo.store.db.integrity import DatabaseTrust
 from relevo.telemetry import configure_logging
@@ -48,7 +49,6 @@ def run_loop(settings: Settings, parent_pipe: int) -> None:
     when_orphaned(parent_pipe, lambda: os._exit(1))
     store = open_store(settings, migrated=True)
     backlog_bytes, max_backlog_bytes = partial(folder_bytes, settings.spool_folder), settings.spool_max_mb * 2**20
-    priority = PriorityController(waiting=backlog_bytes, may_wait=max_backlog_bytes)
     load_gate = LoadGate(waiting=backlog_bytes, may_wait=max_backlog_bytes, monotonic=time.monotonic)
     reader = JournalReader(settings.spool_folder)
 
@@ -61,7 +61,6 @@ def run_loop(settings: Settings, parent_pipe: int) -> None:
     trust = DatabaseTrust(store.engine, changed=on_replaced)
 
     def before_shipment() -> None:
-        priority.update()
         if trust.poll():
             # The file may be an older copy: the next tick reads again how far the journals were shipped.
             raise DatabaseUnavailableError

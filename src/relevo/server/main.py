@@ -21,16 +21,16 @@ from typing import TYPE_CHECKING
 from relevo.errors import ConfigError, DatabaseSchemaTooNewError, DatabaseUnavailableError
 from relevo.recording.reader import is_writer_dead
 from relevo.server.console import local_url, run_console
+from relevo.server.home import had_users, make_home
 from relevo.server.instance_lock import hold_instance_lock, once_orphans_ended
 from relevo.server.oidc import oidc_provider
-from relevo.server.stores import make_home, open_store, utc_now
+from relevo.server.stores import open_store, utc_now
 from relevo.server.supervisor import ProcessSpec, Supervisor
 from relevo.server.tls import certificate_of
-from relevo.server.users_marker import had_users
 from relevo.store.db.identity import error_of, read_state
-from relevo.store.files.drafts import sweep_drafts
 from relevo.store.files.key_files import load_or_create_key
 from relevo.telemetry import merge_dead
+from relevo.util.files import sweep_drafts
 from relevo.util.proxy_headers import parse_trusted_proxies
 from relevo.util.stop_flag import StopFlag
 from relevo.web.auth.exposure import check_exposure

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relevo.server.stores import open_store
-from relevo.util.state_file import load_state, save_state
+from relevo.util.files import load_state, save_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

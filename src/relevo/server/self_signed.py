@@ -8,9 +8,7 @@ A client that has the fingerprint or the file is protected against a man in the 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import ipaddress
-import os
 import socket
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -21,9 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from relevo.errors import ConfigError
+from relevo.util.files import write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from datetime import datetime
     from pathlib import Path
 
@@ -48,19 +46,6 @@ _KEY_USAGE = x509.KeyUsage(
 _UNUSED_ADDRESS = ("192.0.2.1", 9)
 
 
-@contextlib.contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
-    """Creates the folder and locks it: two servers of one home must not mix the key of one with the certificate of the other."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("w")
-    except OSError as cause:
-        raise ConfigError(reason=f"the folder {folder} cannot be written ({cause.strerror})") from cause
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def is_valid_for(cert: Path, host: str, moment: datetime) -> bool:
     """Whether the certificate is valid at this moment and names the host; false for a file that is no certificate."""
     try:
@@ -76,8 +61,8 @@ def create_pair(cert: Path, key: Path, host: str, now: datetime) -> None:
     """Writes a new key and certificate for this host. Raises ConfigError when they cannot be written."""
     cert_pem, key_pem = _create([*_required_names(host), *_machine_names(host)], now)
     try:
-        _write(key, key_pem, 0o600)
-        _write(cert, cert_pem, 0o644)
+        write_atomic({key: key_pem})
+        write_atomic({cert: cert_pem}, mode=0o644)
     except OSError as cause:
         raise ConfigError(reason=f"the certificate {cert} cannot be written ({cause.strerror})") from cause
 
@@ -101,17 +86,6 @@ def _is_wildcard(host: str) -> bool:
         return ipaddress.ip_address(host).is_unspecified
     except ValueError:
         return False
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    draft = path.with_suffix(f".{os.getpid()}")
-    with contextlib.suppress(FileNotFoundError):
-        draft.unlink()
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(content)
-        os.fchmod(file.fileno(), mode)
-        os.fsync(file.fileno())
-    draft.replace(path)
 
 
 def _create(names: list[str], now: datetime) -> tuple[bytes, bytes]:

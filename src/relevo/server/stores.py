@@ -1,35 +1,26 @@
-"""Opens the store of a home, creates its folders, and registers packages in it.
+"""Opens the store of a home: the database, the blobs, the packages, and the encryption of inputs.
 
 Settings ─ open_store ─► Store
-package ─ open, verify, replay golden examples ─► package store ─► registry: version ─► alias moved
+RELEVO_MASTER_KEY  >  file of master_key_file  >  keys/master.key in home, created when encrypt_inputs is on   ─► InputEncryption
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
-import stat
-import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from relevo.errors import ConfigError, RelevoError
-from relevo.server.users_marker import check_users, had_users, note_users
+from relevo.server.home import check_users, had_users, make_home, note_users
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
     from sqlalchemy import Engine
 
     from relevo.config import Settings
     from relevo.domain.label_aggregation import LabelAggregation
-    from relevo.package.package import Package
     from relevo.store.audit.log import AuditLog
     from relevo.store.audit.reader import AuditReader
     from relevo.store.auth.users import Users
@@ -40,16 +31,12 @@ if TYPE_CHECKING:
     from relevo.store.labels.labels import Labels
     from relevo.store.labels.queue import LabelQueue
     from relevo.store.predictions import PredictionStore
-    from relevo.store.registry import AliasMove, Registry, Version
+    from relevo.store.registry import Registry
     from relevo.store.traffic import Traffic
 
-log = logging.getLogger(__name__)
-
-#: File in the home where the workers cache the routes.
-ROUTES_FILE = "routes.json"
-_OWNER_ONLY, _GROUP_AND_OTHERS = 0o700, 0o077
-#: The alias of the version that answers requests.
-_CHAMPION = "champion"
+#: Environment variable, or file in the folder of keys, of the master key.
+MASTER_KEY_VARIABLE, _MASTER_KEY_FILE = "RELEVO_MASTER_KEY", "master.key"
+_DAY_KEY_CACHE = "day.json"
 
 
 def utc_now() -> datetime:
@@ -83,7 +70,7 @@ def open_store(settings: Settings, *, migrated: bool = False, begins: bool = Tru
     that only read. Raises DatabaseUnavailableError, InvalidSettingError, UsersLostError when a home with users has an empty user table.
     """
     # The database libraries take half a second to load, and not every process needs them.
-    from relevo.server.encryption_keys import input_encryption
+    from relevo.server.checkpoint_export import checkpoint_exporter, checkpoint_writer
     from relevo.store.audit.keys import AuditKeyRing
     from relevo.store.audit.log import AuditLog
     from relevo.store.audit.reader import AuditReader
@@ -114,7 +101,8 @@ def open_store(settings: Settings, *, migrated: bool = False, begins: bool = Tru
     audit, trail = AuditLog(ring.current(), ring=ring), AuditReader(engine)
     if not migrated:
         # For commands without a background process; next to the workers one runs, which polls each second.
-        audit.on_commit(_both(checkpoint_writer(settings, trail, audit), checkpoint_exporter(settings, trail, audit)))
+        save, export = checkpoint_writer(settings, trail, audit), checkpoint_exporter(settings, trail, audit)
+        audit.on_commit(save, export)
     return Store(
         engine=engine,
         registry=Registry(engine, audit),
@@ -132,36 +120,6 @@ def open_store(settings: Settings, *, migrated: bool = False, begins: bool = Tru
     )
 
 
-def checkpoint_writer(settings: Settings, reader: AuditReader, audit: AuditLog) -> Callable[[], None]:
-    """Returns a function that saves a new audit checkpoint. It never raises, because the change itself is already committed."""
-    from relevo.store.audit.checkpoints import Checkpoints
-
-    checkpoints = Checkpoints(settings.audit_folder, reader, audit)
-    last_error = ""
-
-    def save() -> None:
-        nonlocal last_error
-        try:
-            checkpoints.update(utc_now())
-            last_error = ""
-        except (OSError, RelevoError) as cause:
-            if str(cause) != last_error:
-                last_error = str(cause)
-                log.warning("the head of the audit was not written down: %s", last_error, extra={"action": "audit.heads"})
-
-    return save
-
-
-def checkpoint_exporter(settings: Settings, reader: AuditReader, audit: AuditLog) -> Callable[[], None]:
-    """Returns a function that sends a new audit checkpoint to audit_checkpoint_to; it never raises. Raises ConfigError."""
-    if not settings.audit_checkpoint_to:
-        return lambda: None
-    from relevo.server.checkpoint_export import CheckpointExporter, checkpoint_sender
-
-    send = checkpoint_sender(settings)
-    return CheckpointExporter(send, reader, audit, now=utc_now).poll if send else lambda: None
-
-
 def label_aggregation(settings: Settings) -> LabelAggregation:
     """The configured rule that resolves several labels of one prediction, with the trusted authors."""
     from relevo.domain.label_aggregation import AggregationStrategy, LabelAggregation
@@ -169,157 +127,24 @@ def label_aggregation(settings: Settings) -> LabelAggregation:
     return LabelAggregation(strategy=AggregationStrategy(settings.label_aggregation), trusted_sources=settings.trusted_names)
 
 
-def _both(*functions: Callable[[], None]) -> Callable[[], None]:
-    def call_all() -> None:
-        for function in functions:
-            function()
+def input_encryption(settings: Settings, engine: Engine) -> InputEncryption | None:
+    """Encryption of this home's inputs; None when it has no master key. Raises ConfigError, MissingDependencyError."""
+    from relevo.store.encryption import InputEncryption
 
-    return call_all
-
-
-def make_home(settings: Settings) -> None:
-    """Creates the folder of this home, or restricts an existing one to its owner. Raises ConfigError when it cannot be used."""
-    home = settings.home
-    try:
-        if not home.is_dir():
-            home.parent.mkdir(parents=True, exist_ok=True)
-            home.mkdir(mode=_OWNER_ONLY, exist_ok=True)
-    except OSError as cause:
-        raise ConfigError(reason=f"the folder {home} cannot be made ({cause.strerror})") from cause
-    _check_folders(settings)
-    _restrict_to_owner(home, _folders(settings))
+    is_on = settings.encrypt_inputs == "on"
+    if not is_on and find_spec("cryptography") is None:
+        return None
+    master = master_key(settings, make=is_on)
+    return None if master is None else InputEncryption(engine, master, remembered=settings.keys_folder / _DAY_KEY_CACHE)
 
 
-def check_home(settings: Settings) -> None:
-    """Checks before long work whether this home can be used; creates nothing. Raises ConfigError as `make_home` does."""
-    from relevo.package.archive import write_error
+def master_key(settings: Settings, *, make: bool) -> bytes | None:
+    """The master key; None when there is none and make is false. A configured file must exist. Raises ConfigError."""
+    from relevo.store.files.key_files import load_or_create_key, parse_key
 
-    home = settings.home
-    problem = None if os.path.lexists(home) else write_error(home.parent)
-    if problem is not None:
-        raise ConfigError(reason=f"the folder {home} cannot be made ({problem})")
-    _check_folders(settings)
-
-
-def _folders(settings: Settings) -> tuple[Path, ...]:
-    return (
-        settings.spool_folder,
-        settings.telemetry_folder,
-        settings.packages_folder,
-        settings.blobs_folder,
-        settings.keys_folder,
-    )
-
-
-def _check_folders(settings: Settings) -> None:
-    for folder in (settings.home, *_folders(settings)):
-        if os.path.lexists(folder):
-            _check_folder(folder)
-
-
-def _check_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        raise ConfigError(reason=f"{folder} is no folder; move it away, or choose another --home")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise ConfigError(reason=f"the folder {folder} cannot be written; choose another --home, or mend its rights")
-
-
-def _restrict_to_owner(home: Path, folders: Iterable[Path]) -> None:
-    """Restricts the stored inputs to the owner. A home that is also a project folder keeps its own permissions."""
-    for path in (*folders, home / ROUTES_FILE, *home.glob("relevo.db*")):
-        _restrict_file(path)
-    if (home / "relevo.db").exists() and not (home / "relevo.toml").exists():
-        _restrict_file(home)
-
-
-def _restrict_file(path: Path) -> None:
-    # Ignores files that do not exist or belong to another user.
-    with contextlib.suppress(OSError):
-        mode = path.stat(follow_symlinks=False).st_mode
-        if mode & _GROUP_AND_OTHERS and not stat.S_ISLNK(mode):
-            path.chmod(stat.S_IMODE(mode) & ~_GROUP_AND_OTHERS)
-
-
-def register(
-    settings: Settings,
-    path: Path,
-    *,
-    alias: str = _CHAMPION,
-    author: str,
-    reason: str,
-    force: bool = False,
-    synonyms: Sequence[str] = (),
-) -> Version:
-    """Verifies a package (folder or .zip), stores it, and gives it a version and the alias. Raises PackageError.
-
-    The first version of a model also becomes its champion, whatever its alias. force: whether it becomes champion although it would
-    break clients of the previous version, or is worse. synonyms: additional names by which old clients request the model.
-    Raises PromotionRefusedError without force; then the version is registered, and the alias is not moved.
-    """
-    from relevo.package.package import open_package, replay_golden
-
-    package = open_package(path)
-    replay_golden(package)
-    store = open_store(settings)
-    with contextlib.closing(_UnpackedPackage(package)) as unpacked:
-        store.packages.put(unpacked.folder, package.digest)
-    now = utc_now()
-    name = package.manifest.name
-    summary = _summary(package)
-    version = store.registry.add(model=name, digest=package.digest, summary=summary, author=author, at=now, synonyms=synonyms)
-    try:
-        move_alias(store, name, alias, version.number, author=author, reason=reason, at=now, force=force)
-        if _CHAMPION not in store.registry.aliases(name):
-            # A model without a champion answers no request.
-            store.registry.move_alias(name, _CHAMPION, version.number, author=author, reason=reason, at=now)
-    finally:
-        store.engine.dispose()
-    return version
-
-
-def champion_of(settings: Settings, model: str) -> int | None:
-    """The number of the version that answers requests to the model."""
-    store = open_store(settings, begins=False)
-    number = store.registry.aliases(model).get(_CHAMPION)
-    store.engine.dispose()
-    return number
-
-
-def move_alias(
-    store: Store, model: str, alias: str, version: int, *, author: str, reason: str, at: datetime, force: bool = False
-) -> AliasMove:
-    """Moves the alias to a version. Raises PromotionRefusedError without force when the promotion guard rejects a new champion."""
-    from relevo.package.documents import takeover_of
-
-    takeover = takeover_of(store.registry, store.packages, model, version) if alias == _CHAMPION else None
-    if takeover is None:
-        return store.registry.move_alias(model, alias, version, author=author, reason=reason, at=at)
-    reason = takeover.allowed(reason, force=force)
-    return store.registry.move_alias(model, alias, version, author=author, reason=reason, at=at, expected=takeover.before)
-
-
-class _UnpackedPackage:
-    """A package as a folder; a .zip is unpacked into a temporary one. Lifetime: until the package is copied."""
-
-    def __init__(self, package: Package) -> None:
-        self._temporary = None if package.folder is not None else tempfile.TemporaryDirectory(prefix="relevo-")
-        self.folder = package.folder or Path(self._temporary.name) / "package"  # type: ignore[union-attr]  # set when folder is None
-        if self._temporary is not None:
-            package.write(self.folder)
-
-    def close(self) -> None:
-        """Removes the temporary folder."""
-        if self._temporary is not None:
-            self._temporary.cleanup()
-
-
-def _summary(package: Package) -> dict[str, Any]:
-    manifest = package.manifest
-    return {
-        "task": manifest.output.task.value,
-        "labels": list(manifest.output.labels),
-        "input": msgspec.to_builtins(manifest.input)["type"],
-        "description": manifest.description,
-        "framework": manifest.lineage.framework,
-        "metrics": {name: value for name, value in package.metrics.items() if name != "held_out"},
-    }
+    if text := os.environ.get(MASTER_KEY_VARIABLE):
+        return parse_key(text, f"the variable {MASTER_KEY_VARIABLE}")
+    if settings.master_key_file:
+        return load_or_create_key(Path(settings.master_key_file), make=False)
+    default_file = settings.keys_folder / _MASTER_KEY_FILE
+    return load_or_create_key(default_file) if make or default_file.exists() else None

@@ -1,7 +1,9 @@
-"""Refreshes the access snapshot of a worker: polls the change counter of users and keys, and reloads them when it changes.
+"""Follows changes in the store for a worker: users and API keys, and the data key of each day with which it encrypts inputs.
 
     store.people.epoch ─ changed? ─► AccessSnapshot ─► authenticator, and people.json in the home for a start without database
                                          └ no users in a home that had users ─► locked: only API keys that are cached still work
+
+    each day, UTC ─► its data key, from the store or, without database, the one last used in this home
 
 The file contains hashes of keys, never a key. It has the same permissions as the database.
 """
@@ -9,24 +11,30 @@ The file contains hashes of keys, never a key. It has the same permissions as th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from relevo.domain.access import AccessSnapshot
 from relevo.errors import DatabaseUnavailableError, UsersLostError
-from relevo.server.users_marker import PEOPLE_FILE, had_users, has_first_checkpoint, note_users
-from relevo.util.state_file import load_state, save_state
+from relevo.server.home import PEOPLE_FILE, had_users, has_first_checkpoint, note_users
+from relevo.util.files import load_state, save_state
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
     from relevo.config import Settings
     from relevo.server.stores import Store
+    from relevo.store.encryption import InputEncryption
     from relevo.web.auth.guard import Authenticator
 
 log = logging.getLogger(__name__)
 
 #: A revoked key must be rejected by every worker in less than a second.
 _POLL_INTERVAL_S = 0.3
+_DAY_POLL_INTERVAL_S = 0.5
 
 
 async def sync_access(settings: Settings, store: Store, authenticator: Authenticator, *, allow_anonymous: bool) -> None:
@@ -77,3 +85,19 @@ def _lock_access(authenticator: Authenticator, settings: Settings, epoch: int) -
 
 def _effective(snapshot: AccessSnapshot, *, allow_anonymous: bool) -> AccessSnapshot:
     return snapshot if allow_anonymous or not snapshot.no_users else replace(snapshot, no_users=False)
+
+
+async def load_day_key(encryption: InputEncryption, now: Callable[[], datetime]) -> None:
+    """Loads today's key before the first request; while the database is unavailable, the key last used in this home."""
+    try:
+        await asyncio.to_thread(encryption.load_day_key, now())
+    except DatabaseUnavailableError:
+        await asyncio.to_thread(encryption.restore_day_key)
+
+
+async def refresh_day_keys(encryption: InputEncryption, now: Callable[[], datetime]) -> None:
+    """Loads each new day's key soon after midnight, UTC, until cancelled."""
+    while True:
+        await asyncio.sleep(_DAY_POLL_INTERVAL_S)
+        with contextlib.suppress(DatabaseUnavailableError):
+            await asyncio.to_thread(encryption.load_day_key, now())

@@ -9,6 +9,7 @@ Whether to encrypt is decided by the settings. What a client trusts is decided i
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import ssl
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relevo.errors import ConfigError
+from relevo.util.locks import file_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,11 +80,18 @@ def certificate_path(settings: Settings) -> Path:
 
 def _load_self_signed(settings: Settings, now: datetime) -> Certificate:
     try:
-        from relevo.server.self_signed import create_pair, is_valid_for, lock_folder
+        from relevo.server.self_signed import create_pair, is_valid_for
     except ImportError as cause:
         raise ConfigError(reason="tls=auto needs `pip install 'relevo[tls]'`; or give tls_cert and tls_key") from cause
-    cert, key = certificate_path(settings), settings.tls_folder / "key.pem"
-    with lock_folder(settings.tls_folder):
+    folder = settings.tls_folder
+    cert, key = certificate_path(settings), folder / "key.pem"
+    with contextlib.ExitStack() as lock:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            # Two servers of one home must not mix the key of one with the certificate of the other.
+            lock.enter_context(file_lock(folder))
+        except OSError as cause:
+            raise ConfigError(reason=f"the folder {folder} cannot be written ({cause.strerror})") from cause
         if not _has_pair(cert, key) or not is_valid_for(cert, settings.host, now + _RENEW_BEFORE):
             create_pair(cert, key, settings.host, now)
         return self_test(cert, key, self_signed=True)

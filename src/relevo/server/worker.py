@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import signal
 import time
@@ -21,7 +22,7 @@ import uvloop
 from relevo.domain.prediction import InputLogging
 from relevo.domain.routing import RouteTarget, TrafficSplit
 from relevo.errors import DatabaseUnavailableError
-from relevo.package.package import load_runnable, open_package, replay_golden
+from relevo.package.package import load_runnable, open_stored, replay_golden
 from relevo.recording.journal import Journal, JournalLimits
 from relevo.runtime.batch_probe import best_batch_size
 from relevo.runtime.image import ImageLimits
@@ -29,18 +30,17 @@ from relevo.serve.loaded_version import ServingOptions
 from relevo.serve.model_loader import ModelLoader, WarmModel
 from relevo.serve.service import ModelService
 from relevo.server.admin import LabelCuration
-from relevo.server.background_tasks import start_background_task
-from relevo.server.encryption_keys import load_day_key, refresh_day_keys
+from relevo.server.home import ROUTES_FILE
 from relevo.server.http import http_server
 from relevo.server.model_status import save_load_failures
 from relevo.server.oidc import oidc_provider
-from relevo.server.stores import ROUTES_FILE, Store, open_store, utc_now
+from relevo.server.stores import Store, open_store, utc_now
 from relevo.server.supervisor import when_orphaned
-from relevo.server.sync import refresh_access, sync_access
+from relevo.server.sync import load_day_key, refresh_access, refresh_day_keys, sync_access
 from relevo.server.tls import TlsContext
 from relevo.store.files.key_files import load_or_create_key
 from relevo.telemetry import Telemetry, configure_logging, render
-from relevo.util.state_file import load_state, save_state
+from relevo.util.files import load_state, save_state
 from relevo.web.app import AppContext, build_app
 from relevo.web.auth.exposure import is_exposed
 from relevo.web.auth.guard import Authenticator
@@ -51,7 +51,7 @@ from relevo.web.predict.subjects import SubjectResolver
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     import uvicorn
     from starlette.types import ASGIApp
@@ -60,7 +60,10 @@ if TYPE_CHECKING:
     from relevo.server.tls import Certificate
     from relevo.store.encryption import InputEncryption
 
+log = logging.getLogger(__name__)
+
 _FLUSH_INTERVAL_S = 0.5
+_RESTART_DELAY_S = 1.0
 _CERTIFICATE_POLL_S = 5.0
 #: Allocated minus freed objects between two runs of the cyclic garbage collector.
 _GC_THRESHOLD = 50_000
@@ -266,7 +269,7 @@ def _model_loader(settings: Settings, store: Store) -> Callable[[RouteTarget], W
     limits = ImageLimits(max_pixels=settings.max_pixels, max_side=settings.max_side)
 
     def load(target: RouteTarget) -> WarmModel:
-        package = open_package(store.packages.path(target.digest), digest=target.digest)
+        package = open_stored(store.packages, target.digest)
         model = load_runnable(package, threads=settings.intra_op_threads, limits=limits)
         replay_golden(model, package.golden)
         rows = [model.preprocess(payload) for payload in package.golden.payloads]
@@ -297,3 +300,18 @@ async def _housekeeping(service: ModelService, journal: Journal, telemetry: Tele
         telemetry.spool_bytes = await asyncio.to_thread(journal.size)
         telemetry.swaps = service.swaps
         await asyncio.to_thread(telemetry.flush)
+
+
+def start_background_task(name: str, create: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+    """Runs an endless coroutine until it is cancelled. create: creates the coroutine; called again after each error."""
+    return asyncio.create_task(_restart_on_error(name, create), name=name)
+
+
+async def _restart_on_error(name: str, create: Callable[[], Awaitable[None]]) -> None:
+    # A task that ends silently would leave revoked keys valid and new versions unloaded while predictions go on.
+    while True:
+        try:
+            await create()
+        except Exception:
+            log.exception("%s failed and is begun anew", name, extra={"action": "side_task_failed", "task": name})
+        await asyncio.sleep(_RESTART_DELAY_S)

@@ -2,7 +2,7 @@
 
 A master key, which is never stored in the database, wraps the data keys.
 
-    prepare(subject) ─► data key: generated, wrapped by the master key, stored in subject_keys    before a request is answered
+    prepare(subject) ─► data key: generated, wrapped by the master key, stored in data_keys    before a request is answered
     seal(prediction) ─► nonce and ciphertext replace the input; the record names the key         in memory, no query
     open(id, key, bytes) ─► the input, unless the key was destroyed
     seal_text, open_text ─► the same for notes and review reasons; these query the store for the key
@@ -29,8 +29,8 @@ from sqlalchemy import func, select
 from relevo.domain.audit import AuditEvent
 from relevo.errors import InputUndecryptableError, JournalUnavailableError, MissingDependencyError
 from relevo.store.db.engine import read_transaction, write_transaction
-from relevo.store.db.tables import subject_keys
-from relevo.util.state_file import load_state, save_state
+from relevo.store.db.tables import data_keys
+from relevo.util.files import load_state, save_state
 from relevo.util.timestamps import to_us
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class _SavedKey(msgspec.Struct, frozen=True, kw_only=True):
 def count_data_keys(engine: Engine) -> int:
     """Returns the number of active data keys, whatever master key wrapped them. Raises DatabaseUnavailableError."""
     with read_transaction(engine) as connection:
-        return connection.scalar(select(func.count()).where(subject_keys.c.wrapped.is_not(None))) or 0
+        return connection.scalar(select(func.count()).where(data_keys.c.wrapped.is_not(None))) or 0
 
 
 class InputEncryption:
@@ -95,7 +95,7 @@ class InputEncryption:
         self._cache: dict[str, _Key] = {}
         self._day_key: _Key | None = None
         self._current_day = ""
-        #: The id of the master key in `subject_keys`.
+        #: The id of the master key in `data_keys`.
         self.master_id = hmac.new(master, b"master key", hashlib.sha256).hexdigest()[:16]
 
     # --- before a request is answered ---------------------------------------------------------------------------------------
@@ -180,12 +180,12 @@ class InputEncryption:
         """
         new = InputEncryption(self._engine, master)
         with write_transaction(self._engine) as connection:
-            outdated = subject_keys.c.wrapped.is_not(None) & (subject_keys.c.master != new.master_id)
-            rows = connection.execute(select(subject_keys).where(outdated)).all()
+            outdated = data_keys.c.wrapped.is_not(None) & (data_keys.c.master != new.master_id)
+            rows = connection.execute(select(data_keys).where(outdated)).all()
             for row in rows:
                 secret = self._unwrap_secret(row.id, row.subject, bytes(row.wrapped))
                 values = {"wrapped": new.wrap(row.id, row.subject, secret), "master": new.master_id}
-                connection.execute(subject_keys.update().where(subject_keys.c.id == row.id).values(**values))
+                connection.execute(data_keys.update().where(data_keys.c.id == row.id).values(**values))
             event = AuditEvent(by=by, action="sealing.rewrap", object="master_key", before=self.master_id, after=new.master_id)
             audit.append(connection, event, at=at)
         if self._key_file is not None:
@@ -199,12 +199,12 @@ class InputEncryption:
 
     def undecryptable_keys(self) -> int:
         """Returns the number of active keys wrapped by another master key. Raises DatabaseUnavailableError."""
-        foreign_keys = subject_keys.c.wrapped.is_not(None) & (subject_keys.c.master != self.master_id)
+        foreign_keys = data_keys.c.wrapped.is_not(None) & (data_keys.c.master != self.master_id)
         with read_transaction(self._engine) as connection:
-            return connection.scalar(select(func.count()).select_from(subject_keys).where(foreign_keys)) or 0
+            return connection.scalar(select(func.count()).select_from(data_keys).where(foreign_keys)) or 0
 
     def _load_cipher(self, connection: Connection, key: str) -> AESGCM:
-        row = connection.execute(select(subject_keys).where(subject_keys.c.id == key)).first()
+        row = connection.execute(select(data_keys).where(data_keys.c.id == key)).first()
         if row is None or row.wrapped is None:
             raise InputUndecryptableError
         return self._unwrap(row.id, row.subject, bytes(row.wrapped))
@@ -214,9 +214,9 @@ class InputEncryption:
 
         remembers: whether to save it to the file, for a start without the database.
         """
-        active = select(subject_keys).where(subject_keys.c.subject == subject, subject_keys.c.wrapped.is_not(None))
+        active = select(data_keys).where(data_keys.c.subject == subject, data_keys.c.wrapped.is_not(None))
         with read_transaction(self._engine) as connection:
-            row = connection.execute(active.order_by(subject_keys.c.made_us.desc()).limit(1)).first()
+            row = connection.execute(active.order_by(data_keys.c.made_us.desc()).limit(1)).first()
         if row is None or row.master != self.master_id:
             key, wrapped = self._create_key(subject, at)
         else:
@@ -231,7 +231,7 @@ class InputEncryption:
         wrapped = self.wrap(key, subject, secret)
         row = {"id": key, "subject": subject, "wrapped": wrapped, "master": self.master_id, "made_us": to_us(at)}
         with write_transaction(self._engine) as connection:
-            connection.execute(subject_keys.insert().values(row))
+            connection.execute(data_keys.insert().values(row))
         return key, wrapped
 
     def _unwrap(self, key: str, subject: str, wrapped: bytes) -> AESGCM:
@@ -272,4 +272,4 @@ def _input_context(prediction: bytes, key: str) -> bytes:
 
 
 def _wrapping_context(key: str, subject: str) -> bytes:
-    return b"subject_keys\0wrapped\0" + key.encode() + b"\0" + subject.encode()
+    return b"data_keys\0wrapped\0" + key.encode() + b"\0" + subject.encode()

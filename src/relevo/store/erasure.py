@@ -18,7 +18,7 @@ from sqlalchemy import and_, func, select
 
 from relevo.domain.audit import AuditEvent
 from relevo.store.db.engine import needs_vacuum, vacuum, write_transaction
-from relevo.store.db.tables import asks, judgements, labels, predictions, subject_keys, versions
+from relevo.store.db.tables import data_keys, label_queue, label_reviews, labels, predictions, versions
 from relevo.store.db.text import strip_unstorable
 from relevo.util.timestamps import from_us, to_us
 
@@ -100,7 +100,7 @@ class Erasure:
 
     def vacuum(self) -> None:
         """Rewrites the tables so that their files hold no erased data; the log is not included. Blocks reads and writes meanwhile."""
-        vacuum(self._engine, [table.name for table in (predictions, labels, judgements, asks, subject_keys)])
+        vacuum(self._engine, [table.name for table in (predictions, labels, label_reviews, label_queue, data_keys)])
 
 
 def remove(connection: Connection, ids: Sequence[bytes], blobs: Blobs) -> int:
@@ -115,9 +115,9 @@ def remove(connection: Connection, ids: Sequence[bytes], blobs: Blobs) -> int:
         )
         blob_names = set(connection.scalars(large_inputs))
         label_serials = select(labels.c.serial).where(labels.c.prediction.in_(batch))
-        connection.execute(judgements.delete().where(judgements.c.label.in_(label_serials)))
+        connection.execute(label_reviews.delete().where(label_reviews.c.label.in_(label_serials)))
         labels_removed += connection.execute(labels.delete().where(labels.c.prediction.in_(batch))).rowcount
-        connection.execute(asks.delete().where(asks.c.prediction.in_(batch)))
+        connection.execute(label_queue.delete().where(label_queue.c.prediction.in_(batch)))
         connection.execute(predictions.delete().where(predictions.c.id.in_(batch)))
         remove_blobs(connection, blob_names, blobs)
     return labels_removed
@@ -145,9 +145,9 @@ def _erasure_times(connection: Connection, subjects: Collection[str]) -> dict[st
     times: dict[str, int] = {}
     for batch in _batches(sorted(subjects)):
         query = (
-            select(subject_keys.c.subject, func.max(subject_keys.c.destroyed_us).label("at_us"))
-            .where(subject_keys.c.subject.in_(batch), subject_keys.c.destroyed_us.is_not(None))
-            .group_by(subject_keys.c.subject)
+            select(data_keys.c.subject, func.max(data_keys.c.destroyed_us).label("at_us"))
+            .where(data_keys.c.subject.in_(batch), data_keys.c.destroyed_us.is_not(None))
+            .group_by(data_keys.c.subject)
         )
         times |= {row.subject: row.at_us for row in connection.execute(query)}
     return times
@@ -156,19 +156,17 @@ def _erasure_times(connection: Connection, subjects: Collection[str]) -> dict[st
 def _destroyed_keys(connection: Connection, keys: Collection[str]) -> set[str]:
     destroyed: set[str] = set()
     for batch in _batches(sorted(keys)):
-        destroyed |= set(
-            connection.scalars(select(subject_keys.c.id).where(subject_keys.c.id.in_(batch), subject_keys.c.wrapped.is_(None)))
-        )
+        destroyed |= set(connection.scalars(select(data_keys.c.id).where(data_keys.c.id.in_(batch), data_keys.c.wrapped.is_(None))))
     return destroyed
 
 
 def _destroy_keys(connection: Connection, subject: str, at_us: int) -> int:
     """Destroys the subject's keys. Leaves a tombstone, also when there was no key."""
-    active = and_(subject_keys.c.subject == subject, subject_keys.c.wrapped.is_not(None))
-    count = connection.execute(subject_keys.update().where(active).values(wrapped=None, destroyed_us=at_us)).rowcount
+    active = and_(data_keys.c.subject == subject, data_keys.c.wrapped.is_not(None))
+    count = connection.execute(data_keys.update().where(active).values(wrapped=None, destroyed_us=at_us)).rowcount
     if not count:
         row = {"id": uuid4().hex, "subject": subject, "master": "", "made_us": at_us, "destroyed_us": at_us}
-        connection.execute(subject_keys.insert().values(row))
+        connection.execute(data_keys.insert().values(row))
     return count
 
 

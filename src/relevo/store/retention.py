@@ -14,7 +14,7 @@ from sqlalchemy import func, or_, select
 
 from relevo.domain.audit import Actor, AuditEvent
 from relevo.store.db.engine import read_transaction, write_transaction
-from relevo.store.db.tables import predictions, subject_keys
+from relevo.store.db.tables import data_keys, predictions
 from relevo.store.erasure import remove, remove_blobs
 from relevo.util.timestamps import min_id_at, to_us
 
@@ -115,10 +115,10 @@ class Retention:
         return len(ids), size
 
     def _destroy_day_keys(self, end: datetime) -> None:
-        days = subject_keys.c.subject.startswith("day:") & (subject_keys.c.subject < f"day:{end:%Y-%m-%d}")
+        days = data_keys.c.subject.startswith("day:") & (data_keys.c.subject < f"day:{end:%Y-%m-%d}")
         with write_transaction(self._engine) as connection:
             connection.execute(
-                subject_keys.update().where(days, subject_keys.c.wrapped.is_not(None)).values(wrapped=None, destroyed_us=to_us(end))
+                data_keys.update().where(days, data_keys.c.wrapped.is_not(None)).values(wrapped=None, destroyed_us=to_us(end))
             )
 
     def _audited(self, removed: Removed, now: datetime) -> Removed:

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import threading
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
+
+from relevo.util.files import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -75,7 +76,7 @@ class Telemetry:
             if text == self._written:
                 return
             with contextlib.suppress(OSError):
-                _write_atomic(self._path, text)
+                _write(self._path, text)
                 self._written = text
 
     def _snapshot(self) -> dict[str, Any]:
@@ -142,7 +143,7 @@ def merge_dead(folder: Path, dead: Iterable[str] | None = None) -> None:
             total = merge(total, counters)
             total["folded"] = [*total["folded"], counters["boot"]][-_MAX_LISTED:]
     if paths:
-        _write_atomic(folder / TOTAL, json.dumps(total, separators=(",", ":")))
+        _write(folder / TOTAL, json.dumps(total, separators=(",", ":")))
     for path in paths:
         path.unlink(missing_ok=True)
 
@@ -184,8 +185,6 @@ def _read_json(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _write_atomic(path: Path, text: str) -> None:
+def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(f".{os.getpid()}.draft")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+    replace_file(path, text.encode())

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
     from relevo.config import Settings
     from relevo.domain.curation import CurationReport
+    from relevo.package.documents import PackageStore
     from relevo.serve.service import ModelService
     from relevo.store.audit.log import AuditLog
     from relevo.store.audit.reader import AuditReader
     from relevo.store.auth.users import Users
     from relevo.store.erasure import Erasure
-    from relevo.store.files.packages import PackageStore
     from relevo.store.labels.labels import Labels
     from relevo.store.labels.queue import LabelQueue
     from relevo.store.predictions import PredictionStore

@@ -14,7 +14,7 @@ from relevo.store.audit.log import AuditLog
 from relevo.store.auth.login_codes import LONGEST, LoginCode
 from relevo.store.auth.users import Users
 from relevo.store.db.engine import read_transaction
-from relevo.store.db.tables import hand_overs
+from relevo.store.db.tables import login_codes
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -71,6 +71,6 @@ def test_expired_rows_are_deleted_and_codes_are_hashed(user_store: Users, login_
     user_store.hand_overs.issue(login_code, at=NOW)
     code = user_store.hand_overs.issue(login_code, at=NOW + LONGEST)
     with read_transaction(emptied) as connection:
-        rows = connection.execute(select(hand_overs)).all()
+        rows = connection.execute(select(login_codes)).all()
     assert len(rows) == 1
     assert code not in str(rows)

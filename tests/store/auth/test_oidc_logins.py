@@ -16,7 +16,7 @@ from relevo.store.audit.log import AuditLog
 from relevo.store.auth.oidc_logins import LOGIN_TTL, ExternalIdentity, LoginAttempt
 from relevo.store.auth.users import Users
 from relevo.store.db.engine import read_transaction
-from relevo.store.db.tables import audit, sign_in_journeys
+from relevo.store.db.tables import audit, oidc_login_attempts
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -75,7 +75,7 @@ def test_attempts_are_limited_and_hashed(user_store: Users, emptied: Engine) -> 
     for number in range(30):
         went(user_store, number, at=NOW + timedelta(seconds=number))
     with read_transaction(emptied) as connection:
-        rows = connection.execute(select(sign_in_journeys)).all()
+        rows = connection.execute(select(oidc_login_attempts)).all()
     assert len(rows) == 21
     assert not any(word in str(rows) for word in ("s29", "t29"))
     take = user_store.elsewhere.finish
@@ -84,7 +84,7 @@ def test_attempts_are_limited_and_hashed(user_store: Users, emptied: Engine) -> 
     assert take("s100", "t100", at=NOW) == "/100"
     went(user_store, 200, at=NOW + timedelta(hours=1))
     with read_transaction(emptied) as connection:
-        assert len(connection.execute(select(sign_in_journeys)).all()) == 1
+        assert len(connection.execute(select(oidc_login_attempts)).all()) == 1
 
 
 def test_an_identity_becomes_one_user(user_store: Users, emptied: Engine) -> None:

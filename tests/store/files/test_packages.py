@@ -8,77 +8,96 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relevo.errors import DatabaseUnavailableError, PackageError
+from relevo.errors import DatabaseUnavailableError, MissingFileError, PackageError
+from relevo.package.package import open_stored
 from relevo.store.files.packages import PackageStore
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from relevo.package.documents import PackageStore as PackageStoreProtocol
+    from relevo.package.package import Package
+
 DIGEST = "ab" * 32
+FILES = {"manifest.json": b"{}", "golden/inputs.bin": bytes(5000)}
 
 
-@pytest.fixture
-def package(tmp_path: Path) -> Path:
-    folder = tmp_path / "package"
-    (folder / "golden").mkdir(parents=True)
-    (folder / "manifest.json").write_bytes(b"{}")
-    (folder / "golden" / "inputs.bin").write_bytes(bytes(5000))
-    return folder
+class PackageStoreContract:
+    """What every store of packages promises; a subclass gives an empty store as the fixture `packages`."""
+
+    @pytest.fixture
+    def packages(self) -> PackageStoreProtocol:
+        """An empty store."""
+        raise NotImplementedError
+
+    def test_a_package_is_found_by_its_digest(self, packages: PackageStoreProtocol) -> None:
+        """A stored package gives its files byte for byte."""
+        packages.put(DIGEST, FILES)
+        stored = packages.open(DIGEST)
+        assert {path: stored.read(path, max_bytes=5000) for path in FILES} == FILES
+
+    def test_a_verified_package_opens(self, packages: PackageStoreProtocol, digits_package: Package) -> None:
+        """A package comes back as it was stored, verified."""
+        packages.put(digits_package.digest, digits_package.files())
+        assert open_stored(packages, digits_package.digest).files() == digits_package.files()
+
+    def test_a_missing_or_large_file_is_an_error(self, packages: PackageStoreProtocol) -> None:
+        """A file that is missing, or larger than the reader allows, is an error that names it."""
+        packages.put(DIGEST, FILES)
+        for path, limit in (("card.md", 100), ("golden/inputs.bin", 4999)):
+            with pytest.raises(MissingFileError, match=path):
+                packages.open(DIGEST).read(path, max_bytes=limit)
+
+    def test_putting_again_changes_nothing(self, packages: PackageStoreProtocol) -> None:
+        """Storing the same digest again leaves the package unchanged."""
+        packages.put(DIGEST, FILES)
+        packages.put(DIGEST, {"manifest.json": b"other"})
+        assert packages.open(DIGEST).read("manifest.json", max_bytes=100) == b"{}"
+
+    def test_many_put_at_once(self, packages: PackageStoreProtocol) -> None:
+        """Concurrent writers of one package store it once and complete."""
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: packages.put(DIGEST, FILES), range(12)))
+        assert packages.open(DIGEST).read("golden/inputs.bin", max_bytes=5000) == bytes(5000)
+
+    @pytest.mark.parametrize("digest", ["", "..", "../" + "a" * 61, "AB" * 32, "ab" * 32 + "/"])
+    def test_only_digests_are_names(self, packages: PackageStoreProtocol, digest: str) -> None:
+        """A name that is no digest is rejected, so that no path leaves the store."""
+        with pytest.raises(PackageError):
+            packages.put(digest, FILES)
+        with pytest.raises(PackageError):
+            packages.open(digest)
+
+    def test_a_missing_package_is_an_error(self, packages: PackageStoreProtocol) -> None:
+        """A missing package is an error that names its digest."""
+        with pytest.raises(PackageError, match="abababababab"):
+            packages.open(DIGEST)
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+class TestLocalPackageStore(PackageStoreContract):
+    """Packages in a local folder."""
 
+    @pytest.fixture
+    def packages(self, tmp_path: Path) -> PackageStoreProtocol:
+        """An empty folder."""
+        return PackageStore(tmp_path / "packages")
 
-def test_a_package_is_found_by_its_digest(tmp_path: Path, package: Path) -> None:
-    """A stored package is a byte-for-byte copy, independent of its source."""
-    shelf = PackageStore(tmp_path / "packages")
-    place = shelf.put(package, DIGEST)
-    assert place == shelf.path(DIGEST) == tmp_path / "packages" / DIGEST
-    assert contents(place) == contents(package)
+    def test_no_draft_remains(self, packages: PackageStoreProtocol, tmp_path: Path) -> None:
+        """Concurrent writers leave one folder and no temporary files."""
+        self.test_many_put_at_once(packages)
+        assert [path.name for path in (tmp_path / "packages").iterdir()] == [DIGEST]
 
+    def test_a_failed_write_leaves_nothing(
+        self, packages: PackageStoreProtocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """After a disk error there is no partial package, and the next attempt succeeds."""
 
-def test_putting_again_changes_nothing(tmp_path: Path, package: Path) -> None:
-    """Storing the same digest again leaves the package unchanged."""
-    shelf = PackageStore(tmp_path / "packages")
-    first = shelf.put(package, DIGEST).stat()
-    assert shelf.put(package, DIGEST).stat().st_ino == first.st_ino
+        def fail(_handle: int) -> None:
+            raise OSError(28, "No space left on device")
 
-
-def test_many_put_at_once(tmp_path: Path, package: Path) -> None:
-    """Concurrent processes that store one package create one folder and leave no temporary files."""
-    with ThreadPoolExecutor(4) as pool:
-        places = set(pool.map(lambda _: PackageStore(tmp_path / "packages").put(package, DIGEST), range(12)))
-    assert list((tmp_path / "packages").iterdir()) == list(places)
-    assert contents(places.pop()) == contents(package)
-
-
-def test_a_failed_copy_leaves_nothing(tmp_path: Path, package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a disk error there is no partial package, and the next attempt succeeds."""
-    shelf = PackageStore(tmp_path / "packages")
-
-    def fail(_handle: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(DatabaseUnavailableError):
-        shelf.put(package, DIGEST)
-    assert list((tmp_path / "packages").iterdir()) == []
-    monkeypatch.undo()
-    assert contents(shelf.put(package, DIGEST)) == contents(package)
-
-
-@pytest.mark.parametrize("digest", ["", "..", "../" + "a" * 61, "AB" * 32, "ab" * 32 + "/"])
-def test_only_digests_are_names(tmp_path: Path, package: Path, digest: str) -> None:
-    """A name that is no digest is rejected, so that no path leaves the folder."""
-    shelf = PackageStore(tmp_path / "packages")
-    with pytest.raises(PackageError):
-        shelf.put(package, digest)
-    with pytest.raises(PackageError):
-        shelf.path(digest)
-
-
-def test_a_missing_package_is_an_error(tmp_path: Path) -> None:
-    """A missing package is an error that names its digest."""
-    with pytest.raises(PackageError, match="abababababab"):
-        PackageStore(tmp_path).path(DIGEST)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", fail)
+            with pytest.raises(DatabaseUnavailableError):
+                packages.put(DIGEST, FILES)
+        assert list((tmp_path / "packages").iterdir()) == []
+        self.test_a_package_is_found_by_its_digest(packages)

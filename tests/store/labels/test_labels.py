@@ -140,7 +140,7 @@ class TestResolvedLabels:
         labels.apply_aggregation(MAJORITY, at=AT)
         with engine.begin() as connection:
             connection.execute(text("UPDATE predictions SET truth = '9'"))
-            connection.execute(text("INSERT INTO label_rule (\"row\", rule) VALUES (2, '')"))
+            connection.execute(text("INSERT INTO label_aggregation (\"row\", rule) VALUES (2, '')"))
         assert labels.apply_aggregation(MAJORITY, at=AT) == 5
         assert history.count(labelled=True) == 0
 

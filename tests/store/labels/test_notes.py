@@ -12,7 +12,7 @@ from sqlalchemy import select
 from relevo.domain.audit import LOCAL_ACTOR
 from relevo.domain.prediction import Label, PredictionRecord, ReviewStatus
 from relevo.store.db.engine import read_transaction, write_transaction
-from relevo.store.db.tables import judgements, labels, subject_keys
+from relevo.store.db.tables import data_keys, label_reviews, labels
 from relevo.store.encryption import InputEncryption
 from relevo.store.erasure import Erasure
 from relevo.store.files.blobs import Blobs
@@ -74,10 +74,10 @@ def test_no_note_is_stored_in_plain_text(
     assert {item.label.note for item in some.page().items} == {note, batch}
     assert {label.note for found in some.labelled("digits") for several in found.values() for label in several} == {note, batch}
     with read_transaction(engine) as connection:
-        keys = set(connection.scalars(select(subject_keys.c.subject)))
-        row = connection.execute(select(judgements)).one()
+        keys = set(connection.scalars(select(data_keys.c.subject)))
+        row = connection.execute(select(label_reviews)).one()
         if seals:
-            tied = b"judgements\0reason\0" + str(kept.serial).encode()
+            tied = b"label_reviews\0reason\0" + str(kept.serial).encode()
             assert (
                 InputEncryption(engine, MASTER).decrypt_text(connection, bytes(row.encrypted_reason), row.reason_key, tied)
                 == reason

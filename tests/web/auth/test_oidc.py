@@ -291,7 +291,7 @@ def test_journeys_of_one_address_are_bounded(browser: httpx.Client, world: World
     for _ in range(25):
         browser.get("/login/oidc?next=//evil.example")
     with world.store.engine.connect() as connection:
-        rows = connection.execute(text("SELECT back FROM sign_in_journeys")).all()
+        rows = connection.execute(text("SELECT back FROM oidc_login_attempts")).all()
     assert len(rows) == 20
     assert {row.back for row in rows} == {"/"}
 

@@ -54,7 +54,7 @@ def test_a_subjects_key_is_at_hand_before_its_request_goes_on() -> None:
         assert known is not None
         assert encryption.is_ready(known)
         with write_transaction(store.engine) as connection:
-            connection.execute(text("DROP TABLE subject_keys"))
+            connection.execute(text("DROP TABLE data_keys"))
         assert asyncio.run(subjects.of({"headers": [(b"relevo-subject", b"ana")]})) == known
         with pytest.raises(DatabaseUnavailableError):
             asyncio.run(subjects.of({"headers": [(b"relevo-subject", b"eva")]}))

@@ -23,16 +23,17 @@ if TYPE_CHECKING:
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def with_figure(package: Package, folder: Path) -> str:
-    """Adds one figure and one file that only has its extension to the package; returns the digest."""
-    package.write(folder)
-    manifest = json.loads((folder / "manifest.json").read_bytes())
-    (folder / "figures").mkdir()
+def put_with_figure(packages: PackageStore, package: Package) -> str:
+    """Stores the package with one figure and one file that only has its extension; returns the digest."""
+    files = package.files()
+    manifest = json.loads(files["manifest.json"])
     for name, content in (("figures/confusion.png", _PNG + b"dots"), ("figures/page.png", b"<script>")):
-        (folder / name).write_bytes(content)
+        files[name] = content
         manifest["files"][name] = hashlib.sha256(content).hexdigest()
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    return hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
+    files["manifest.json"] = json.dumps(manifest).encode()
+    digest = hashlib.sha256(files["manifest.json"]).hexdigest()
+    packages.put(digest, files)
+    return digest
 
 
 def digest_of(reader: httpx.Client) -> str:
@@ -40,17 +41,16 @@ def digest_of(reader: httpx.Client) -> str:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> PackageStore:
+def packages(tmp_path: Path) -> PackageStore:
     return PackageStore(tmp_path / "packages")
 
 
 @pytest.fixture
-def reader(tmp_path: Path, shelf: PackageStore, digits_package: Package) -> Iterator[httpx.Client]:
+def reader(packages: PackageStore, digits_package: Package) -> Iterator[httpx.Client]:
     """A client of a server whose model `digits` has a real package as version 2; that of version 1 is missing."""
-    digest = with_figure(digits_package, tmp_path / "package")
-    shelf.put(tmp_path / "package", digest)
+    digest = put_with_figure(packages, digits_package)
     with memory_store() as store:
-        world = build_world(store, [DIGITS], shelf)
+        world = build_world(store, [DIGITS], packages)
         store.registry.add(model="digits", digest=digest, summary={}, author="test", at=datetime.now(UTC))
         with served(world.app) as address, httpx.Client(base_url=f"{address}/models/digits/versions/2", timeout=10) as client:
             yield client
@@ -66,12 +66,11 @@ def test_card_metrics_and_manifest(reader: httpx.Client, digits_package: Package
     assert hashlib.sha256(manifest.content).hexdigest() == digest_of(reader)
 
 
-def test_a_card_comes_in_the_callers_language(tmp_path: Path, shelf: PackageStore, digits_package: Package) -> None:
+def test_a_card_comes_in_the_callers_language(packages: PackageStore, digits_package: Package) -> None:
     """The same card is served in English and Spanish, with Vary for caches."""
-    digits_package.write(tmp_path / "package")
-    shelf.put(tmp_path / "package", digits_package.digest)
+    packages.put(digits_package.digest, digits_package.files())
     with memory_store() as store:
-        world = build_world(store, [DIGITS], shelf)
+        world = build_world(store, [DIGITS], packages)
         store.registry.add(model="digits", digest=digits_package.digest, summary={}, author="test", at=datetime.now(UTC))
         with served(world.app) as address, httpx.Client(base_url=f"{address}/models/digits/versions/2", timeout=10) as client:
             english, spanish = (client.get("/card", headers={"accept-language": language}) for language in ("en", "es"))
@@ -104,8 +103,8 @@ def test_what_is_not_here(reader: httpx.Client) -> None:
     assert httpx.get(f"{elsewhere}card".replace("versions/1", "versions/9")).json()["code"] == "version_not_found"
 
 
-def test_a_changed_paper_is_refused(reader: httpx.Client, shelf: PackageStore) -> None:
+def test_a_changed_paper_is_refused(reader: httpx.Client, tmp_path: Path) -> None:
     """A file whose digest differs from the manifest is not served."""
-    path = shelf.path(digest_of(reader)) / "card.md"
+    path = tmp_path / "packages" / digest_of(reader) / "card.md"
     path.write_text("# Trust me")
     assert reader.get("/card").json()["code"] == "file_tampered"

@@ -174,8 +174,8 @@ def _shorten(text: str) -> str:
     return text if len(text) <= _TEXT_LENGTH else f"{text[: _TEXT_LENGTH - 1]}…"
 
 
-def _report(home: Path | None, heads: list[str], copy: Path | None) -> VerificationReport:
-    from relevo.server.users_marker import had_users
+def _report(settings: Settings, heads: list[str], copy: Path | None) -> VerificationReport:
+    from relevo.server.home import had_users
     from relevo.store.audit import checkpoints
     from relevo.store.audit import state as state_module
     from relevo.store.audit import verify as verify_module

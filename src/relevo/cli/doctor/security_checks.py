@@ -51,7 +51,7 @@ def security_checks(settings: Settings) -> Iterator[Finding]:
 
 
 def _audit(settings: Settings, store: Store) -> Finding:
-    from relevo.server.users_marker import had_users
+    from relevo.server.home import had_users
     from relevo.store.audit import checkpoints, verify
     from relevo.store.audit import state as state_module
 
@@ -70,7 +70,7 @@ def _audit(settings: Settings, store: Store) -> Finding:
 
 
 def _encryption(settings: Settings, store: Store) -> Finding:
-    from relevo.server.encryption_keys import VARIABLE
+    from relevo.server.stores import MASTER_KEY_VARIABLE
     from relevo.store.encryption import count_data_keys
 
     is_off, keys = settings.encrypt_inputs == "off", count_data_keys(store.engine)
@@ -91,7 +91,7 @@ def _encryption(settings: Settings, store: Store) -> Finding:
         detail = f"off in these settings, but inputs of this home were sealed; keys that open them: {keys}"
         mend = "If it was a flag of `relevo serve`, write encrypt_inputs into relevo.toml: other commands do not see flags."
         return Finding(subject="sealing", verdict="warn", message=detail, suggestion=mend)
-    if not settings.master_key_file and not os.environ.get(VARIABLE):
+    if not settings.master_key_file and not os.environ.get(MASTER_KEY_VARIABLE):
         mend = "Let master_key_file name a file on another disk: whoever takes this one has both."
         return Finding(subject="sealing", verdict="warn", message="on, with its master key in the home itself", suggestion=mend)
     return Finding(subject="sealing", verdict="ok", message="on, and every key opens")

@@ -1,13 +1,10 @@
 """Working folders of sandboxes. Folders of killed imports are removed when the next import begins.
 
 create folder ─ lock it ─► another import that can take the lock knows the owner has ended ─► removes the folder
-
-The kernel releases a lock when its process ends, however it ends.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
@@ -15,6 +12,8 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from relevo.util.locks import file_lock, is_locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,13 +28,8 @@ _UNLOCKED_GRACE_S = 3600.0
 def sandbox_workdir() -> Iterator[Path]:
     """Provide an empty folder, removed at the end, or by a later import when this process is killed."""
     sweep(Path(tempfile.gettempdir()))
-    with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as outer:
-        lock = os.open(Path(outer) / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield Path(outer)
-        finally:
-            os.close(lock)
+    with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as outer, file_lock(Path(outer) / _LOCK):
+        yield Path(outer)
 
 
 def sweep(folder: Path) -> None:
@@ -50,14 +44,6 @@ def sweep(folder: Path) -> None:
 
 def _is_abandoned(path: Path, modified_at: float) -> bool:
     try:
-        lock = os.open(path / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        return not is_locked(path / _LOCK)
     except FileNotFoundError:
         return time.time() - modified_at > _UNLOCKED_GRACE_S
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    else:
-        return True
-    finally:
-        os.close(lock)

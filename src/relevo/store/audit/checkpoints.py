@@ -14,9 +14,7 @@ this one.
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import fcntl
 import logging
 import os
 import stat
@@ -25,12 +23,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from relevo.errors import ConfigError
-from relevo.store.files.blobs import sync_folder, write_atomic
-from relevo.util.files import read_plain_text
+from relevo.util.files import read_plain_text, sync, write_atomic
+from relevo.util.locks import file_lock
 from relevo.util.timestamps import to_us
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
     from datetime import datetime
     from pathlib import Path
 
@@ -113,16 +112,10 @@ class Checkpoints:
             return False
         return abs(entry.sequence - previous.sequence) >= _INTERVAL_ENTRIES or abs(now_us - previous.at_us) >= _INTERVAL_US
 
-    @contextlib.contextmanager
-    def _lock(self) -> Iterator[None]:
-        """Lets one process write at a time. The lock on the folder ends with the process that holds it."""
+    def _lock(self) -> AbstractContextManager[None]:
+        """Lets one process write at a time."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
+        return file_lock(self._folder)
 
 
 def head_of(audit: AuditLog, entry: AuditEntry, now: datetime) -> Checkpoint:
@@ -144,7 +137,7 @@ def add_head(file: Path, checkpoint: Checkpoint) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-    sync_folder(file.parent)
+    sync(file.parent)
 
 
 def sign_checkpoint(key: AuditKey, sequence: int, mac: str, at_us: int) -> str:

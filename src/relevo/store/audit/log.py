@@ -44,14 +44,14 @@ _OBJECT = "audit"
 class AuditLog:
     """Writes the chain. Lifetime: the process; safe for several threads."""
 
-    def __init__(self, key: bytes, *, ring: AuditKeyRing | None = None, witness: Callable[[], object] | None = None) -> None:
+    def __init__(self, key: bytes, *, ring: AuditKeyRing | None = None) -> None:
         """key: stored outside the database, so that write access to the database does not suffice to forge a chain.
 
-        ring: former and next keys. witness: called after each commit that adds entries.
+        ring: former and next keys.
         """
         self._key = AuditKey(key)
         self._ring = ring
-        self._witness = witness
+        self._witnesses: tuple[Callable[[], object], ...] = ()
         #: Keyed digests in rows cannot be recomputed, because the values are not stored, so their key is never rotated.
         self._digest_key = AuditKey(ring.pseudonym_key(key)) if ring else self._key
 
@@ -65,9 +65,9 @@ class AuditLog:
         """The public id of the current key."""
         return self._key.id
 
-    def on_commit(self, witness: Callable[[], object]) -> None:
-        """Sets the function called after each commit that adds entries."""
-        self._witness = witness
+    def on_commit(self, *witnesses: Callable[[], object]) -> None:
+        """Sets the functions called after each commit that adds entries."""
+        self._witnesses = witnesses
 
     def keys(self) -> Mapping[str, AuditKey]:
         """Returns every key that may have signed an entry, by its id. Raises ConfigError."""
@@ -84,8 +84,8 @@ class AuditLog:
         last_entry = _last_entry(connection)
         key = self._next_key(connection, last_entry)
         _insert(connection, _chain(last_entry, [(event, at, key) for event, at in events]))
-        if self._witness is not None:
-            after_commit(connection, self._witness)
+        for witness in self._witnesses:
+            after_commit(connection, witness)
 
     def rotate_key(self, connection: Connection, new: bytes, *, by: Actor, at: datetime, reason: str = "") -> KeyRotation:
         """Retires the current key and starts a new one, which must be in the ring already, with two entries."""

@@ -1,6 +1,6 @@
 """One-time codes that hand a login over to a console: valid for one minute, redeemed once (RFC 6749 authorization code with PKCE).
 
-    issue(login code) ─► code, sent to that browser only ─ SHA-256 ─► hand_overs ─ take(code) ─► LoginCode | None
+    issue(login code) ─► code, sent to that browser only ─ SHA-256 ─► login_codes ─ take(code) ─► LoginCode | None
 
 A presented code is deleted, whether it was accepted or not.
 """
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, select
 
 from relevo.store.db.engine import read_transaction, write_transaction
-from relevo.store.db.tables import hand_overs
+from relevo.store.db.tables import login_codes
 from relevo.util.timestamps import to_us
 
 if TYPE_CHECKING:
@@ -53,13 +53,13 @@ class LoginCodes:
             "challenge": login_code.challenge,
         }
         with write_transaction(self._engine) as connection:
-            connection.execute(delete(hand_overs).where(hand_overs.c.issued_us <= to_us(at - LONGEST)))
-            connection.execute(hand_overs.insert().values(**row, issued_us=to_us(at)))
+            connection.execute(delete(login_codes).where(login_codes.c.issued_us <= to_us(at - LONGEST)))
+            connection.execute(login_codes.insert().values(**row, issued_us=to_us(at)))
         return code
 
     def take(self, code: str, *, at: datetime) -> LoginCode | None:
         """Redeems a code. Returns None for an unknown, expired or used one."""
-        columns = hand_overs.c
+        columns = login_codes.c
         matches = columns.code_hash == _code_hash(code)
         with read_transaction(self._engine) as connection:
             # An invalid code causes no write.
@@ -67,7 +67,7 @@ class LoginCodes:
                 return None
         returned = (columns.user_id, columns.console, columns.challenge, columns.issued_us)
         with write_transaction(self._engine) as connection:
-            row = connection.execute(delete(hand_overs).where(matches).returning(*returned)).first()
+            row = connection.execute(delete(login_codes).where(matches).returning(*returned)).first()
         if row is None or row.issued_us <= to_us(at - LONGEST):
             return None
         return LoginCode(user=row.user_id, console=row.console, challenge=row.challenge)

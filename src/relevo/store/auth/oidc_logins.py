@@ -24,7 +24,7 @@ from relevo.domain.names import name_key
 from relevo.errors import IdentityTakenError, LastAdminError, NameTakenError, UserNotFoundError
 from relevo.store.auth.user_names import check_name_free, user_signature
 from relevo.store.db.engine import write_transaction
-from relevo.store.db.tables import sessions, sign_in_journeys, users
+from relevo.store.db.tables import oidc_login_attempts, sessions, users
 from relevo.store.db.text import strip_unstorable
 from relevo.util.addresses import network_of
 from relevo.util.timestamps import to_us
@@ -81,26 +81,26 @@ class OidcLogins:
             "address": address,
             "back": attempt.return_to,
         }
-        columns = sign_in_journeys.c
+        columns = oidc_login_attempts.c
         with write_transaction(self._engine) as connection:
-            connection.execute(delete(sign_in_journeys).where(columns.begun_us <= to_us(at - LOGIN_TTL)))
+            connection.execute(delete(oidc_login_attempts).where(columns.begun_us <= to_us(at - LOGIN_TTL)))
             newest = (
                 select(columns.state_hash)
                 .where(columns.address == address)
                 .order_by(columns.begun_us.desc())
                 .limit(_MAX_PER_ADDRESS - 1)
             )
-            surplus = delete(sign_in_journeys).where(columns.address == address, columns.state_hash.not_in(newest))
+            surplus = delete(oidc_login_attempts).where(columns.address == address, columns.state_hash.not_in(newest))
             connection.execute(surplus)
-            connection.execute(sign_in_journeys.insert().values(**row, begun_us=to_us(at)))
+            connection.execute(oidc_login_attempts.insert().values(**row, begun_us=to_us(at)))
 
     def finish(self, state: str, browser_secret: str, *, at: datetime) -> str | None:
         """Returns where a returning browser was going; None for another browser or an expired attempt. Deletes the attempt."""
-        columns = sign_in_journeys.c
+        columns = oidc_login_attempts.c
         same_browser = (columns.state_hash == _secret_hash(state)) & (columns.tie_hash == _secret_hash(browser_secret))
         with write_transaction(self._engine) as connection:
             back: str | None = connection.scalar(
-                delete(sign_in_journeys).where(same_browser, columns.begun_us > to_us(at - LOGIN_TTL)).returning(columns.back)
+                delete(oidc_login_attempts).where(same_browser, columns.begun_us > to_us(at - LOGIN_TTL)).returning(columns.back)
             )
         return back
 

@@ -28,7 +28,7 @@ from relevo.store.auth.oidc_logins import OidcLogins
 from relevo.store.auth.sessions import Sessions
 from relevo.store.auth.user_names import check_name_free, normalize_text, select_by_name, user_signature
 from relevo.store.db.engine import after_commit, read_transaction, write_transaction
-from relevo.store.db.tables import api_keys, grants, people_epoch, sessions, users
+from relevo.store.db.tables import access_revision, api_keys, grants, sessions, users
 from relevo.store.db.text import validate_name
 from relevo.store.pagination import MOST_ITEMS, decode_cursor, validate_limit
 from relevo.store.pagination import encode_cursor as cursor_after
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from relevo.store.audit.log import AuditLog
 
 _NEXT_EPOCH = text(
-    'INSERT INTO people_epoch ("row", epoch) VALUES (1, 1) ON CONFLICT ("row") DO UPDATE SET epoch = people_epoch.epoch + 1'
+    'INSERT INTO access_revision ("row", epoch) VALUES (1, 1) ON CONFLICT ("row") DO UPDATE SET epoch = access_revision.epoch + 1'
 )
 
 
@@ -100,12 +100,12 @@ class Users:
     def revision(self) -> int:
         """Returns a number that increases with every change to users, grants and keys."""
         with read_transaction(self._engine) as connection:
-            return connection.scalar(select(people_epoch.c.epoch)) or 0
+            return connection.scalar(select(access_revision.c.epoch)) or 0
 
     def access_snapshot(self) -> AccessSnapshot:
         """Returns the access snapshot: all API keys and whether users exist, read in one transaction."""
         with read_transaction(self._engine) as connection:
-            epoch = connection.scalar(select(people_epoch.c.epoch)) or 0
+            epoch = connection.scalar(select(access_revision.c.epoch)) or 0
             count = connection.scalar(select(func.count()).select_from(users)) or 0
             # The epoch increased with the first user, so an emptied table differs from one that was always empty.
             return AccessSnapshot(

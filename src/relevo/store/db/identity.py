@@ -26,8 +26,7 @@ import msgspec
 from sqlalchemy import exc, make_url, text
 
 from relevo.errors import DatabaseFullError, DatabaseNotRecognizedError, DatabaseUnavailableError, by_code
-from relevo.store.files.blobs import write_atomic
-from relevo.util.state_file import load_state, save_state
+from relevo.util.files import load_state, save_state, write_atomic
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

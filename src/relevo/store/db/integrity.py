@@ -28,7 +28,7 @@ from relevo.errors import (
 )
 from relevo.store.db import sqlite
 from relevo.store.db.identity import IDENTITY, fingerprint
-from relevo.store.files.blobs import sync_file
+from relevo.util.files import sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -184,7 +184,7 @@ class DatabaseTrust:
             _close(connection)
             if fault is not None:
                 return False
-            sync_file(copy)
+            sync(copy)
             if self._log_owner is not None:
                 self._log_owner.set_aside()
             copy.replace(file)

@@ -34,7 +34,7 @@ from relevo.errors import (
 )
 from relevo.store.db.identity import fingerprint
 from relevo.store.db.write_queue import write_lock
-from relevo.util.state_file import load_state, save_state
+from relevo.util.files import load_state, save_state
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine

@@ -2,25 +2,21 @@
 
 put_all(inputs) ─► temporary files ─ fsync each ─ rename each ─► <folder>/ab/abcd… ─ fsync the folders
 get(sha256) ─► bytes, verified
-
-Many files at once are cheaper than one after the other: the first fsync also writes much of what the others need.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import re
 from pathlib import Path
-from tempfile import mkstemp
 from typing import TYPE_CHECKING
 
 from relevo.errors import DatabaseUnavailableError, InputNotStoredError
-from relevo.store.files.drafts import draft_prefix
+from relevo.util.files import sync, write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
 _log = logging.getLogger(__name__)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -75,7 +71,7 @@ class Blobs:
                 folders.add(path.parent)
             for folder in folders:
                 if folder.is_dir():
-                    sync_folder(folder)
+                    sync(folder)
         except OSError as cause:
             raise DatabaseUnavailableError from cause
 
@@ -84,7 +80,7 @@ class Blobs:
         for folder in new:
             folder.mkdir(parents=True, exist_ok=True)
         if new:
-            sync_folder(self._folder)
+            sync(self._folder)
 
     def _path(self, sha256: str) -> Path:
         return self._folder / sha256[:2] / sha256
@@ -95,50 +91,3 @@ def _has_size(path: Path, size: int) -> bool:
         return path.stat().st_size == size
     except FileNotFoundError:
         return False
-
-
-def write_atomic(files: Mapping[Path, bytes]) -> None:
-    """Writes files so that each is complete or absent, also after a power failure. Raises OSError."""
-    temporaries: dict[Path, Path] = {}
-    try:
-        for path, data in files.items():
-            temporaries[path] = _write_temporary(path, data)
-        for temporary in temporaries.values():
-            sync_file(temporary)
-        for path, temporary in temporaries.items():
-            temporary.replace(path)
-    except BaseException:
-        for temporary in temporaries.values():
-            temporary.unlink(missing_ok=True)
-        raise
-    for folder in {path.parent for path in temporaries}:
-        sync_folder(folder)
-
-
-def _write_temporary(path: Path, data: bytes) -> Path:
-    handle, name = mkstemp(prefix=draft_prefix(), dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    return Path(name)
-
-
-def sync_file(path: Path) -> None:
-    """Flushes a file's content to disk. Raises OSError."""
-    _sync(path, os.O_RDONLY)
-
-
-def sync_folder(folder: Path) -> None:
-    """Flushes a folder's entries to disk. Raises OSError."""
-    _sync(folder, os.O_RDONLY | os.O_DIRECTORY)
-
-
-def _sync(path: Path, flags: int) -> None:
-    handle = os.open(path, flags)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -8,16 +8,15 @@ load_or_create_key(path) ─┬ exists: 64 hex digits, readable by the owner onl
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import stat
-import tempfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from relevo.errors import ConfigError
-from relevo.store.files.blobs import sync_folder
-from relevo.store.files.drafts import draft_prefix
-from relevo.util.files import read_plain_text
+from relevo.util.files import read_plain_text, write_atomic
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 KEY_BYTES = 32
 _GROUP_AND_OTHERS = 0o077
@@ -43,7 +42,8 @@ def load_or_create_key(path: Path, *, make: bool = True) -> bytes:
 def write_key(path: Path, secret: bytes, *, instead: bool = False) -> None:
     """Writes a key file; survives a power failure. instead: replaces an existing file. Raises ConfigError."""
     try:
-        _write(path, secret, instead=instead)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomic({path: f"{secret.hex()}\n".encode()}, replace=instead)
     except OSError as cause:
         raise ConfigError(reason=f"the key file {path} cannot be made ({cause.strerror or _UNKNOWN_CAUSE})") from cause
 
@@ -68,22 +68,3 @@ def _read(path: Path) -> bytes:
     if stat.S_IMODE(mode) & _GROUP_AND_OTHERS:
         raise ConfigError(reason=f"others may read the key file {path}; close it: chmod 600 {path}")
     return parse_key(text, f"the key file {path}")
-
-
-def _write(path: Path, secret: bytes, *, instead: bool) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(prefix=draft_prefix(), dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(secret.hex() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        if instead:
-            os.replace(draft, path)  # noqa: PTH105 - the call beside os.link below
-        else:
-            # Race: another process may create the file too; then its key is used, and this one never was.
-            with contextlib.suppress(FileExistsError):
-                os.link(draft, path)
-        sync_folder(path.parent)
-    finally:
-        Path(draft).unlink(missing_ok=True)

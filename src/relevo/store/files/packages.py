@@ -1,20 +1,37 @@
 """Packages stored on this machine, one folder for each digest; written once and never changed.
 
-put(folder, digest) ─► copy, fsync ─ rename ─► <folder>/<digest>/          path(digest) ─► Path
+put(digest, files) ─► draft ─ fsync ─ rename ─► <folder>/<digest>/          open(digest) ─► StoredPackage ─ read(path) ─► bytes
+
+Nothing outside needs a local path: ONNX Runtime loads a model from bytes. An object store implements the same two methods.
 """
 
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
-from tempfile import mkdtemp
+from typing import TYPE_CHECKING
 
-from relevo.errors import DatabaseUnavailableError, PackageError
-from relevo.store.files.blobs import sync_file, sync_folder
-from relevo.store.files.drafts import draft_prefix
+from relevo.errors import DatabaseUnavailableError, MissingFileError, PackageError
+from relevo.util.files import read_plain, write_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class StoredPackage:
+    """The files of one stored package. Lifetime: the caller's."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def read(self, path: str, *, max_bytes: int) -> bytes:
+        """One file; path: its name in the manifest, not verified. Raises MissingFileError when it cannot be read or is larger."""
+        try:
+            return read_plain(self._folder / path, max_bytes=max_bytes)
+        except OSError as cause:
+            raise MissingFileError(path=path) from cause
 
 
 class PackageStore:
@@ -23,54 +40,28 @@ class PackageStore:
     def __init__(self, folder: Path) -> None:
         self._folder = Path(folder)
 
-    def put(self, package_folder: Path, digest: str) -> Path:
-        """Copies an opened and verified package folder; complete and on disk when this returns. An existing digest is not copied again.
+    def put(self, digest: str, files: Mapping[str, bytes]) -> None:
+        """Stores a verified package; complete and on disk when this returns. An existing digest is not stored again.
 
         Raises PackageError for an invalid digest, DatabaseUnavailableError when the disk rejects it.
         """
-        path = self._path(digest)
-        if path.is_dir():
-            return path
+        folder = self._path(digest)
+        if folder.is_dir():
+            return
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._copy(Path(package_folder), path)
+            write_folder(folder, files)
         except OSError as cause:
             raise DatabaseUnavailableError from cause
-        return path
 
-    def path(self, digest: str) -> Path:
-        """Returns the folder of a package. Raises PackageError when it is not stored here."""
-        path = self._path(digest)
-        if not path.is_dir():
+    def open(self, digest: str) -> StoredPackage:
+        """The files of a package. Raises PackageError when it is not stored here."""
+        folder = self._path(digest)
+        if not folder.is_dir():
             raise PackageError(reason=f"{digest[:12]}… is not among this machine's packages")
-        return path
+        return StoredPackage(folder)
 
     def _path(self, digest: str) -> Path:
         if _SHA256.fullmatch(digest) is None:
             raise PackageError(reason="its digest is not a SHA-256")
         return self._folder / digest
-
-    def _copy(self, source: Path, path: Path) -> None:
-        draft = Path(mkdtemp(prefix=draft_prefix(), dir=self._folder))
-        try:
-            shutil.copytree(source, draft, dirs_exist_ok=True)
-            draft.chmod(0o755)
-            _sync_tree(draft)
-            try:
-                draft.rename(path)
-            except OSError:
-                # Race: another process may have stored the same package first; a folder with files is never replaced.
-                if not path.is_dir():
-                    raise
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-        sync_folder(self._folder)
-
-
-def _sync_tree(folder: Path) -> None:
-    for path in sorted(folder.rglob("*")):
-        if path.is_dir():
-            sync_folder(path)
-            continue
-        sync_file(path)
-    sync_folder(folder)

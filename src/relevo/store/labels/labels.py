@@ -16,7 +16,7 @@ from relevo.domain import ids
 from relevo.domain.audit import LOCAL_ACTOR, Actor, AuditEvent
 from relevo.errors import LabelNotFoundError
 from relevo.store.db.engine import read_transaction, write_transaction
-from relevo.store.db.tables import asks, judgements, labels, predictions
+from relevo.store.db.tables import label_queue, label_reviews, labels, predictions
 from relevo.store.db.text import strip_unstorable
 from relevo.store.labels import resolved
 from relevo.store.labels.list import LabelFilters, LabelPage, list_labels
@@ -55,8 +55,8 @@ class Labels:
         row = self._row(label)
         with write_transaction(self._engine) as connection:
             if user is not None:
-                queue_item = and_(asks.c.prediction == label.prediction, asks.c.user_id == user)
-                connection.execute(asks.update().where(queue_item).values(answered_us=to_us(label.at)))
+                queue_item = and_(label_queue.c.prediction == label.prediction, label_queue.c.user_id == user)
+                connection.execute(label_queue.update().where(queue_item).values(answered_us=to_us(label.at)))
             # Race: the same person may send it twice. SQLite has one writer; on PostgreSQL the second waits for the prediction's row.
             connection.execute(select(predictions.c.id).where(predictions.c.id == label.prediction).with_for_update())
             before = self._last_label(connection, label)
@@ -107,7 +107,7 @@ class Labels:
             if before is None:
                 raise LabelNotFoundError
             row = {"label": serial, "verdict": verdict.value, "judge": strip_unstorable(reviewer)}
-            connection.execute(judgements.insert().values(**row, **reason_columns, at_us=to_us(at)))
+            connection.execute(label_reviews.insert().values(**row, **reason_columns, at_us=to_us(at)))
             object_name = f"{_object_name(prediction)}/label:{serial}"
             # The reason may contain personal data; it is stored with the review only, which can be erased.
             event = AuditEvent(by=by, action="label.judge", object=object_name, before=before.review.value, after=verdict.value)

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 
 from relevo.domain.prediction import Label, ReviewStatus
 from relevo.store.db.engine import read_transaction
-from relevo.store.db.tables import judgements, labels, predictions
+from relevo.store.db.tables import label_reviews, labels, predictions
 from relevo.store.db.text import strip_unstorable
 from relevo.store.labels.resolved import label_of
 
@@ -92,6 +92,6 @@ def _conditions(filters: LabelFilters) -> list[ColumnElement[bool]]:
 
 
 def _last_reviews(connection: Connection, serials: Sequence[int]) -> dict[int, ReviewStatus]:
-    newest = select(func.max(judgements.c.serial)).where(judgements.c.label.in_(serials)).group_by(judgements.c.label)
-    rows = connection.execute(select(judgements.c.label, judgements.c.verdict).where(judgements.c.serial.in_(newest)))
+    newest = select(func.max(label_reviews.c.serial)).where(label_reviews.c.label.in_(serials)).group_by(label_reviews.c.label)
+    rows = connection.execute(select(label_reviews.c.label, label_reviews.c.verdict).where(label_reviews.c.serial.in_(newest)))
     return {row.label: ReviewStatus(row.verdict) for row in rows}

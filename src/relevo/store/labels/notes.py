@@ -78,4 +78,4 @@ def _note_context(prediction: bytes, at_us: int) -> bytes:
 
 
 def _reason_context(label: int) -> bytes:
-    return b"judgements\0reason\0" + str(label).encode()
+    return b"label_reviews\0reason\0" + str(label).encode()

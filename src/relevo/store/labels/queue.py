@@ -18,7 +18,7 @@ from relevo.domain.label_sampling import LOT_BYTES, LOT_FROM, QueueItem, Samplin
 from relevo.domain.prediction import Arm
 from relevo.errors import PredictionNotFoundError
 from relevo.store.db.engine import read_transaction, write_transaction
-from relevo.store.db.tables import asks, labels, predictions
+from relevo.store.db.tables import label_queue, labels, predictions
 from relevo.util.timestamps import to_us
 
 if TYPE_CHECKING:
@@ -35,12 +35,12 @@ COMPARED = 2000
 ALONE = timedelta(hours=1)
 _DEFAULT_SHARE = 0.1
 _SAMPLING_KEY = func.substr(predictions.c.id, LOT_FROM + 1, LOT_BYTES)
-_PRIORITY = case({SamplingReason.UNCERTAIN.value: 0, SamplingReason.DISAGREEMENT.value: 1}, value=asks.c.why, else_=2)
+_PRIORITY = case({SamplingReason.UNCERTAIN.value: 0, SamplingReason.DISAGREEMENT.value: 1}, value=label_queue.c.why, else_=2)
 
 
 #: Race: the same person may request the queue twice at once.
 _INSERT_ITEM = text(
-    "INSERT INTO asks (prediction, model, user_id, why, propensity, at_us) "
+    "INSERT INTO label_queue (prediction, model, user_id, why, propensity, at_us) "
     "VALUES (:prediction, :model, :user_id, :why, :propensity, :at_us) ON CONFLICT DO NOTHING"
 )
 
@@ -67,26 +67,33 @@ class LabelQueue:
 
     def skip(self, prediction: bytes, user: str, *, now: datetime) -> None:
         """Removes this prediction from this person's queue. Raises PredictionNotFoundError if it was never assigned to them."""
-        assigned = and_(asks.c.prediction == prediction, asks.c.user_id == user)
+        assigned = and_(label_queue.c.prediction == prediction, label_queue.c.user_id == user)
         with write_transaction(self._engine) as connection:
-            if not connection.execute(asks.update().where(assigned).values(skipped_us=to_us(now))).rowcount:
+            if not connection.execute(label_queue.update().where(assigned).values(skipped_us=to_us(now))).rowcount:
                 raise PredictionNotFoundError
 
     def was_asked(self, prediction: bytes, user: str, *, now: datetime) -> bool:
         """Whether this prediction is assigned to this person, or was completed within the last hour, so that they can correct it."""
         recent = to_us(now - ALONE)
         still_open = [
-            or_(completed_us.is_(None), completed_us > recent) for completed_us in (asks.c.skipped_us, asks.c.answered_us)
+            or_(completed_us.is_(None), completed_us > recent)
+            for completed_us in (label_queue.c.skipped_us, label_queue.c.answered_us)
         ]
-        query = select(asks.c.serial).where(asks.c.prediction == prediction, asks.c.user_id == user, *still_open).limit(1)
+        query = (
+            select(label_queue.c.serial)
+            .where(label_queue.c.prediction == prediction, label_queue.c.user_id == user, *still_open)
+            .limit(1)
+        )
         with read_transaction(self._engine) as connection:
             return connection.scalar(query) is not None
 
     def sampling_info(self, ids: Sequence[bytes]) -> dict[bytes, QueueItem]:
         """Returns, for these predictions, why they were first assigned and with which propensity; without those never assigned."""
-        query = select(asks.c.prediction, asks.c.why, asks.c.propensity).where(asks.c.prediction.in_(ids))
+        query = select(label_queue.c.prediction, label_queue.c.why, label_queue.c.propensity).where(
+            label_queue.c.prediction.in_(ids)
+        )
         with read_transaction(self._engine) as connection:
-            rows = connection.execute(query.order_by(asks.c.serial.desc())).all()
+            rows = connection.execute(query.order_by(label_queue.c.serial.desc())).all()
         # Newest first, so that the first assignment overwrites the later ones.
         return {bytes(row.prediction): _item(row) for row in rows}
 
@@ -151,15 +158,20 @@ def _disagreeing_versions(connection: Connection, model: str) -> list[bytes]:
 
 
 def _open_items(connection: Connection, model: str, user: str, limit: int) -> list[QueueItem]:
-    assigned = (asks.c.model == model, asks.c.user_id == user, asks.c.skipped_us.is_(None), asks.c.answered_us.is_(None))
-    labelled = exists().where(labels.c.prediction == asks.c.prediction)
-    same_prediction = predictions.c.id == asks.c.prediction
+    assigned = (
+        label_queue.c.model == model,
+        label_queue.c.user_id == user,
+        label_queue.c.skipped_us.is_(None),
+        label_queue.c.answered_us.is_(None),
+    )
+    labelled = exists().where(labels.c.prediction == label_queue.c.prediction)
+    same_prediction = predictions.c.id == label_queue.c.prediction
     disputed = exists().where(same_prediction, predictions.c.disputed.is_(True))
-    needed = or_(~labelled, and_(asks.c.why == SamplingReason.DISAGREEMENT.value, disputed))
+    needed = or_(~labelled, and_(label_queue.c.why == SamplingReason.DISAGREEMENT.value, disputed))
     query = (
-        select(asks.c.prediction, asks.c.why, asks.c.propensity)
+        select(label_queue.c.prediction, label_queue.c.why, label_queue.c.propensity)
         .where(*assigned, needed, exists().where(same_prediction, _can_be_labelled()))
-        .order_by(_PRIORITY, asks.c.serial)
+        .order_by(_PRIORITY, label_queue.c.serial)
     )
     return [_item(row) for row in connection.execute(query.limit(limit))]
 
@@ -179,5 +191,7 @@ def _is_labelled() -> ColumnElement[bool]:
 
 
 def _is_unassigned(user: str, now: datetime) -> ColumnElement[bool]:
-    reserved = and_(asks.c.skipped_us.is_(None), asks.c.answered_us.is_(None), asks.c.at_us > to_us(now - ALONE))
-    return ~exists().where(asks.c.prediction == predictions.c.id, or_(asks.c.user_id == user, reserved))
+    reserved = and_(
+        label_queue.c.skipped_us.is_(None), label_queue.c.answered_us.is_(None), label_queue.c.at_us > to_us(now - ALONE)
+    )
+    return ~exists().where(label_queue.c.prediction == predictions.c.id, or_(label_queue.c.user_id == user, reserved))

@@ -14,7 +14,7 @@ from sqlalchemy import Row, func, select, text, union
 
 from relevo.domain.label_aggregation import LabelAggregation, is_disputed
 from relevo.domain.prediction import Label, ReviewStatus
-from relevo.store.db.tables import judgements, label_rule, labels, predictions
+from relevo.store.db.tables import label_aggregation, label_reviews, labels, predictions
 from relevo.util.timestamps import from_us
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _CURRENT, _PENDING = 1, 2
 _UPSERT_RULE = text(
-    'INSERT INTO label_rule ("row", rule) VALUES (:row, :rule) ON CONFLICT ("row") DO UPDATE SET rule = excluded.rule'
+    'INSERT INTO label_aggregation ("row", rule) VALUES (:row, :rule) ON CONFLICT ("row") DO UPDATE SET rule = excluded.rule'
 )
 
 
@@ -36,8 +36,8 @@ def labels_of(connection: Connection, ids: Sequence[bytes], notes: Notes | None 
     notes: decrypts their notes; without it notes are empty.
     """
     serials = select(labels.c.serial).where(labels.c.prediction.in_(ids))
-    newest = select(func.max(judgements.c.serial)).where(judgements.c.label.in_(serials)).group_by(judgements.c.label)
-    last_reviews = select(judgements.c.label, judgements.c.verdict).where(judgements.c.serial.in_(newest))
+    newest = select(func.max(label_reviews.c.serial)).where(label_reviews.c.label.in_(serials)).group_by(label_reviews.c.label)
+    last_reviews = select(label_reviews.c.label, label_reviews.c.verdict).where(label_reviews.c.serial.in_(newest))
     reviews = {row.label: ReviewStatus(row.verdict) for row in connection.execute(last_reviews)}
     result: dict[bytes, list[Label]] = {}
     for row in connection.execute(select(labels).where(labels.c.prediction.in_(ids)).order_by(labels.c.serial)):
@@ -87,19 +87,19 @@ def labelled_ids(connection: Connection, model: str, after: bytes, limit: int) -
 def fingerprint(connection: Connection) -> str:
     """Returns a fingerprint of all labels; it changes whenever a label, review, erasure or the rule changes."""
     label_stats = connection.execute(select(func.count(), func.max(labels.c.serial))).one()
-    last_review = connection.scalar(select(func.max(judgements.c.serial)))
+    last_review = connection.scalar(select(func.max(label_reviews.c.serial)))
     return f"{label_stats[0]} {label_stats[1]} {last_review} {encode_rule(rule_of(connection))}"
 
 
 def rule_of(connection: Connection) -> LabelAggregation:
     """Returns the current rule; by default the last label applies."""
-    stored = connection.scalar(select(label_rule.c.rule).where(label_rule.c.row == _CURRENT))
+    stored = connection.scalar(select(label_aggregation.c.rule).where(label_aggregation.c.row == _CURRENT))
     return LabelAggregation() if stored is None else msgspec.json.decode(stored, type=LabelAggregation)
 
 
 def is_recomputed(connection: Connection) -> bool:
     """Whether every resolved label was computed by the current rule."""
-    return connection.scalar(select(label_rule.c.row).where(label_rule.c.row == _PENDING)) is None
+    return connection.scalar(select(label_aggregation.c.row).where(label_aggregation.c.row == _PENDING)) is None
 
 
 def encode_rule(rule: LabelAggregation) -> str:
@@ -115,4 +115,4 @@ def start_recompute(connection: Connection, rule: LabelAggregation) -> None:
 
 def finish_recompute(connection: Connection) -> None:
     """Marks every resolved label as computed by the current rule."""
-    connection.execute(label_rule.delete().where(label_rule.c.row == _PENDING))
+    connection.execute(label_aggregation.delete().where(label_aggregation.c.row == _PENDING))

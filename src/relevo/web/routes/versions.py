@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi import Path as InPath
 
-from relevo.errors import NotInPackageError, PackageError
 from relevo.package.documents import PackageDocuments
 from relevo.web.context import app_context
 from relevo.web.request_info import language_of
 from relevo.web.routes.models import Name, Version  # noqa: TC001 - FastAPI reads the annotations when it runs
 from relevo.web.routes.responses import error_responses
 from relevo.web.schemas.common import Figures
-
-if TYPE_CHECKING:
-    from relevo.store.registry import Version as Registered
 
 router = APIRouter(prefix="/models/{name}/versions/{version}", tags=["models"])
 
@@ -92,9 +88,4 @@ def get_figure(request: Request, name: Name, version: Version, file: FileName) -
 
 def _documents(request: Request, name: str, version: int) -> PackageDocuments:
     context = app_context(request)
-    registered: Registered = context.registry.version(name, version)
-    try:
-        folder = context.packages.path(registered.digest)
-    except PackageError as cause:
-        raise NotInPackageError from cause
-    return PackageDocuments(folder, registered.digest)
+    return PackageDocuments(context.packages, context.registry.version(name, version).digest)

@@ -20,19 +20,19 @@ from sqlalchemy import text
 from relevo.store.db.tables.audit import audit
 from relevo.store.db.tables.base import metadata
 from relevo.store.db.tables.core import alias_moves, database_identity, labels, models, predictions, spool_positions, versions
-from relevo.store.db.tables.data_keys import subject_keys
-from relevo.store.db.tables.label_queue import asks
-from relevo.store.db.tables.label_reviews import judgements, label_rule
+from relevo.store.db.tables.data_keys import data_keys
+from relevo.store.db.tables.label_queue import label_queue
+from relevo.store.db.tables.label_reviews import label_aggregation, label_reviews
 from relevo.store.db.tables.traffic import traffic
 from relevo.store.db.tables.users import (
+    access_revision,
     api_keys,
     grants,
-    hand_overs,
-    people_epoch,
+    login_codes,
+    oidc_login_attempts,
     sessions,
     sign_in_attempts,
     sign_in_failures,
-    sign_in_journeys,
     sign_in_places,
     users,
 )
@@ -41,29 +41,29 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 __all__ = [
+    "access_revision",
     "alias_moves",
     "api_keys",
-    "asks",
     "audit",
     "create",
+    "data_keys",
     "database_identity",
     "grants",
-    "hand_overs",
-    "judgements",
-    "label_rule",
+    "label_aggregation",
+    "label_queue",
+    "label_reviews",
     "labels",
+    "login_codes",
     "metadata",
     "models",
-    "people_epoch",
+    "oidc_login_attempts",
     "predictions",
     "refusals",
     "sessions",
     "sign_in_attempts",
     "sign_in_failures",
-    "sign_in_journeys",
     "sign_in_places",
     "spool_positions",
-    "subject_keys",
     "traffic",
     "users",
     "versions",
@@ -74,7 +74,7 @@ REFUSALS = (
     ("alias_moves", "UPDATE"),
     ("alias_moves", "DELETE"),
     ("labels", "UPDATE"),
-    ("judgements", "UPDATE"),
+    ("label_reviews", "UPDATE"),
     ("audit", "UPDATE"),
     ("audit", "DELETE"),
 )

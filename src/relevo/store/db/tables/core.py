@@ -84,7 +84,7 @@ predictions = Table(
     Column("input_bytes", BigInteger, nullable=False),
     Column("input_sha256", Text),  # name of a large input in Blobs
     Column("input", LargeBinary),
-    Column("input_key", Text),  # id in subject_keys of an encrypted input; NULL: not encrypted
+    Column("input_key", Text),  # id in data_keys of an encrypted input; NULL: not encrypted
     # Computed from the labels whenever those change; read from an index, never from the row.
     Column("truth", Text),
     Column("disputed", Boolean, nullable=False, server_default=false()),
@@ -125,7 +125,7 @@ labels = Table(
     Column("at_us", BigInteger, nullable=False),
     Column("note", Text, nullable=False),  # "" when encrypted
     Column("encrypted_note", LargeBinary),
-    Column("note_key", Text),  # id in subject_keys
+    Column("note_key", Text),  # id in data_keys
 )
 Index(None, labels.c.prediction, labels.c.serial)
 

@@ -6,8 +6,8 @@ from sqlalchemy import BigInteger, Column, Index, LargeBinary, Table, Text
 
 from relevo.store.db.tables.base import metadata
 
-subject_keys = Table(
-    "subject_keys",
+data_keys = Table(
+    "data_keys",
     metadata,
     Column("id", Text, primary_key=True),  # 32 hex digits, stored in encrypted rows
     Column("subject", Text, nullable=False),  # pseudonym of the subject, or the day of records without one: "day:2026-03-01"
@@ -16,4 +16,4 @@ subject_keys = Table(
     Column("made_us", BigInteger, nullable=False),
     Column("destroyed_us", BigInteger),
 )
-Index(None, subject_keys.c.subject, subject_keys.c.made_us)
+Index(None, data_keys.c.subject, data_keys.c.made_us)

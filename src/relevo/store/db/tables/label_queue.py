@@ -6,8 +6,8 @@ from sqlalchemy import BigInteger, Column, Float, Index, LargeBinary, Table, Tex
 
 from relevo.store.db.tables.base import Serial, metadata
 
-asks = Table(
-    "asks",
+label_queue = Table(
+    "label_queue",
     metadata,
     Column("serial", Serial, primary_key=True),
     Column("prediction", LargeBinary(16), nullable=False),
@@ -20,5 +20,5 @@ asks = Table(
     Column("answered_us", BigInteger),  # this person gave a label
 )
 # Concurrent requests of one person assign a prediction once.
-Index("uq_asks_prediction_user_id", asks.c.prediction, asks.c.user_id, unique=True)
-Index(None, asks.c.user_id, asks.c.serial)
+Index("uq_label_queue_prediction_user_id", label_queue.c.prediction, label_queue.c.user_id, unique=True)
+Index(None, label_queue.c.user_id, label_queue.c.serial)

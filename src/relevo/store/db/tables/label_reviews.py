@@ -6,8 +6,8 @@ from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, T
 
 from relevo.store.db.tables.base import Serial, metadata
 
-judgements = Table(
-    "judgements",
+label_reviews = Table(
+    "label_reviews",
     metadata,
     Column("serial", Serial, primary_key=True),
     Column("label", BigInteger, nullable=False),  # serial of the label
@@ -16,13 +16,13 @@ judgements = Table(
     Column("reason", Text, nullable=False),
     Column("at_us", BigInteger, nullable=False),
     Column("encrypted_reason", LargeBinary),  # if set, reason is ""
-    Column("reason_key", Text),  # id in subject_keys
+    Column("reason_key", Text),  # id in data_keys
 )
-Index(None, judgements.c.label, judgements.c.serial)
+Index(None, label_reviews.c.label, label_reviews.c.serial)
 
 #: Row 1: the current rule of `predictions.truth`. Row 2 exists while all truths are being recomputed by it.
-label_rule = Table(
-    "label_rule",
+label_aggregation = Table(
+    "label_aggregation",
     metadata,
     Column("row", Integer, primary_key=True, autoincrement=False),
     Column("rule", Text, nullable=False),

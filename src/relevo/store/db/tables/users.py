@@ -60,8 +60,8 @@ api_keys = Table(
 Index(None, api_keys.c.user_id)
 
 #: One row; its number increases with every change to users, grants and keys, so that workers detect changes.
-people_epoch = Table(
-    "people_epoch",
+access_revision = Table(
+    "access_revision",
     metadata,
     Column("row", Integer, primary_key=True, autoincrement=False),
     Column("epoch", BigInteger, nullable=False),
@@ -79,8 +79,8 @@ Index(None, sign_in_failures.c.name_hash, sign_in_failures.c.at_us)
 Index(None, sign_in_failures.c.address, sign_in_failures.c.at_us)
 
 #: Open logins at an identity provider; both hashes are SHA-256.
-sign_in_journeys = Table(
-    "sign_in_journeys",
+oidc_login_attempts = Table(
+    "oidc_login_attempts",
     metadata,
     Column("state_hash", Text, primary_key=True),  # of the state that the provider returns
     Column("tie_hash", Text, nullable=False),  # of the browser's cookie
@@ -88,12 +88,12 @@ sign_in_journeys = Table(
     Column("back", Text, nullable=False),  # page to return to
     Column("begun_us", BigInteger, nullable=False),
 )
-Index(None, sign_in_journeys.c.address)
-Index(None, sign_in_journeys.c.begun_us)
+Index(None, oidc_login_attempts.c.address)
+Index(None, oidc_login_attempts.c.begun_us)
 
 #: One-time login codes for consoles.
-hand_overs = Table(
-    "hand_overs",
+login_codes = Table(
+    "login_codes",
     metadata,
     Column("code_hash", Text, primary_key=True),  # SHA-256 of the code
     Column("user_id", Text, nullable=False),
@@ -102,7 +102,7 @@ hand_overs = Table(
     Column("issued_us", BigInteger, nullable=False),
     ForeignKeyConstraint(["user_id"], ["users.id"]),
 )
-Index(None, hand_overs.c.issued_us)
+Index(None, login_codes.c.issued_us)
 
 #: Failed logins, aggregated by hour; above a maximum number of rows the oldest are deleted.
 sign_in_attempts = Table(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,25 +11,101 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
-_SERIAL = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-_COVERED = ["label", "uncertain", "truth"]
-_PREDICTION_INDEXES = (
-    ("newest", ["model", "id", "version", *_COVERED], None, None),
-    ("version", ["model", "version", "id", *_COVERED], None, None),
-    ("label", ["model", "label", "id", "version", "uncertain", "truth"], None, None),
-    ("uncertain", ["model", "id", "version", "label", "truth"], "uncertain IS 1", "uncertain IS true"),
-    ("truth", ["model", "truth", "id", "version", "label", "uncertain"], "truth IS NOT NULL", "truth IS NOT NULL"),
-    ("labelled", ["model", "id", "version", *_COVERED], "truth IS NOT NULL", "truth IS NOT NULL"),
-    ("disputed", ["model", "id"], "disputed IS 1", "disputed IS true"),
-    ("requested_by", ["model", "requested_by", "id", "version", *_COVERED], "requested_by IS NOT NULL", "requested_by IS NOT NULL"),
-    ("subject", ["subject"], "subject IS NOT NULL", "subject IS NOT NULL"),
+_TYPES: dict[str, sa.types.TypeEngine[Any]] = {
+    "bigint": sa.BigInteger(),
+    "bool": sa.Boolean(),
+    "bytes": sa.LargeBinary(),
+    "float": sa.Float(),
+    "id": sa.LargeBinary(16),
+    "int": sa.Integer(),
+    "serial": sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+    "text": sa.Text(),
+}
+#: The columns of each table: name and type; * marks the primary key, ? a column that may be NULL.
+_TABLES = {
+    "models": "name text*, at_us bigint",
+    "versions": "model text*, number int*, digest text, summary text, who text, at_us bigint",
+    "alias_moves": "move serial*, model text, alias text, serial int, version int, previous int?, who text, why text, at_us bigint",
+    "predictions": "id id*, at_us bigint, model text, version int, arm text, propensity float, epoch int, kind text, label text?, "
+    "confidence float?, uncertain bool, value float?, scores bytes, latency_us bigint, error text?, subject text?, "
+    "input_bytes bigint, input_sha256 text?, input bytes?, input_key text?, truth text?, disputed bool, requested_by text?",
+    "spool_positions": "file text*, position bigint",
+    "labels": "serial serial*, prediction id, value text, author text, source text, at_us bigint, note text, encrypted_note bytes?, "
+    "note_key text?",
+    "label_reviews": "serial serial*, label bigint, verdict text, judge text, reason text, at_us bigint, encrypted_reason bytes?, "
+    "reason_key text?",
+    "label_aggregation": "row int*, rule text",
+    "label_queue": "serial serial*, prediction id, model text, user_id text, why text, propensity float, at_us bigint, "
+    "skipped_us bigint?, answered_us bigint?",
+    "users": "id text*, name text, role text?, password_hash text?, issuer text?, subject text?, made_us bigint, "
+    "disabled_us bigint?, name_key text?",
+    "grants": "user_id text*, model text*, role text",
+    "access_revision": "row int*, epoch bigint",
+    "sessions": "token_hash text*, user_id text, made_us bigint, seen_us bigint, ends_us bigint",
+    "api_keys": "id text*, user_id text, name text, secret_hash text, scopes text, model text?, made_us bigint, ends_us bigint?, "
+    "revoked_us bigint?",
+    "sign_in_failures": "serial serial*, name_hash text, address text, at_us bigint",
+    "sign_in_attempts": "serial serial*, user_id text, name_mark text, address text, reason text, hour text, tries bigint, "
+    "first_us bigint, last_us bigint",
+    "sign_in_places": "user_id text*, network text*, last_us bigint",
+    "oidc_login_attempts": "state_hash text*, tie_hash text, address text, back text, begun_us bigint",
+    "login_codes": "code_hash text*, user_id text, console text, challenge text, issued_us bigint",
+    "audit": "sequence bigint*, at_us bigint, actor text, action text, object text, before text, after text, reason text, "
+    "address text, key text, previous text, mac text",
+    "data_keys": "id text*, subject text, wrapped bytes?, master text, made_us bigint, destroyed_us bigint?",
+    "traffic": "model text*, step_s int*, start_s bigint*, version int*, requests bigint, errors bigint, uncertain bigint, "
+    "latency_us bigint, confidence float, latencies bytes, confidences bytes",
+    "database_identity": "row int*, id text",
+}
+_UNIQUE = {
+    "versions": "model, digest",
+    "alias_moves": "model, alias, serial",
+    "users": "name",
+    "api_keys": "secret_hash",
+    "audit": "previous",
+}
+_REFERENCES = {
+    "versions": {"model": "models.name"},
+    "alias_moves": {"model": "versions.model", "version": "versions.number"},
+    **{key: {"user_id": "users.id"} for key in ("grants", "sessions", "api_keys", "sign_in_places", "login_codes")},
+}
+#: Table and columns; the names follow the convention below.
+_INDEXES = (
+    ("labels", "prediction, serial"),
+    ("label_reviews", "label, serial"),
+    ("label_queue", "user_id, serial"),
+    ("sessions", "user_id"),
+    ("api_keys", "user_id"),
+    ("sign_in_failures", "name_hash, at_us"),
+    ("sign_in_failures", "address, at_us"),
+    ("oidc_login_attempts", "address"),
+    ("oidc_login_attempts", "begun_us"),
+    ("login_codes", "issued_us"),
+    ("data_keys", "subject, made_us"),
 )
-_AUDIT_TEXTS = ("actor", "action", "object", "before", "after", "reason", "address", "key", "previous", "mac")
+_UNIQUE_INDEXES = (
+    ("uq_label_queue_prediction_user_id", "label_queue", "prediction, user_id"),
+    ("uq_users_name_key", "users", "name_key"),
+    ("uq_users_issuer_subject", "users", "issuer, subject"),
+    ("uq_sign_in_attempts_alike", "sign_in_attempts", "address, user_id, name_mark, reason, hour"),
+)
+#: Name, columns, and the condition of a partial index; IS 1 is SQLite's IS true.
+_PREDICTION_INDEXES = (
+    ("newest", "model, id, version, label, uncertain, truth", ""),
+    ("version", "model, version, id, label, uncertain, truth", ""),
+    ("label", "model, label, id, version, uncertain, truth", ""),
+    ("uncertain", "model, id, version, label, truth", "uncertain IS true"),
+    ("truth", "model, truth, id, version, label, uncertain", "truth IS NOT NULL"),
+    ("labelled", "model, id, version, label, uncertain, truth", "truth IS NOT NULL"),
+    ("disputed", "model, id", "disputed IS true"),
+    ("requested_by", "model, requested_by, id, version, label, uncertain, truth", "requested_by IS NOT NULL"),
+    ("subject", "subject", "subject IS NOT NULL"),
+)
 _REFUSALS = (
     ("alias_moves", "UPDATE"),
     ("alias_moves", "DELETE"),
     ("labels", "UPDATE"),
-    ("judgements", "UPDATE"),
+    ("label_reviews", "UPDATE"),
     ("audit", "UPDATE"),
     ("audit", "DELETE"),
 )
@@ -36,331 +113,53 @@ _REFUSALS = (
 
 def upgrade() -> None:
     """Expects an empty database."""
-    _create_registry()
-    _create_predictions()
-    _create_labels()
-    _create_label_queue()
-    _create_users()
-    _create_credentials()
-    _create_login_throttling()
-    _create_login_redirects()
-    _create_audit()
-    _create_encryption_keys()
-    _create_traffic()
-    _create_identity()
+    metadata = sa.MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    for name, columns in _TABLES.items():
+        _add_table(metadata, name, columns)
+    for table, columns in _INDEXES:
+        _add_index(metadata.tables[table], None, columns)
+    for name, table, columns in _UNIQUE_INDEXES:
+        _add_index(metadata.tables[table], name, columns, unique=True)
+    for name, columns, condition in _PREDICTION_INDEXES:
+        _add_index(metadata.tables["predictions"], f"ix_predictions_{name}", columns, condition)
+    metadata.create_all(op.get_bind(), checkfirst=False)
+    op.bulk_insert(metadata.tables["database_identity"], [{"row": 1, "id": uuid.uuid4().hex}])
     _create_refusals()
 
 
-def _create_registry() -> None:
-    op.create_table(
-        "models",
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("at_us", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("name", name="pk_models"),
-    )
-    op.create_table(
-        "versions",
-        sa.Column("model", sa.Text(), nullable=False),
-        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("digest", sa.Text(), nullable=False),
-        sa.Column("summary", sa.Text(), nullable=False),
-        sa.Column("who", sa.Text(), nullable=False),
-        sa.Column("at_us", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("model", "number", name="pk_versions"),
-        sa.ForeignKeyConstraint(["model"], ["models.name"], name="fk_versions_model"),
-        sa.UniqueConstraint("model", "digest", name="uq_versions_model_digest"),
-    )
-    op.create_table(
-        "alias_moves",
-        sa.Column("move", _SERIAL, nullable=False),
-        sa.Column("model", sa.Text(), nullable=False),
-        sa.Column("alias", sa.Text(), nullable=False),
-        sa.Column("serial", sa.Integer(), nullable=False),
-        sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("previous", sa.Integer(), nullable=True),
-        sa.Column("who", sa.Text(), nullable=False),
-        sa.Column("why", sa.Text(), nullable=False),
-        sa.Column("at_us", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("move", name="pk_alias_moves"),
-        sa.ForeignKeyConstraint(["model", "version"], ["versions.model", "versions.number"], name="fk_alias_moves_model_version"),
-        sa.UniqueConstraint("model", "alias", "serial", name="uq_alias_moves_model_alias_serial"),
+def _add_table(metadata: sa.MetaData, name: str, columns: str) -> None:
+    table = sa.Table(name, metadata, *map(_column, columns.split(", ")), sqlite_with_rowid=name != "traffic")
+    if name in _UNIQUE:
+        table.append_constraint(sa.UniqueConstraint(*_UNIQUE[name].split(", ")))
+    if references := _REFERENCES.get(name):
+        table.append_constraint(sa.ForeignKeyConstraint(list(references), list(references.values())))
+
+
+def _column(text: str) -> sa.Column[Any]:
+    name, kind = text.split()
+    default = sa.false() if name == "disputed" else None
+    return sa.Column(
+        name,
+        _TYPES[kind.rstrip("*?")],
+        primary_key=kind.endswith("*"),
+        nullable=kind.endswith("?"),
+        autoincrement=kind == "serial*",
+        server_default=default,
     )
 
 
-def _create_predictions() -> None:
-    op.create_table(
-        "predictions",
-        sa.Column("id", sa.LargeBinary(16), nullable=False),
-        sa.Column("at_us", sa.BigInteger(), nullable=False),
-        sa.Column("model", sa.Text(), nullable=False),
-        sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("arm", sa.Text(), nullable=False),
-        sa.Column("propensity", sa.Float(), nullable=False),
-        sa.Column("epoch", sa.Integer(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("label", sa.Text(), nullable=True),
-        sa.Column("confidence", sa.Float(), nullable=True),
-        sa.Column("uncertain", sa.Boolean(), nullable=False),
-        sa.Column("value", sa.Float(), nullable=True),
-        sa.Column("scores", sa.LargeBinary(), nullable=False),
-        sa.Column("latency_us", sa.BigInteger(), nullable=False),
-        sa.Column("error", sa.Text(), nullable=True),
-        sa.Column("subject", sa.Text(), nullable=True),
-        sa.Column("input_bytes", sa.BigInteger(), nullable=False),
-        sa.Column("input_sha256", sa.Text(), nullable=True),
-        sa.Column("input", sa.LargeBinary(), nullable=True),
-        sa.Column("input_key", sa.Text(), nullable=True),
-        sa.Column("truth", sa.Text(), nullable=True),
-        sa.Column("disputed", sa.Boolean(), nullable=False, server_default=sa.false()),
-        sa.Column("requested_by", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id", name="pk_predictions"),
+def _add_index(table: sa.Table, name: str | None, columns: str, condition: str = "", *, unique: bool = False) -> None:
+    sqlite, postgresql = (sa.text(text) if text else None for text in (condition.replace("IS true", "IS 1"), condition))
+    sa.Index(
+        name, *(table.c[column] for column in columns.split(", ")), unique=unique, sqlite_where=sqlite, postgresql_where=postgresql
     )
-    for name, columns, sqlite, postgresql in _PREDICTION_INDEXES:
-        op.create_index(
-            f"ix_predictions_{name}",
-            "predictions",
-            columns,
-            sqlite_where=None if sqlite is None else sa.text(sqlite),
-            postgresql_where=None if postgresql is None else sa.text(postgresql),
-        )
-    op.create_table(
-        "spool_positions",
-        sa.Column("file", sa.Text(), nullable=False),
-        sa.Column("position", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("file", name="pk_spool_positions"),
-    )
-
-
-def _create_labels() -> None:
-    op.create_table(
-        "labels",
-        sa.Column("serial", _SERIAL, nullable=False),
-        sa.Column("prediction", sa.LargeBinary(16), nullable=False),
-        sa.Column("value", sa.Text(), nullable=False),
-        sa.Column("author", sa.Text(), nullable=False),
-        sa.Column("source", sa.Text(), nullable=False),
-        sa.Column("at_us", sa.BigInteger(), nullable=False),
-        sa.Column("note", sa.Text(), nullable=False),
-        sa.Column("encrypted_note", sa.LargeBinary(), nullable=True),
-        sa.Column("note_key", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("serial", name="pk_labels"),
-    )
-    op.create_index("ix_labels_prediction_serial", "labels", ["prediction", "serial"])
-    op.create_table(
-        "judgements",
-        sa.Column("serial", _SERIAL, nullable=False),
-        sa.Column("label", sa.BigInteger(), nullable=False),
-        sa.Column("verdict", sa.Text(), nullable=False),
-        sa.Column("judge", sa.Text(), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("at_us", sa.BigInteger(), nullable=False),
-        sa.Column("encrypted_reason", sa.LargeBinary(), nullable=True),
-        sa.Column("reason_key", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("serial", name="pk_judgements"),
-    )
-    op.create_index("ix_judgements_label_serial", "judgements", ["label", "serial"])
-    op.create_table(
-        "label_rule",
-        sa.Column("row", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("rule", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("row", name="pk_label_rule"),
-    )
-
-
-def _create_label_queue() -> None:
-    op.create_table(
-        "asks",
-        sa.Column("serial", _SERIAL, nullable=False),
-        sa.Column("prediction", sa.LargeBinary(16), nullable=False),
-        sa.Column("model", sa.Text(), nullable=False),
-        sa.Column("user_id", sa.Text(), nullable=False),
-        sa.Column("why", sa.Text(), nullable=False),
-        sa.Column("propensity", sa.Float(), nullable=False),
-        sa.Column("at_us", sa.BigInteger(), nullable=False),
-        sa.Column("skipped_us", sa.BigInteger(), nullable=True),
-        sa.Column("answered_us", sa.BigInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("serial", name="pk_asks"),
-    )
-    op.create_index("uq_asks_prediction_user_id", "asks", ["prediction", "user_id"], unique=True)
-    op.create_index("ix_asks_user_id_serial", "asks", ["user_id", "serial"])
-
-
-def _create_users() -> None:
-    op.create_table(
-        "users",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("role", sa.Text(), nullable=True),
-        sa.Column("password_hash", sa.Text(), nullable=True),
-        sa.Column("issuer", sa.Text(), nullable=True),
-        sa.Column("subject", sa.Text(), nullable=True),
-        sa.Column("made_us", sa.BigInteger(), nullable=False),
-        sa.Column("disabled_us", sa.BigInteger(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id", name="pk_users"),
-        sa.UniqueConstraint("name", name="uq_users_name"),
-    )
-    op.create_index("uq_users_name_key", "users", ["name_key"], unique=True)
-    op.create_index("uq_users_issuer_subject", "users", ["issuer", "subject"], unique=True)
-    op.create_table(
-        "grants",
-        sa.Column("user_id", sa.Text(), nullable=False),
-        sa.Column("model", sa.Text(), nullable=False),
-        sa.Column("role", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("user_id", "model", name="pk_grants"),
-        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_grants_user_id"),
-    )
-    op.create_table(
-        "people_epoch",
-        sa.Column("row", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("epoch", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("row", name="pk_people_epoch"),
-    )
-
-
-def _create_credentials() -> None:
-    op.create_table(
-        "sessions",
-        sa.Column("token_hash", sa.Text(), nullable=False),
-        sa.Column("user_id", sa.Text(), nullable=False),
-        sa.Column("made_us", sa.BigInteger(), nullable=False),
-        sa.Column("seen_us", sa.BigInteger(), nullable=False),
-        sa.Column("ends_us", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("token_hash", name="pk_sessions"),
-        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_sessions_user_id"),
-    )
-    op.create_index("ix_sessions_user_id", "sessions", ["user_id"])
-    op.create_table(
-        "api_keys",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("user_id", sa.Text(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("secret_hash", sa.Text(), nullable=False),
-        sa.Column("scopes", sa.Text(), nullable=False),
-        sa.Column("model", sa.Text(), nullable=True),
-        sa.Column("made_us", sa.BigInteger(), nullable=False),
-        sa.Column("ends_us", sa.BigInteger(), nullable=True),
-        sa.Column("revoked_us", sa.BigInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("id", name="pk_api_keys"),
-        sa.UniqueConstraint("secret_hash", name="uq_api_keys_secret_hash"),
-        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_api_keys_user_id"),
-    )
-    op.create_index("ix_api_keys_user_id", "api_keys", ["user_id"])
-
-
-def _create_login_throttling() -> None:
-    op.create_table(
-        "sign_in_failures",
-        sa.Column("serial", _SERIAL, nullable=False),
-        sa.Column("name_hash", sa.Text(), nullable=False),
-        sa.Column("address", sa.Text(), nullable=False),
-        sa.Column("at_us", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("serial", name="pk_sign_in_failures"),
-    )
-    op.create_index("ix_sign_in_failures_name_hash_at_us", "sign_in_failures", ["name_hash", "at_us"])
-    op.create_index("ix_sign_in_failures_address_at_us", "sign_in_failures", ["address", "at_us"])
-    op.create_table(
-        "sign_in_attempts",
-        sa.Column("serial", _SERIAL, nullable=False),
-        sa.Column("user_id", sa.Text(), nullable=False),
-        sa.Column("name_mark", sa.Text(), nullable=False),
-        sa.Column("address", sa.Text(), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("hour", sa.Text(), nullable=False),
-        sa.Column("tries", sa.BigInteger(), nullable=False),
-        sa.Column("first_us", sa.BigInteger(), nullable=False),
-        sa.Column("last_us", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("serial", name="pk_sign_in_attempts"),
-    )
-    group = ["address", "user_id", "name_mark", "reason", "hour"]
-    op.create_index("uq_sign_in_attempts_alike", "sign_in_attempts", group, unique=True)
-    op.create_table(
-        "sign_in_places",
-        sa.Column("user_id", sa.Text(), nullable=False),
-        sa.Column("network", sa.Text(), nullable=False),
-        sa.Column("last_us", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("user_id", "network", name="pk_sign_in_places"),
-        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_sign_in_places_user_id"),
-    )
-
-
-def _create_login_redirects() -> None:
-    op.create_table(
-        "sign_in_journeys",
-        sa.Column("state_hash", sa.Text(), nullable=False),
-        sa.Column("tie_hash", sa.Text(), nullable=False),
-        sa.Column("address", sa.Text(), nullable=False),
-        sa.Column("back", sa.Text(), nullable=False),
-        sa.Column("begun_us", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("state_hash", name="pk_sign_in_journeys"),
-    )
-    op.create_index("ix_sign_in_journeys_address", "sign_in_journeys", ["address"])
-    op.create_index("ix_sign_in_journeys_begun_us", "sign_in_journeys", ["begun_us"])
-    op.create_table(
-        "hand_overs",
-        sa.Column("code_hash", sa.Text(), nullable=False),
-        sa.Column("user_id", sa.Text(), nullable=False),
-        sa.Column("console", sa.Text(), nullable=False),
-        sa.Column("challenge", sa.Text(), nullable=False),
-        sa.Column("issued_us", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("code_hash", name="pk_hand_overs"),
-        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_hand_overs_user_id"),
-    )
-    op.create_index("ix_hand_overs_issued_us", "hand_overs", ["issued_us"])
-
-
-def _create_audit() -> None:
-    op.create_table(
-        "audit",
-        sa.Column("sequence", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("at_us", sa.BigInteger(), nullable=False),
-        *(sa.Column(name, sa.Text(), nullable=False) for name in _AUDIT_TEXTS),
-        sa.PrimaryKeyConstraint("sequence", name="pk_audit"),
-        sa.UniqueConstraint("previous", name="uq_audit_previous"),
-    )
-
-
-def _create_encryption_keys() -> None:
-    op.create_table(
-        "subject_keys",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("subject", sa.Text(), nullable=False),
-        sa.Column("wrapped", sa.LargeBinary(), nullable=True),
-        sa.Column("master", sa.Text(), nullable=False),
-        sa.Column("made_us", sa.BigInteger(), nullable=False),
-        sa.Column("destroyed_us", sa.BigInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("id", name="pk_subject_keys"),
-    )
-    op.create_index("ix_subject_keys_subject_made_us", "subject_keys", ["subject", "made_us"])
-
-
-def _create_traffic() -> None:
-    op.create_table(
-        "traffic",
-        sa.Column("model", sa.Text(), nullable=False),
-        sa.Column("step_s", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("start_s", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("requests", sa.BigInteger(), nullable=False),
-        sa.Column("errors", sa.BigInteger(), nullable=False),
-        sa.Column("uncertain", sa.BigInteger(), nullable=False),
-        sa.Column("latency_us", sa.BigInteger(), nullable=False),
-        sa.Column("confidence", sa.Float(), nullable=False),
-        sa.Column("latencies", sa.LargeBinary(), nullable=False),
-        sa.Column("confidences", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("model", "step_s", "start_s", "version", name="pk_traffic"),
-        sqlite_with_rowid=False,
-    )
-
-
-def _create_identity() -> None:
-    table = op.create_table(
-        "database_identity",
-        sa.Column("row", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("row", name="pk_database_identity"),
-    )
-    op.bulk_insert(table, [{"row": 1, "id": uuid.uuid4().hex}])
 
 
 def _create_refusals() -> None:

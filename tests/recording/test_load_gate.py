@@ -2,62 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
 import pytest
 
-from relevo.recording.cpu_priority import LoadGate, PriorityController, cpu_times, set_session_niceness
+from relevo.recording.load_gate import LoadGate, cpu_times
 
 _MIB = 2**20
-
-
-def test_the_priority_is_low_until_the_backlog_is_large_and_again_once_it_is_small() -> None:
-    """The niceness changes at a sixteenth of the limit and back at a thirty-second, and is set only when it changes."""
-    calls: list[int] = []
-
-    def set_niceness(niceness: int) -> bool:
-        calls.append(niceness)
-        return True
-
-    backlogs = iter([0, 60, 63, 64, 80, 40, 32, 31, 40, 63])
-    controller = PriorityController(waiting=lambda: next(backlogs), may_wait=1024, set_niceness=set_niceness)
-    for _ in range(10):
-        controller.update()
-    assert calls == [10, 0, 10]
-
-
-def test_a_rejected_change_is_retried() -> None:
-    """If the system rejects a change as too frequent, the next call repeats it until it is accepted."""
-    results = iter([False, False, True])
-    calls: list[int] = []
-
-    def set_niceness(niceness: int) -> bool:
-        calls.append(niceness)
-        return next(results)
-
-    controller = PriorityController(waiting=lambda: 0, may_wait=1024, set_niceness=set_niceness)
-    for _ in range(5):
-        controller.update()
-    assert calls == [10, 10, 10]
-
-
-@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="this system has no niceness for sessions")
-def test_the_niceness_of_a_session_is_set_and_reset() -> None:
-    """The system reports the niceness that was set, and it can be lowered again."""
-    child = os.fork()
-    if child == 0:
-        os.setsid()
-        os._exit(0 if [_set(niceness) for niceness in (10, 0)] == ["10", "0"] else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-
-
-def _set(niceness: int) -> str:
-    """The niceness that the system reports once this one was accepted."""
-    while not set_session_niceness(niceness):
-        time.sleep(0.02)
-    return Path("/proc/self/autogroup").read_text().split()[-1]
 
 
 class _Machine:

@@ -1,16 +1,12 @@
-"""Lowers the CPU use of the background process while the workers need the processors: its niceness, and pauses during load peaks.
+"""Pauses shipping during load peaks, because the workers need the processors then.
 
-    PriorityController   backlog above 1/16 of its limit ─► normal niceness ─ below 1/32 ─► niceness 10 ─┐
-                              ▲                                                                          │
-                              └──────────────────────────────────────────────────────────────────────────┘
-
-    LoadGate   poll ─ journals grew fast, the processors are busy, small backlog ─► pause shipping, for ten seconds at most
-                    └ otherwise, and for ten seconds after the longest pause ─► ship
+    rests ─ journals grew fast, the processors are busy, small backlog ─► pause, for ten seconds at most
+               └ otherwise, and for ten seconds after the longest pause ─► ship
 
 The backlog is the bytes of journals not shipped yet; its limit is the size at which predictions are rejected. A load peak is served
 first and shipped afterwards; a long peak is shipped while it lasts, before the backlog reaches its limit. Delaying the history by
 seconds delays no caller: on two busy cores, a tick of shipping keeps a worker waiting for one time slice of the system's scheduler,
-some milliseconds, which would be the waiting time of one request in a hundred.
+some milliseconds, which would be the waiting time of one request in a hundred, whatever the niceness of the background process.
 """
 
 from __future__ import annotations
@@ -21,16 +17,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Share of the backlog limit above which shipping has normal priority and is not paused.
+#: Share of the backlog limit above which shipping is not paused.
 _LARGE_BACKLOG = 1 / 16
-#: Share of the backlog limit below which the priority is lowered again.
-_SMALL_BACKLOG = 1 / 32
-_LOW_PRIORITY = 10
-_NORMAL_PRIORITY = 0
-#: On Linux a session's own niceness (sched(7), "The autogroup feature"): where it is enabled, that of a process only counts within
-#: its session, and each child of the supervisor is a session. Unlike a process's, it may be lowered again without privileges.
-_AUTOGROUP = Path("/proc/self/autogroup")
-
 #: Minimum seconds between two measurements; below, the system's counters are too coarse.
 _POLL_S = 0.2
 #: Growth of the journals in bytes per second that some thousand small requests per second cause.
@@ -41,41 +29,6 @@ _BUSY_IDLE_SHARE = 0.1
 #: CPU time by use, in hundredths of a second since the start (proc_stat(5)); the totals of PSI only change every two seconds.
 _PROC_STAT = Path("/proc/stat")
 _IDLE, _IOWAIT, _COLUMNS = 3, 4, 8
-
-
-class PriorityController:
-    """Sets the CPU priority of the background process by its backlog. Lifetime: the process."""
-
-    def __init__(self, *, waiting: Callable[[], int], may_wait: int, set_niceness: Callable[[int], bool] | None = None) -> None:
-        """waiting: bytes of journals not shipped yet. may_wait: bytes at which predictions are rejected.
-
-        set_niceness: as `set_session_niceness`.
-        """
-        self._backlog = waiting
-        self._limit = may_wait
-        self._set_niceness = set_niceness or set_session_niceness
-        self._niceness: int | None = None
-
-    def update(self) -> None:
-        """Measure the backlog, and change the niceness if needed."""
-        threshold = _SMALL_BACKLOG if self._niceness == _NORMAL_PRIORITY else _LARGE_BACKLOG
-        niceness = _LOW_PRIORITY if self._backlog() / self._limit < threshold else _NORMAL_PRIORITY
-        if niceness != self._niceness and self._set_niceness(niceness):
-            self._niceness = niceness
-
-
-def set_session_niceness(niceness: int) -> bool:
-    """Set the niceness, 0 to 19, of this process's session; does nothing if the system does not support it.
-
-    False if it must be retried: the system accepts one such change per tenth of a second from all unprivileged users together.
-    """
-    try:
-        _AUTOGROUP.write_text(str(niceness))
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 class LoadGate:

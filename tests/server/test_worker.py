@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from relevo.server import background_tasks
-from relevo.server.background_tasks import start_background_task
+from relevo.server import worker
+from relevo.server.worker import start_background_task
 
 if TYPE_CHECKING:
     import pytest
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def test_a_task_that_fails_is_told_and_begun_anew(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """An unexpected error is logged with the task's name and the task restarts; cancellation still ends it."""
-    monkeypatch.setattr(background_tasks, "_RESTART_DELAY_S", 0.01)
+    monkeypatch.setattr(worker, "_RESTART_DELAY_S", 0.01)
     starts: list[int] = []
     at_last = asyncio.Event()
 

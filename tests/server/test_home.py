@@ -18,7 +18,7 @@ from tests.support.server import put, settings_of, started
 import relevo.server
 from relevo.domain.access import AccessSnapshot, Role, Scope
 from relevo.errors import DatabaseUnavailableError
-from relevo.server.users_marker import HAD_USERS_FILE, PEOPLE_FILE, note_users
+from relevo.server.home import HAD_USERS_FILE, PEOPLE_FILE, note_users
 from relevo.store.auth.password_hash import hash_password
 
 if TYPE_CHECKING:

@@ -1,5 +1,6 @@
-"""Marks in a file that a home has users, so that the loss of its database denies access instead of opening the server.
+"""The home: its folders, and the marker file that it has users, so that the loss of its database never opens the server.
 
+Settings ─ make_home ─► folders, readable by the owner only
 first user created ─ after the commit ──┐
 store opened, access snapshot refreshed ┴─ note_users ─► marker file had_users in the home; its existence is all that counts,
                                            and a people.json that allows anonymous access is removed
@@ -9,15 +10,18 @@ check_users(settings, engine) ─ marker, but no users in the database ─► Us
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import stat
 from typing import TYPE_CHECKING
 
 from relevo.domain.access import AccessSnapshot
 from relevo.errors import ConfigError, UsersLostError
-from relevo.util.state_file import load_state
+from relevo.util.files import load_state, write_atomic
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from sqlalchemy import Engine
@@ -27,11 +31,77 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: File in the home where the workers cache the routes.
+ROUTES_FILE = "routes.json"
+_OWNER_ONLY, _GROUP_AND_OTHERS = 0o700, 0o077
 #: Marker file in the home; never removed.
 HAD_USERS_FILE = "had_users"
 #: File in the home where the workers cache the access snapshot.
 PEOPLE_FILE = "people.json"
 _CONTENT = b"This home had users. Without them in its database it lets nobody in.\n"
+
+
+def make_home(settings: Settings) -> None:
+    """Creates the folder of this home, or restricts an existing one to its owner. Raises ConfigError when it cannot be used."""
+    home = settings.home
+    try:
+        if not home.is_dir():
+            home.parent.mkdir(parents=True, exist_ok=True)
+            home.mkdir(mode=_OWNER_ONLY, exist_ok=True)
+    except OSError as cause:
+        raise ConfigError(reason=f"the folder {home} cannot be made ({cause.strerror})") from cause
+    _check_folders(settings)
+    _restrict_to_owner(home, _folders(settings))
+
+
+def check_home(settings: Settings) -> None:
+    """Checks before long work whether this home can be used; creates nothing. Raises ConfigError as `make_home` does."""
+    from relevo.package.archive import write_error
+
+    home = settings.home
+    problem = None if os.path.lexists(home) else write_error(home.parent)
+    if problem is not None:
+        raise ConfigError(reason=f"the folder {home} cannot be made ({problem})")
+    _check_folders(settings)
+
+
+def _folders(settings: Settings) -> tuple[Path, ...]:
+    return (
+        settings.spool_folder,
+        settings.telemetry_folder,
+        settings.packages_folder,
+        settings.blobs_folder,
+        settings.keys_folder,
+    )
+
+
+def _check_folders(settings: Settings) -> None:
+    for folder in (settings.home, *_folders(settings)):
+        if os.path.lexists(folder):
+            _check_folder(folder)
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise ConfigError(reason=f"{folder} is no folder; move it away, or choose another --home")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(reason=f"the folder {folder} cannot be written; choose another --home, or mend its rights")
+
+
+def _restrict_to_owner(home: Path, folders: Iterable[Path]) -> None:
+    """Restricts the stored inputs to the owner. A home that is also a project folder keeps its own permissions."""
+    for path in (*folders, home / ROUTES_FILE, *home.glob("relevo.db*")):
+        _restrict_file(path)
+    if (home / "relevo.db").exists() and not (home / "relevo.toml").exists():
+        _restrict_file(home)
+
+
+def _restrict_file(path: Path) -> None:
+    # Ignores files that do not exist or belong to another user.
+    with contextlib.suppress(OSError):
+        mode = path.stat(follow_symlinks=False).st_mode
+        if mode & _GROUP_AND_OTHERS and not stat.S_ISLNK(mode):
+            path.chmod(stat.S_IMODE(mode) & ~_GROUP_AND_OTHERS)
 
 
 def had_users(home: Path) -> bool:
@@ -44,20 +114,12 @@ def had_users(home: Path) -> bool:
 
 def note_users(home: Path) -> None:
     """Writes the marker file durably (fsync). After an error, such as a full disk, the next call tries again."""
-    from relevo.store.files.blobs import sync_folder
-
     _remove_anonymous_snapshot(home)
     marker = home / HAD_USERS_FILE
     if os.path.lexists(marker):
         return
     try:
-        descriptor = os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            os.write(descriptor, _CONTENT)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        sync_folder(home)
+        write_atomic({marker: _CONTENT})
     except OSError as cause:
         log.warning("it was not written down that there are users: %s", cause.strerror, extra={"action": "users.noted"})
 
