@@ -95,7 +95,11 @@ class FailingStore:
 
 def test_what_was_written_arrives_and_its_file_goes(shipper: Shipper, spool: Path, store: MemoryStore) -> None:
     """All rows of a finished file are in the history with all fields; the file and its position are gone."""
-    batch = [prediction(30_000), prediction(), prediction(10, error="model_failed", predicted_label=None, confidence=None, scores=b"")]
+    batch = [
+        prediction(30_000),
+        prediction(),
+        prediction(10, error="model_failed", predicted_label=None, confidence=None, scores=b""),
+    ]
     ids = write_batches(spool, batch)
     assert shipper.ship() == 3
     assert stored_ids(store) == sorted(ids)

@@ -174,7 +174,7 @@ def _shorten(text: str) -> str:
     return text if len(text) <= _TEXT_LENGTH else f"{text[: _TEXT_LENGTH - 1]}…"
 
 
-def _report(settings: Settings, heads: list[str], copy: Path | None) -> VerificationReport:
+def _report(home: Path | None, heads: list[str], copy: Path | None) -> VerificationReport:
     from relevo.server.home import had_users
     from relevo.store.audit import checkpoints
     from relevo.store.audit import state as state_module
