@@ -44,7 +44,7 @@ MANIFEST = Manifest(
 
 
 def against(word: str) -> Manifest:
-    lineage = msgspec.structs.replace(MANIFEST.lineage, parity=msgspec.structs.replace(MANIFEST.lineage.parity, against=word))
+    lineage = msgspec.structs.replace(MANIFEST.lineage, parity=msgspec.structs.replace(MANIFEST.lineage.parity, reference=word))
     return msgspec.structs.replace(MANIFEST, lineage=lineage)
 
 
