@@ -180,7 +180,7 @@ def test_who_starts_on_a_full_disk_is_told_and_who_reads_is_answered(
         assert done.returncode == 0, (command, done.stderr)
         assert told in done.stdout, command
     doctor = _relevo(settings.home, "doctor", "--port", "0", "--json").stdout
-    assert {one["what"]: one["verdict"] for one in json.loads(doctor)}["database"] == "ok"
+    assert {one["subject"]: one["verdict"] for one in json.loads(doctor)}["database"] == "ok"
     _fill(ballast)
     refused = _relevo(settings.home, "models", "alias", "digits", "again", "1", "--reason", "no room")
     assert (refused.returncode, "(store_full)" in refused.stderr) == (1, True), refused.stderr

@@ -138,7 +138,7 @@ def test_doctor_looks_at_the_certificate(tmp_path: Path, relevo_run: Callable[..
 
     def finding(**environ: str) -> Any:
         output = json.loads(relevo_run("doctor", "--port", "0", "--json", cwd=tmp_path, **environ).stdout)
-        return next(one for one in output if one["what"] == "tls")
+        return next(one for one in output if one["subject"] == "tls")
 
     assert (finding()["verdict"], finding(RELEVO_TLS="auto")["verdict"]) == ("ok", "ok")
     assert finding(**given)["verdict"] == "warn"

@@ -150,7 +150,7 @@ def test_doctor_tells_every_line(relevo_run: Run, tmp_path: Path) -> None:
     """Doctor prints every check, exits with 0 here, and says how to fix its warnings."""
     done = relevo_run("doctor", "--port", "0", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stdout
-    result = {one["what"]: one for one in json.loads(done.stdout)}
+    result = {one["subject"]: one for one in json.loads(done.stdout)}
     expected = {
         "python",
         "libraries",
@@ -168,7 +168,7 @@ def test_doctor_tells_every_line(relevo_run: Run, tmp_path: Path) -> None:
     }
     assert expected == set(result)
     assert result["telemetry"]["verdict"] == "ok"
-    assert all(one["mend"] for one in result.values() if one["verdict"] != "ok")
+    assert all(one["suggestion"] for one in result.values() if one["verdict"] != "ok")
     assert "telemetry" in relevo_run("doctor", "--port", "0", cwd=tmp_path).stdout
 
 
@@ -179,7 +179,7 @@ def test_doctor_fails_when_something_must_be_mended(relevo_run: Run, tmp_path: P
     assert broken.returncode == 1
     away = relevo_run("doctor", "--port", "0", "--json", cwd=tmp_path, RELEVO_DATABASE_URL="postgresql+psycopg://u@127.0.0.1:9/d")
     assert away.returncode == 1
-    assert {one["verdict"] for one in json.loads(away.stdout) if one["what"] == "database"} == {"fail"}
+    assert {one["verdict"] for one in json.loads(away.stdout) if one["subject"] == "database"} == {"fail"}
 
 
 def test_doctor_warns_of_a_home_that_others_may_write_in(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_a_database_that_may_not_be_read_is_not_called_damaged() -> None:
         "if os.geteuid() == 0:\n"
         "    [os.chown(path, 65534, 65534) for path in (home, *home.rglob('*'))]\n"
         "    os.setegid(65534); os.seteuid(65534)\n"
-        "print([one.told for one in examine(Settings(home=home)) if one.what == 'database'])\n"
+        "print([one.message for one in examine(Settings(home=home)) if one.subject == 'database'])\n"
     )
     # Folders of pytest's own are closed to other users.
     with tempfile.TemporaryDirectory(prefix="relevo-home-") as home:

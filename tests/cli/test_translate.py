@@ -176,8 +176,8 @@ def test_a_package_is_shown_in_the_language(
 def test_json_has_no_language(relevo_run: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
     """--json is the same in every language; findings for people are translated."""
     result = [json.loads(relevo_run("doctor", "--json", cwd=tmp_path, RELEVO_LANGUAGE=one).stdout) for one in LANGUAGES]
-    assert [one["what"] for one in result[0]] == [one["what"] for one in result[1]]
-    assert [one["told"] for one in result[0] if one["what"] == "telemetry"] == ["off: nothing leaves this machine"]
+    assert [one["subject"] for one in result[0]] == [one["subject"] for one in result[1]]
+    assert [one["message"] for one in result[0] if one["subject"] == "telemetry"] == ["off: nothing leaves this machine"]
     assert result[0][0] == result[1][0]
     assert "apagada: nada sale de esta máquina" in relevo_run("doctor", cwd=tmp_path, LANG="es_ES.UTF-8", LC_ALL="").stdout
 

@@ -72,12 +72,12 @@ def test_other_commands_are_told_of_flags_they_do_not_see(home: Path, relevo_run
     with serving(home, "--tls", "auto", "--encrypt-inputs", "on") as printed:
         address = printed.readline().split()[3]
         assert address.startswith("https://")
-        result = {one["what"]: one for one in json.loads(relevo_run("doctor", "--json", cwd=folder).stdout)}
+        result = {one["subject"]: one for one in json.loads(relevo_run("doctor", "--json", cwd=folder).stdout)}
         health = relevo_run("health", cwd=folder)
         told = json.loads(relevo_run("health", "--ready", "--json", cwd=folder).stdout)
     assert (result["port"]["verdict"], result["sealing"]["verdict"]) == ("warn", "warn")
-    assert result["port"]["told"].endswith(f"this home's server answers at {address}")
-    assert "were sealed" in result["sealing"]["told"]
+    assert result["port"]["message"].endswith(f"this home's server answers at {address}")
+    assert "were sealed" in result["sealing"]["message"]
     assert health.returncode == 1
     assert f"answers at {address}" in health.stdout
     assert told == {"url": "http://127.0.0.1:9", "ready": False, "elsewhere": address}
