@@ -92,7 +92,7 @@ def test_training_again_is_a_version_and_the_alias_goes_back(workspace: Workspac
     assert (move["version"], move["previous"]) == (1, 2)
     history = workspace.ask("models", "history", "churn")
     assert [(one["version"], one["reason"]) for one in history[:2]] == [(1, "worse"), (2, "stronger")]
-    assert all(one["who"] for one in history)
+    assert all(one["author"] for one in history)
     assert "churn" in workspace.run("models").stdout
     assert "no version 9" in workspace.refused("models", "alias", "churn", "champion", "9", "--reason", "x")
 

@@ -116,7 +116,7 @@ def test_an_unknown_key_is_refused_at_every_depth(path: tuple[Any, ...]) -> None
         (with_value(RECORD, "output", "labels", to=["a", "a"]), "twice"),
         (with_value(RECORD, "output", "labels", to=["a", "b", "c"]), "two labels"),
         (with_value(RECORD, "decision", to={"type": "thresholds", "accept_at": 0.2, "reject_at": 0.8}), "reject <= accept"),
-        (with_value(RECORD, "decision", to={"type": "thresholds", "accept_at": 1.2, "reject_at": 0.8}), "thresholds"),
+        (with_value(RECORD, "decision", to={"type": "thresholds", "accept_at": 1.2, "reject_at": 0.8}), "bands"),
         (with_value(RECORD, "decision", to={"type": "argmax", "min_confidence": 1.5}), "min_confidence"),
         (with_value(RECORD, "answer", to={"churn": "is:left"}), "'left'"),
         (with_value(RECORD, "input", "fields", to=[]), "distinct names"),

@@ -38,7 +38,7 @@ def test_each_entry_contains_the_previous_mac(engine: Engine) -> None:
             )
     with read_transaction(engine) as connection:
         rows = [dict(row._mapping) for row in connection.execute(select(audit).order_by(audit.c.sequence))]
-    assert [row["previous"] for row in rows] == ["", rows[0]["seal"], rows[1]["seal"]]
+    assert [row["previous"] for row in rows] == ["", rows[0]["mac"], rows[1]["mac"]]
     assert all(row.pop("seal") == audit_log.key.mac(row) for row in rows)
 
 
