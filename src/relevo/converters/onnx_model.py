@@ -87,10 +87,10 @@ def read_model_info(onnx: bytes) -> OnnxModelInfo:
 
 def _scores_output(info: OnnxModelInfo, options: ConversionOptions) -> Tensor:
     names = ", ".join(tensor.name for tensor in info.outputs)
-    wanted = options.output_name if options.output is None else options.output.name
-    if wanted:
+    requested_name = options.output_name if options.output is None else options.output.name
+    if requested_name:
         for tensor in info.outputs:
-            if tensor.name == wanted:
+            if tensor.name == requested_name:
                 return tensor
         raise InvalidOptionsError(options=f"an output the file has ({names})")
     floats = [tensor for tensor in info.outputs if tensor.kind in _FLOATS]

@@ -77,7 +77,7 @@ class Sessions:
         return token
 
     def find(self, token: str, *, at: datetime) -> Principal:
-        """Returns the user of this session with their current role, and updates its last use. Raises AuthenticationError."""
+        """The user whom this token signed in, with their current role; updates the last use. Raises AuthenticationError."""
         with read_transaction(self._engine) as connection:
             row = connection.execute(
                 select(sessions.c.seen_us, users.c.id, users.c.name, users.c.role)
