@@ -113,7 +113,7 @@ def test_what_is_not_finite_is_no_answer(bad: float, output: Output) -> None:
 def test_a_regression_gives_its_value_alone() -> None:
     """A regression has no label and no probabilities."""
     result: Any = decide(np.array([[812.5]], dtype=np.float32), Output(name="y", task=Task.REGRESSION), ArgmaxDecision())[0]
-    assert (result.value, result.label, result.probabilities, result.uncertain) == (812.5, None, (), False)
+    assert (result.value, result.predicted_label, result.probabilities, result.uncertain) == (812.5, None, (), False)
 
 
 @given(_scores)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import relevo
+from relevo.domain.manifest import FORMAT
 from relevo.errors import (
     BrokenImageError,
     DigestMismatchError,
@@ -132,7 +133,7 @@ def test_an_unexpected_file_is_named(small_package: Package) -> None:
 
 def test_a_format_of_the_future_is_refused_by_its_number(small_package: Package) -> None:
     """The error names the unknown format and the supported ones."""
-    with pytest.raises(UnknownFormatError, match=r"format 99; this Relevo reads formats 1 to 1"):
+    with pytest.raises(UnknownFormatError, match=rf"format 99; this Relevo reads formats 1 to {FORMAT}"):
         verify_files(_resealed(small_package.files(), format=99))
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from relevo.domain.manifest import FORMAT
 from relevo.errors import DigestMismatchError, PackageError
 from relevo.package.verify import verify
 
@@ -19,7 +20,7 @@ def test_a_good_package_is_reported_in_figures(digits_package: Package, tmp_path
     """Name, digest, files, number of golden examples, and their largest difference."""
     digits_package.write(tmp_path / "digits.zip")
     report = verify(tmp_path / "digits.zip")
-    assert (report.name, report.digest, report.format) == ("digits", digits_package.digest, 1)
+    assert (report.name, report.digest, report.format) == ("digits", digits_package.digest, FORMAT)
     assert report.files == len(digits_package.paths())
     assert report.golden == 32
     assert report.largest_difference <= report.tolerance

@@ -121,7 +121,7 @@ def test_a_file_is_replaced_at_its_age(make: Any, clock: Clock) -> None:
     journal.rotate_if_old()
     assert journal._open is None
     clock.now += 61
-    assert journal.probe()
+    assert journal.is_writable()
     journal.rotate_if_old()
     assert files(journal) == ["00000001.journal", "00000002.journal", "00000003.journal"]
 
@@ -187,13 +187,13 @@ def test_a_broken_file_is_given_up_and_writing_recovers_by_itself(make: Any, clo
     journal._open._connection.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(JournalUnavailableError, match="full"):
         journal.write([prediction(100_000)])
-    assert "full" in journal.trouble
+    assert "full" in journal.error
     with pytest.raises(JournalUnavailableError):
         journal.write([prediction()])
-    assert not journal.probe()
+    assert not journal.is_writable()
     clock.now += 0.6
-    assert journal.probe()
-    assert journal.trouble == ""
+    assert journal.is_writable()
+    assert journal.error == ""
     later = prediction()
     journal.write([later])
     assert files(journal) == ["00000001.journal", "00000002.journal"]
@@ -248,9 +248,9 @@ def test_a_full_disk_refuses_and_a_freed_one_takes_again(tmp_path: Path) -> None
 def test_a_disk_below_the_reserve_is_full(make: Any, clock: Clock) -> None:
     """Below the reserve no file is created, and the error says why."""
     journal = make(reserve_bytes=2**62)
-    fits = journal.probe()
+    fits = journal.is_writable()
     # The reserve is at most a tenth of the disk: on one that is nearly empty it is never reached.
-    assert fits or journal.trouble == "the disk is full"
+    assert fits or journal.error == "the disk is full"
     clock.now += 10
 
 
@@ -261,12 +261,12 @@ def test_unshipped_journals_have_a_limit(make: Any, clock: Clock) -> None:
     journal = make("alive", max_bytes=25_000, retry_s=0.5)
     with pytest.raises(JournalUnavailableError, match="spool_max_mb"):
         journal.write([prediction()])
-    assert not journal.probe()
+    assert not journal.is_writable()
     for path in dead.folder.glob("*.journal*"):
         path.unlink()
     clock.now += 0.6
     journal.write([prediction()])
-    assert journal.trouble == ""
+    assert journal.error == ""
 
 
 def test_an_unwritable_folder_is_reported(make: Any) -> None:
@@ -277,7 +277,7 @@ def test_an_unwritable_folder_is_reported(make: Any) -> None:
     journal.folder.rmdir()
     with pytest.raises(JournalUnavailableError):
         journal.write([prediction()])
-    assert journal.trouble
+    assert journal.error
 
 
 def test_many_threads_write_one_at_a_time(make: Any, tmp_path: Path) -> None:

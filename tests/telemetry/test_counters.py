@@ -181,9 +181,9 @@ def test_a_killed_worker_leaves_what_it_flushed(tmp_path: Path) -> None:
     program = (
         "import sys, time; from pathlib import Path; from relevo.telemetry import Telemetry\n"
         "t = Telemetry(Path(sys.argv[1]), 'killed')\n"
-        "for _ in range(1000): t.predicted(model='digits', version=1, outcome='ok', seconds=0.001)\n"
+        "for _ in range(1000): t.count_prediction(model='digits', version=1, outcome='ok', seconds=0.001)\n"
         "t.flush(); print('flushed', flush=True)\n"
-        "while True: t.predicted(model='digits', version=1, outcome='ok', seconds=0.001); t.flush()\n"
+        "while True: t.count_prediction(model='digits', version=1, outcome='ok', seconds=0.001); t.flush()\n"
     )
     with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True) as worker:
         assert worker.stdout is not None

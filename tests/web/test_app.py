@@ -143,7 +143,7 @@ def test_a_database_away_is_a_503(world: World, client: httpx.Client, monkeypatc
     def away(*_: object, **__: object) -> None:
         raise DatabaseUnavailableError
 
-    monkeypatch.setattr(type(world.store.predictions), "window", away)
+    monkeypatch.setattr(type(world.store.predictions), "page", away)
     response = client.get("/predictions")
     assert is_problem(response, 503, "store_unavailable")
     assert int(response.headers["retry-after"]) >= 1
@@ -256,7 +256,7 @@ def test_history_is_narrowed(world: World, client: httpx.Client) -> None:
         return [item["prediction"] for item in client.get("/predictions", params=narrow).raise_for_status().json()["items"]]
 
     assert labels() == ["stays", "1"]
-    assert labels(model="digits") == labels(uncertain="true") == labels(label="1") == labels(version=1) == ["1"]
+    assert labels(model="digits") == labels(uncertain="true") == labels(prediction="1") == labels(version=1) == ["1"]
     assert labels(since="2023-11-14T22:13:21Z") == labels(uncertain="false") == ["stays"]
     assert labels(until="2023-11-14T22:13:21+00:00") == ["1"]
 

@@ -39,7 +39,7 @@ def test_each_entry_contains_the_previous_mac(engine: Engine) -> None:
     with read_transaction(engine) as connection:
         rows = [dict(row._mapping) for row in connection.execute(select(audit).order_by(audit.c.sequence))]
     assert [row["previous"] for row in rows] == ["", rows[0]["mac"], rows[1]["mac"]]
-    assert all(row.pop("seal") == audit_log.key.mac(row) for row in rows)
+    assert all(row.pop("mac") == audit_log.key.mac(row) for row in rows)
 
 
 def test_concurrent_writers_never_fork(url: str) -> None:
@@ -115,7 +115,7 @@ def grow(engine: Engine, count: int) -> None:
 def test_the_database_refuses_a_fork(engine: Engine) -> None:
     """The database rejects a second entry after the same one."""
     grow(engine, 2)
-    columns = 'at_us, actor, action, object, "before", "after", reason, address, "key", previous, seal'
+    columns = 'at_us, actor, action, object, "before", "after", reason, address, "key", previous, mac'
     again = f"INSERT INTO audit (sequence, {columns}) SELECT 3, {columns} FROM audit WHERE sequence = 2"  # noqa: S608 - words of this test
     with pytest.raises(IntegrityError), write_transaction(engine) as connection:
         connection.execute(text(again))

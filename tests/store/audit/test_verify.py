@@ -78,7 +78,7 @@ def test_an_unchanged_chain_has_no_fault(engine: Engine, audit_log: AuditLog, ch
 
 def test_an_edited_entry_is_detected(engine: Engine, audit_log: AuditLog, check: Callable[..., VerificationReport]) -> None:
     """A changed text, time or MAC makes the entry invalid, wherever it is."""
-    edits = {"actor": "user:9", "reason": "", "after": "x", "at_us": 0, "address": "10.0.0.1", "object": "user:77", "seal": "00"}
+    edits = {"actor": "user:9", "reason": "", "after": "x", "at_us": 0, "address": "10.0.0.1", "object": "user:77", "mac": "00"}
     grow(engine, audit_log, len(edits))
     tamper(
         engine,
@@ -146,8 +146,8 @@ def test_a_copied_entry_is_detected(engine: Engine, audit_log: AuditLog, check: 
     columns = 'at_us, actor, action, object, "before", "after", reason, address, "key"'
     tamper(
         engine,
-        f"INSERT INTO audit (sequence, {columns}, previous, seal) SELECT 4, {columns}, "  # noqa: S608 - words of this test
-        "(SELECT seal FROM audit WHERE sequence = 3), seal FROM audit WHERE sequence = 2",
+        f"INSERT INTO audit (sequence, {columns}, previous, mac) SELECT 4, {columns}, "  # noqa: S608 - words of this test
+        "(SELECT mac FROM audit WHERE sequence = 3), mac FROM audit WHERE sequence = 2",
     )
     assert kinds(check()) == [(4, "altered")]
 

@@ -132,7 +132,7 @@ class WaitingService(FakeService):
         """Nobody is refused any more here."""
         raise NotReadyError(reason="it stands in")
 
-    def choose(self, *_: object) -> None:
+    def select_version(self, *_: object) -> None:
         """Nor here."""
         raise NotReadyError(reason="it stands in")
 
