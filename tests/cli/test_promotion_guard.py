@@ -107,8 +107,8 @@ def forced(home: Home, *, why: str) -> None:
     """Checks that version 2 is champion, and that alias history and audit log contain reason and override."""
     history, moves = home.stands()
     assert (history[0].alias, history[0].version, history[0].previous) == ("champion", 2, 1)
-    assert history[0].why.startswith(f"{why} [forced: it ")
-    assert (moves[0].object, moves[0].reason) == ("model:churn/alias:champion", history[0].why)
+    assert history[0].reason.startswith(f"{why} [forced: it ")
+    assert (moves[0].object, moves[0].reason) == ("model:churn/alias:champion", history[0].reason)
 
 
 def test_an_import_that_is_worse_or_breaks_clients(home: Home) -> None:
